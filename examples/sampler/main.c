@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sampler: one endpoint for each thing that crew can do, on which it is
+ * shown, tested and measured. GET / lists them.
+ */
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../store.h"
+#include "sampler.h"
+
+static int ran_fd = -1;
+
+int sampler_setup(struct crew_worker *worker)
+{
+	const char *path = getenv("SAMPLER_RAN");
+
+	if (!path || !*path)
+		return 0;
+	ran_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (ran_fd >= 0)
+		return 0;
+	crew_log(worker, CREW_ERROR, "SAMPLER_RAN: cannot open %s", path);
+	return 1;
+}
+
+void sampler_ran(const struct crew_request *request)
+{
+	const char *id = crew_header(request, "X-Request-Id");
+	char line[256];
+	int size;
+
+	if (ran_fd < 0 || !id)
+		return;
+	size = snprintf(line, sizeof(line), "%s\n", id);
+	if (size > 0 && (size_t)size < sizeof(line))
+		(void)!write(ran_fd, line, (size_t)size);
+}
+
+static const struct crew_route routes[] = {
+	{ .on = "GET /",                    .run = page_index,   .idempotent = true },
+	{ .on = "GET /hello",               .run = page_hello,   .idempotent = true },
+	{ .on = "GET /plain",               .run = page_plain,   .idempotent = true },
+	{ .on = "/echo",                    .run = page_echo },
+	{ .on = "/echo/{ms:int}",           .run = page_echo },
+	{ .on = "/headers",                 .run = page_headers },
+	{ .on = "GET /whoami",              .run = page_whoami,  .idempotent = true },
+	{ .on = "GET /bytes/{n:int}",       .run = page_bytes,   .idempotent = true },
+	{ .on = "GET /sleep/{ms:int}",      .run = page_sleep },
+	{ .on = "GET /spin/{ms:int}",       .run = page_spin },
+	{ .on = "GET /alive/{ms:int}",      .run = page_alive },
+	{ .on = "GET /fail/{status:int}",   .run = page_fail },
+	{ .on = "GET /price/{amount:float}", .run = page_price,  .idempotent = true },
+	{ .on = "GET /tag/{name}",          .run = page_tag,     .idempotent = true },
+	{ .on = "GET /crash/{how}",         .run = page_crash },
+	{ 0 },
+};
+
+static const struct crew_route local_routes[] = {
+	{ .on = "GET /local/hello", .run = page_hello },
+	{ 0 },
+};
+
+static const struct crew_app sampler = {
+	.name = "sampler",
+	.routes = routes,
+	.setup = sampler_setup,
+};
+
+/* examples/static, wherever the program was built: beside the build folder. */
+static const char *static_root(void)
+{
+	static const char *const tries[] = { "../../examples/static",
+					     "../examples/static", "examples/static" };
+	static char path[4096 + 64];
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *folder;
+
+	if (getenv("SAMPLER_STATIC"))
+		return getenv("SAMPLER_STATIC");
+	self[n > 0 ? n : 0] = '\0';
+	folder = dirname(self);
+	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, tries[i]);
+		if (access(path, R_OK | X_OK) == 0)
+			return path;
+	}
+	return "examples/static";
+}
+
+static unsigned number_from(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const item_paths[] = { "/api/**", NULL };
+
+	return crew_main(argc, argv, &(struct crew_server){
+		.listen = "127.0.0.1:8080",
+		.local = local_routes,
+		.mounts = { { .at = "/static/", .root = static_root() } },
+		.shutdown_timeout_ms = number_from("SAMPLER_SHUTDOWN_MS"),
+		.pools = {
+			{
+				.app = &sampler,
+				.request_timeout_ms = number_from("SAMPLER_REQUEST_TIMEOUT_MS"),
+				.heartbeat_timeout_ms = number_from("SAMPLER_HEARTBEAT_MS"),
+			},
+			{ .app = &items_app, .workers = 1, .prefix = item_paths },
+		},
+	});
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* The sampler's pages, each as short as its subject. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sampler.h"
+
+#define BYTES_MAX (64 << 20)
+#define WAIT_MAX_MS 600000
+
+static const char index_page[] =
+"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>crew sampler</title>"
+"<link rel=\"stylesheet\" href=\"/static/style.css\">"
+"<h1>crew sampler</h1><p>One endpoint for each thing that crew can do. "
+"Try them with <code>curl -i</code>.</p><table>"
+"<tr><th>endpoint<th>answers"
+"<tr><td><a href=\"/hello\">GET /hello</a>, <a href=\"/local/hello\">/local/hello</a>"
+"<td>a greeting, from a worker and from the dispatcher"
+"<tr><td><a href=\"/plain\">GET /plain</a><td>the greeting as text"
+"<tr><td>any /echo, /echo/{ms}<td>the same bytes and type; after ms"
+"<tr><td><a href=\"/headers?a=1\">any /headers</a><td>what the server saw of the request"
+"<tr><td><a href=\"/whoami\">GET /whoami</a><td>which worker answers"
+"<tr><td><a href=\"/bytes/100\">GET /bytes/{n}</a><td>n bytes"
+"<tr><td><a href=\"/sleep/500\">GET /sleep/{ms}</a>, <a href=\"/spin/500\">/spin/{ms}</a>, "
+"<a href=\"/alive/500\">/alive/{ms}</a>"
+"<td>after ms: blocking; burning CPU; blocking, with a heartbeat"
+"<tr><td><a href=\"/crash/segv\">GET /crash/{how}</a>"
+"<td>502, and a new worker: segv, abort, assert, free, exit, stop, stack, leak, deadlock, garbage"
+"<tr><td><a href=\"/fail/418\">GET /fail/{status}</a><td>that error"
+"<tr><td><a href=\"/api/items\">GET, POST /api/items</a>; GET, DELETE /api/item/{id}"
+"<td>a small store: <code>curl -d '{\"name\":\"bolt\"}' …/api/items</code>"
+"<tr><td><a href=\"/price/9.50\">GET /price/{amount}</a>, <a href=\"/tag/new\">/tag/{name}</a>"
+"<td>typed parameters"
+"<tr><td><a href=\"/static/hello.txt\">/static/…</a><td>files"
+"<tr><td><a href=\"/status\">/status</a>, <a href=\"/health\">/health</a>, "
+"<a href=\"/live\">/live</a>, <a href=\"/ready\">/ready</a>"
+"<td>how it goes, also when every worker is busy"
+"</table></html>\n";
+
+static void wait_ms(int64_t ms)
+{
+	struct timespec left = { .tv_sec = ms / 1000,
+				 .tv_nsec = ms % 1000 * 1000000 };
+
+	while (nanosleep(&left, &left) < 0)
+		;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t wanted_ms(const struct crew_request *request)
+{
+	const int64_t ms = crew_path_int(request, "ms");
+
+	return ms < 0 ? 0 : ms > WAIT_MAX_MS ? WAIT_MAX_MS : ms;
+}
+
+crew_reply page_index(struct crew_request *request)
+{
+	sampler_ran(request);
+	return crew_bytes_nocopy(request, 200, "text/html; charset=utf-8",
+				 index_page, sizeof(index_page) - 1);
+}
+
+crew_reply page_hello(struct crew_request *request)
+{
+	sampler_ran(request);
+	return crew_json(request, 200, crew_str("message", "hello"));
+}
+
+crew_reply page_plain(struct crew_request *request)
+{
+	sampler_ran(request);
+	return crew_text(request, 200, "hello");
+}
+
+crew_reply page_echo(struct crew_request *request)
+{
+	const char *type = crew_header(request, "Content-Type");
+	const void *body;
+	size_t size;
+
+	sampler_ran(request);
+	body = crew_body(request, &size);
+	if (crew_path_str(request, "ms"))
+		wait_ms(wanted_ms(request));
+	return crew_bytes(request, 200, type, body, size);
+}
+
+crew_reply page_headers(struct crew_request *request)
+{
+	json_t *headers = json_object();
+	json_t *cookies = json_object();
+	const char *cookie = crew_header(request, "Cookie");
+	const char *name;
+	const char *value;
+	crew_reply reply;
+	json_t *all;
+
+	sampler_ran(request);
+	for (size_t i = 0; crew_header_at(request, i, &name, &value); i++)
+		json_object_set_new(headers, name, json_string(value));
+	while (cookie && *cookie) {
+		char key[128];
+		size_t size;
+
+		cookie += strspn(cookie, "; ");
+		size = strcspn(cookie, "=;");
+		if (size > 0 && size < sizeof(key)) {
+			memcpy(key, cookie, size);
+			key[size] = '\0';
+			value = crew_cookie(request, key);
+			if (value)
+				json_object_set_new(cookies, key, json_string(value));
+		}
+		cookie += strcspn(cookie, ";");
+	}
+	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s}",
+			"method", crew_method(request), "path", crew_path(request),
+			"query", crew_query_string(request), "headers", headers,
+			"cookies", cookies, "client", crew_client_address(request));
+	if (!all)
+		return crew_error(request, 400, "something of it is not UTF-8");
+	reply = crew_json_value(request, 200, all);
+	json_decref(all);
+	return reply;
+}
+
+crew_reply page_whoami(struct crew_request *request)
+{
+	const struct crew_worker *worker = crew_worker(request);
+
+	sampler_ran(request);
+	return crew_json(request, 200, crew_str("pool", crew_worker_pool(worker)),
+			 crew_int("worker", crew_worker_index(worker)),
+			 crew_int("pid", getpid()),
+			 crew_int("generation", crew_worker_generation(worker)),
+			 crew_int("request", (int64_t)crew_request_id(request)));
+}
+
+crew_reply page_bytes(struct crew_request *request)
+{
+	const int64_t size = crew_path_int(request, "n");
+	char *bytes;
+
+	sampler_ran(request);
+	if (size < 0 || size > BYTES_MAX)
+		return crew_error(request, 400, "0 to %d bytes can be had", BYTES_MAX);
+	bytes = crew_alloc(request, (size_t)size + 1);
+	if (!bytes)
+		return crew_error(request, 503, "out of memory");
+	for (int64_t i = 0; i < size; i++)
+		bytes[i] = (char)('a' + i % 26);
+	return crew_bytes_nocopy(request, 200, "application/octet-stream", bytes,
+				 (size_t)size);
+}
+
+crew_reply page_sleep(struct crew_request *request)
+{
+	sampler_ran(request);
+	wait_ms(wanted_ms(request));
+	return crew_json(request, 200, crew_int("slept_ms", wanted_ms(request)));
+}
+
+crew_reply page_spin(struct crew_request *request)
+{
+	const int64_t end = now_ms() + wanted_ms(request);
+
+	sampler_ran(request);
+	while (now_ms() < end)
+		;
+	return crew_json(request, 200, crew_int("spun_ms", wanted_ms(request)));
+}
+
+crew_reply page_alive(struct crew_request *request)
+{
+	const int64_t end = now_ms() + wanted_ms(request);
+
+	sampler_ran(request);
+	for (int64_t left; (left = end - now_ms()) > 0;) {
+		crew_beat(crew_worker(request));
+		wait_ms(left < 50 ? left : 50);
+	}
+	return crew_json(request, 200, crew_int("alive_ms", wanted_ms(request)));
+}
+
+crew_reply page_fail(struct crew_request *request)
+{
+	const int64_t status = crew_path_int(request, "status");
+
+	sampler_ran(request);
+	if (status < 400 || status > 599)
+		return crew_error(request, 400, "an error has a status from 400 to 599");
+	return crew_error(request, (int)status, "as you wished");
+}
+
+crew_reply page_price(struct crew_request *request)
+{
+	sampler_ran(request);
+	return crew_json(request, 200,
+			 crew_real("amount", crew_path_float(request, "amount")));
+}
+
+crew_reply page_tag(struct crew_request *request)
+{
+	sampler_ran(request);
+	return crew_json(request, 200,
+			 crew_str("tag", crew_path_str(request, "name")));
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables that describe a server, and the calls that run it. In every
+ * struct here zero is the documented default. The tables are constant data:
+ * crew validates them before it forks and never changes them.
+ */
+#ifndef CREW_SERVE_H
+#define CREW_SERVE_H
+
+#include <crew/error.h>
+#include <crew/worker.h>
+
+/**
+ * One row of a route table. `on` is "METHOD[,METHOD…] /pattern", or "/pattern"
+ * for any method. A segment `{name}` matches any one segment, `{name:int}` a
+ * decimal integer that fits an int64_t (with an optional minus sign),
+ * `{name:float}` a decimal number. A last segment `**` matches the rest, none
+ * included. A route for GET answers HEAD too. A row without `on` ends the table.
+ */
+struct crew_route {
+	const char *on;
+	crew_handler *run;
+	bool idempotent; /* may be run again if its worker dies of it; once */
+};
+
+/** An application: what a pool's workers run. */
+struct crew_app {
+	const char *name;
+	const struct crew_route *routes; /* ends with a zeroed row */
+	/* Called once in each new worker before its first request; a non-zero
+	 * return value ends the worker (and is its exit code). */
+	int (*setup)(struct crew_worker *worker);
+	/* Called when a worker stops in an orderly way. */
+	void (*teardown)(struct crew_worker *worker);
+};
+
+/** A number of workers that run one application. A zeroed pool ends the list. */
+struct crew_pool {
+	const struct crew_app *app;
+	const char *name;          /* NULL: the application's */
+	unsigned workers;          /* 0: processors less one, at least 2 */
+	/* Paths that are this pool's: a NULL-terminated list of patterns, of which
+	 * one that ends in a segment of two stars takes all below it (and itself).
+	 * NULL: the pool takes what is no other pool's. */
+	const char *const *prefix;
+	unsigned queue_max;              /* requests waiting; 0: 1000 */
+	unsigned queue_timeout_ms;       /* 503 after that wait; 0: 30000 */
+	unsigned request_timeout_ms;     /* 504 after that; 0: 30000 */
+	unsigned boot_timeout_ms;        /* 0: 60000 */
+	unsigned heartbeat_timeout_ms;   /* 0: 60000 */
+};
+
+/** Files of a directory, sent by the dispatcher. */
+struct crew_mount {
+	const char *at;   /* URL prefix, "/static/" */
+	const char *root; /* directory */
+};
+
+#define CREW_POOLS_MAX 16
+#define CREW_MOUNTS_MAX 16
+
+/** A whole server. */
+struct crew_server {
+	const char *listen;              /* "ADDRESS:PORT", "[v6]:PORT" or "unix:PATH";
+					    NULL: "127.0.0.1:8080"; port 0 picks one */
+	struct crew_pool pools[CREW_POOLS_MAX];
+	const struct crew_route *local;  /* handlers that run in the dispatcher;
+					    they must not block */
+	struct crew_mount mounts[CREW_MOUNTS_MAX];
+	const char *status_path;         /* NULL: "/status"; "": none. /health, /live
+					    and /ready stand beside it */
+	unsigned shutdown_timeout_ms;    /* 0: 10000 */
+	unsigned head_timeout_ms;        /* first byte to whole head; 0: 5000 */
+	unsigned body_timeout_ms;        /* between two reads of a body; 0: 10000 */
+	unsigned idle_timeout_ms;        /* keep-alive; 0: 15000 */
+	unsigned head_max_bytes;         /* line and headers; 0: 16384 */
+	uint64_t body_max_bytes;         /* 0: 8 MiB */
+	unsigned connections_max;        /* 0: what the descriptor limit allows */
+	enum crew_level log_level;       /* 0: CREW_INFO */
+};
+
+/**
+ * Run a server from main(): reads the command line (--listen, --workers,
+ * --log-level, --help, --version), validates, forks, supervises, and returns
+ * the program's exit code: 0 after an orderly stop, 1 if it could not start, 2
+ * for a command line or table that is wrong, 3 if no worker ever came up.
+ * Blocks until the server stops; must be called from a single-threaded process.
+ */
+int crew_main(int argc, char **argv, const struct crew_server *server);
+
+/**
+ * The same without a command line: the caller's own. Returns the exit code and
+ * says in `ret_error` (may be NULL) why, where that is not 0.
+ */
+int crew_serve(const struct crew_server *server, struct crew_error *ret_error);
+
+/** The version of the library that runs, "0.1.0". */
+const char *crew_version(void);
+/** The number of its binary interface: it equals CREW_ABI if the program was
+ * compiled against the same one. */
+unsigned crew_abi(void);
+#define CREW_ABI 1u
+
+#endif

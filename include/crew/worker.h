@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a handler sees: the request, the worker that it runs in, and the ways
+ * to answer. All functions here are called in the process that runs the
+ * handler (a worker, or the dispatcher for local routes), from the thread
+ * that crew called the handler on.
+ */
+#ifndef CREW_WORKER_H
+#define CREW_WORKER_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <crew/json.h>
+
+struct crew_request; /* one request; valid until its handler returns */
+struct crew_worker;  /* the worker that runs it; valid from setup to teardown */
+struct json_t;       /* jansson's; include <jansson.h> to use it */
+
+/**
+ * A handler's answer. Only crew makes one: a handler returns what crew_json(),
+ * crew_text() and their sisters gave it. Returning a zeroed reply, or one that
+ * was made for another request, is found out, logged, and answered with 500.
+ */
+typedef struct crew_reply {
+	uint64_t seal;
+} crew_reply;
+
+/** A handler: runs in a worker (it may block), returns its answer. */
+typedef crew_reply crew_handler(struct crew_request *request);
+
+/* ---- the request: all strings live as long as the request ---- */
+
+/** The number of this request: unique in one run of the program. */
+uint64_t crew_request_id(const struct crew_request *request);
+/** The method, such as "GET". Never NULL. */
+const char *crew_method(const struct crew_request *request);
+/** The path, percent-decoded, without the query. Never NULL. */
+const char *crew_path(const struct crew_request *request);
+/** The query as it was sent, without the question mark; "" if none. */
+const char *crew_query_string(const struct crew_request *request);
+/** The peer's address, "127.0.0.1:41234" or "unix:". Never NULL. */
+const char *crew_client_address(const struct crew_request *request);
+
+/** A typed path parameter `{name:int}`; 0 if the pattern has none so named. */
+int64_t crew_path_int(const struct crew_request *request, const char *name);
+/** A typed path parameter `{name:float}`; 0 if there is none so named. */
+double crew_path_float(const struct crew_request *request, const char *name);
+/** A path parameter as text, percent-decoded; NULL if none is so named. */
+const char *crew_path_str(const struct crew_request *request, const char *name);
+
+/** The first value of a query parameter, decoded (RFC 3986 section 2.1, and
+ * `+` as a space as HTML forms send it); NULL if it is absent. */
+const char *crew_query(struct crew_request *request, const char *name);
+/** The value of a header, by its name in any case; NULL if it is absent. Of a
+ * repeated header, the first. */
+const char *crew_header(const struct crew_request *request, const char *name);
+/** How many header lines there are. */
+size_t crew_header_count(const struct crew_request *request);
+/** Header line `index` in the order sent; false past the last. */
+bool crew_header_at(const struct crew_request *request, size_t index,
+		    const char **ret_name, const char **ret_value);
+/** The value of a cookie (RFC 6265 section 5.4); NULL if it is absent. */
+const char *crew_cookie(struct crew_request *request, const char *name);
+/** The body; NULL and 0 if there is none. It is not NUL-terminated. */
+const void *crew_body(const struct crew_request *request, size_t *ret_size);
+/** The body parsed as JSON, or NULL if it is not JSON (then `crew_body_error`
+ * says why). crew owns the result and frees it with the request. */
+const struct json_t *crew_body_json(struct crew_request *request);
+/** Why crew_body_json() returned NULL: "line 3: …". Never NULL. */
+const char *crew_body_error(const struct crew_request *request);
+
+/** Memory that lives as long as the request; NULL if there is none left. It
+ * is not zeroed. */
+void *crew_alloc(struct crew_request *request, size_t size_bytes);
+
+/* ---- the answer ---- */
+
+/** Add a header to the answer that will be made for this request. Call it
+ * before the answer is made. Returns 0, -EINVAL if the name or value is not
+ * legal (RFC 9110 section 5) or is one that crew writes itself
+ * (Content-Length, Connection, Transfer-Encoding, Date), or -ENOMEM. */
+int crew_set_header(struct crew_request *request, const char *name,
+		    const char *value);
+
+/** A JSON object: crew_json(request, 200, crew_int("id", 1), …). */
+crew_reply crew_json_fields(struct crew_request *request, int status,
+			    const struct crew_field *fields);
+#define crew_json(request, status, ...)                  \
+	crew_json_fields((request), (status),            \
+			 (const struct crew_field[]){    \
+				 __VA_ARGS__, { 0 } })
+/** Any JSON value that jansson holds; the caller keeps its reference. */
+crew_reply crew_json_value(struct crew_request *request, int status,
+			   const struct json_t *value);
+/** Text; UTF-8, type text/plain. The text is copied. */
+crew_reply crew_text(struct crew_request *request, int status,
+		     const char *text);
+/** Any bytes, copied; `type` is the Content-Type. */
+crew_reply crew_bytes(struct crew_request *request, int status,
+		      const char *type, const void *data, size_t size_bytes);
+/** The same without a copy: `data` must have come from crew_alloc() of this
+ * request or be constant. */
+crew_reply crew_bytes_nocopy(struct crew_request *request, int status,
+			     const char *type, const void *data,
+			     size_t size_bytes);
+/** An answer without a body. */
+crew_reply crew_empty(struct crew_request *request, int status);
+/** Send the client elsewhere; status 301, 302, 303, 307 or 308. */
+crew_reply crew_redirect(struct crew_request *request, int status,
+			 const char *location);
+/** A refusal or a failure: {"error": "…"}, or text or HTML if the client's
+ * Accept asks for that. A status of 500 and up is logged too. */
+crew_reply crew_error(struct crew_request *request, int status,
+		      const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- the worker ---- */
+
+/** Log levels; numbers grow with gravity. */
+enum crew_level {
+	CREW_DEBUG = 10,
+	CREW_INFO = 20,
+	CREW_WARNING = 30,
+	CREW_ERROR = 40,
+	CREW_CRITICAL = 50,
+};
+
+/** The worker that runs this request. Never NULL. */
+struct crew_worker *crew_worker(const struct crew_request *request);
+/** What setup() left with crew_set_state(), or NULL. */
+void *crew_state(const struct crew_request *request);
+/** Keep a pointer for this worker's handlers; crew does not own it. */
+void crew_set_state(struct crew_worker *worker, void *state);
+/** The same, where only the worker is at hand (setup, teardown). */
+void *crew_worker_state(const struct crew_worker *worker);
+/** The pool's name, the worker's place in it (from 0), and how many times
+ * that place was filled (from 1). */
+const char *crew_worker_pool(const struct crew_worker *worker);
+unsigned crew_worker_index(const struct crew_worker *worker);
+unsigned crew_worker_generation(const struct crew_worker *worker);
+/** Show that a long handler is alive: a store, cheap enough for a loop. */
+void crew_beat(struct crew_worker *worker);
+/** Memory of the answer link that this worker may write: for the sampler's
+ * /crash/garbage, which proves that scribbling over it harms nobody else.
+ * Returns how many regions there are; fills at most `max`. */
+size_t crew_worker_link_memory(struct crew_worker *worker, void **ret_start,
+			       size_t *ret_size, size_t max);
+
+/** Log a line; it appears once, whole, marked with this worker's name. */
+void crew_log(struct crew_worker *worker, enum crew_level level,
+	      const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** Would a line of this level be written? For messages dear to make. */
+bool crew_log_enabled(const struct crew_worker *worker, enum crew_level level);
+
+#endif

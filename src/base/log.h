@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Log lines. In a child a line goes to standard error as one write that starts
+ * with a syslog priority ("<3>"), as programs under systemd do; the parent
+ * reads it from the child's pipe, and writes it with time, level and origin.
+ * Control bytes in a message are escaped, so one message is one line.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The same numbers as enum crew_level in <crew/worker.h>. */
+enum log_level {
+	LOG_DEBUG_LEVEL = 10,
+	LOG_INFO_LEVEL = 20,
+	LOG_WARNING_LEVEL = 30,
+	LOG_ERROR_LEVEL = 40,
+	LOG_CRITICAL_LEVEL = 50,
+};
+
+/** How lines leave this process. */
+enum log_form {
+	LOG_FORM_PLAIN,  /* time, level, origin, message; colours on a terminal */
+	LOG_FORM_CHILD,  /* "<priority>message": the parent adds the rest */
+	LOG_FORM_SYSTEMD /* "<priority>origin: message" */
+};
+
+/** Choose the form from the environment and standard error: systemd if
+ * JOURNAL_STREAM names it, else plain, in colour if it is a terminal and
+ * NO_COLOR is unset. The descriptor is set non-blocking only through poll:
+ * a write that would block is dropped and counted. */
+void log_init(void);
+/** After a fork: lines of this process go through its pipe to the parent. */
+void log_become_child(void);
+/** Lines below `level` are not written. Default: info. */
+void log_set_level(int level);
+bool log_enabled(int level);
+/** "debug" … "critical" to a level; 0 if it is no level's name. */
+int log_level_by_name(const char *name);
+
+/** Write a line in this process's own name ("parent" if log_init was all). */
+void log_line(int level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void log_line_va(int level, const char *format, va_list arguments);
+/** Write a line in the name of `origin`, such as "items[2]". The text need not
+ * be NUL-terminated. Only the parent calls it. */
+void log_from(const char *origin, int level, const char *text, int size);
+/** Lines that could not be written since the start. */
+uint64_t log_dropped(void);
+
+#define log_debug(...) log_line(LOG_DEBUG_LEVEL, __VA_ARGS__)
+#define log_info(...) log_line(LOG_INFO_LEVEL, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_WARNING_LEVEL, __VA_ARGS__)
+#define log_error(...) log_line(LOG_ERROR_LEVEL, __VA_ARGS__)
+#define log_critical(...) log_line(LOG_CRITICAL_LEVEL, __VA_ARGS__)
+
+#endif

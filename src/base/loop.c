@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop: epoll for descriptors, a binary heap for timers. A turn is: look
+ * when the next timer is due; ask whether it may sleep; wait; handle events;
+ * fire timers; say that the turn is done. A handler may remove any watch and
+ * clear any timer, its own included: events of this turn for a removed watch
+ * are struck out.
+ */
+#include "base/loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#define EVENTS_A_TURN 256
+
+static int wait_ms(const struct loop *loop, int timeout_ms);
+static void handle_events(struct loop *loop);
+static void fire_timers(struct loop *loop);
+static void heap_place(struct loop *loop, size_t index, struct timer *timer);
+static void heap_up(struct loop *loop, size_t index, struct timer *timer);
+static void heap_down(struct loop *loop, size_t index, struct timer *timer);
+
+int loop_init(struct loop *loop)
+{
+	*loop = (struct loop){ .now_ms = clock_now_ms() };
+	loop->pending = calloc(EVENTS_A_TURN, sizeof(*loop->pending));
+	if (!loop->pending)
+		return -ENOMEM;
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0) {
+		free(loop->pending);
+		return -errno;
+	}
+	return 0;
+}
+
+void loop_fini(struct loop *loop)
+{
+	if (!loop->pending)
+		return;
+	close(loop->epoll_fd);
+	free(loop->pending);
+	free(loop->timers);
+	*loop = (struct loop){ .epoll_fd = -1 };
+}
+
+int loop_add(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = watch };
+
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0)
+		return -errno;
+	/* Watched for nothing is watched too: hang-ups are always told. */
+	watch->events = events | EPOLLERR;
+	return 0;
+}
+
+int loop_change(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = watch };
+
+	if (watch->events == (events | EPOLLERR))
+		return 0;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) < 0)
+		return -errno;
+	watch->events = events | EPOLLERR;
+	return 0;
+}
+
+void loop_remove(struct loop *loop, struct watch *watch)
+{
+	if (!watch->events)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+	watch->events = 0;
+	for (int i = 0; i < loop->pending_count; i++) {
+		if (loop->pending[i].data.ptr == watch)
+			loop->pending[i].data.ptr = NULL;
+	}
+}
+
+int loop_timer_set(struct loop *loop, struct timer *timer, uint64_t due_ms)
+{
+	if (!timer->place) {
+		if (loop->timer_count == loop->timer_room) {
+			size_t room = loop->timer_room ? loop->timer_room * 2 : 64;
+			struct timer **timers =
+				realloc(loop->timers, room * sizeof(*timers));
+
+			if (!timers)
+				return -ENOMEM;
+			loop->timers = timers;
+			loop->timer_room = room;
+		}
+		heap_place(loop, loop->timer_count++, timer);
+	}
+	timer->due_ms = due_ms;
+	heap_up(loop, timer->place - 1, timer);
+	heap_down(loop, timer->place - 1, timer);
+	return 0;
+}
+
+void loop_timer_clear(struct loop *loop, struct timer *timer)
+{
+	size_t index = timer->place - 1;
+	struct timer *last;
+
+	if (!timer->place)
+		return;
+	check(loop->timers[index] == timer);
+	timer->place = 0;
+	last = loop->timers[--loop->timer_count];
+	if (last == timer)
+		return;
+	heap_place(loop, index, last);
+	heap_up(loop, index, last);
+	heap_down(loop, last->place - 1, last);
+}
+
+int loop_turn(struct loop *loop, int timeout_ms)
+{
+	int wait = wait_ms(loop, timeout_ms);
+	bool slept = false;
+	int n;
+
+	if (wait != 0 && loop->may_sleep) {
+		slept = loop->may_sleep(loop);
+		if (!slept)
+			wait = 0;
+	}
+	n = epoll_wait(loop->epoll_fd, loop->pending, EVENTS_A_TURN, wait);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	if (slept && loop->woke)
+		loop->woke(loop);
+	loop->now_ms = clock_now_ms();
+	loop->pending_count = n > 0 ? n : 0;
+	handle_events(loop);
+	fire_timers(loop);
+	if (loop->turn_done)
+		loop->turn_done(loop);
+	return 0;
+}
+
+int loop_run(struct loop *loop)
+{
+	int r = 0;
+
+	loop->stopping = false;
+	while (!loop->stopping && r == 0)
+		r = loop_turn(loop, -1);
+	return r;
+}
+
+void loop_stop(struct loop *loop)
+{
+	loop->stopping = true;
+}
+
+static int wait_ms(const struct loop *loop, int timeout_ms)
+{
+	uint64_t now;
+	uint64_t left;
+
+	if (timeout_ms == 0 || loop->timer_count == 0)
+		return timeout_ms;
+	now = clock_now_ms();
+	left = loop->timers[0]->due_ms;
+	left = left > now ? left - now : 0;
+	if (timeout_ms >= 0 && left > (uint64_t)timeout_ms)
+		return timeout_ms;
+	return left > INT_MAX ? INT_MAX : (int)left;
+}
+
+static void handle_events(struct loop *loop)
+{
+	for (int i = 0; i < loop->pending_count; i++) {
+		struct watch *watch = loop->pending[i].data.ptr;
+
+		if (watch)
+			watch->ready(loop, watch, loop->pending[i].events);
+	}
+	loop->pending_count = 0;
+}
+
+/* No more than were set when it began: one that sets itself for now again gets
+ * its next turn in the next turn. */
+static void fire_timers(struct loop *loop)
+{
+	for (size_t left = loop->timer_count; left > 0 && loop->timer_count > 0;
+	     left--) {
+		struct timer *timer = loop->timers[0];
+
+		if (timer->due_ms > loop->now_ms)
+			return;
+		loop_timer_clear(loop, timer);
+		timer->fire(loop, timer);
+	}
+}
+
+static void heap_place(struct loop *loop, size_t index, struct timer *timer)
+{
+	loop->timers[index] = timer;
+	timer->place = index + 1;
+}
+
+static void heap_up(struct loop *loop, size_t index, struct timer *timer)
+{
+	while (index > 0) {
+		size_t parent = (index - 1) / 2;
+
+		if (loop->timers[parent]->due_ms <= timer->due_ms)
+			break;
+		heap_place(loop, index, loop->timers[parent]);
+		index = parent;
+	}
+	heap_place(loop, index, timer);
+}
+
+static void heap_down(struct loop *loop, size_t index, struct timer *timer)
+{
+	for (;;) {
+		size_t child = 2 * index + 1;
+
+		if (child >= loop->timer_count)
+			break;
+		if (child + 1 < loop->timer_count &&
+		    loop->timers[child + 1]->due_ms < loop->timers[child]->due_ms)
+			child++;
+		if (loop->timers[child]->due_ms >= timer->due_ms)
+			break;
+		heap_place(loop, index, loop->timers[child]);
+		index = child;
+	}
+	heap_place(loop, index, timer);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Linux: memory, bells, processes and signals. Calls that glibc of Debian 12
+ * has no wrapper for are made by number. Nothing here keeps state.
+ */
+#include "base/os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int compare_ints(const void *a, const void *b);
+
+int os_memory_create(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0 ||
+	    fallocate(fd, 0, 0, (off_t)size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int os_bell_create(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void os_bell_ring(int fd)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	/* EAGAIN: it has rung 2^64-2 times unheard, which is loud enough. */
+	do
+		n = write(fd, &one, sizeof(one));
+	while (n < 0 && errno == EINTR);
+}
+
+void os_bell_hush(int fd)
+{
+	uint64_t count;
+	ssize_t n;
+
+	do
+		n = read(fd, &count, sizeof(count));
+	while (n < 0 && errno == EINTR);
+}
+
+int os_bell_wait(int fd, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	int r = poll(&poll_fd, 1, timeout_ms);
+
+	if (r < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (r > 0)
+		os_bell_hush(fd);
+	return r;
+}
+
+int os_process_open(pid_t pid)
+{
+	long fd = syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int os_process_signal(int pidfd, int signal)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno
+									   : 0;
+}
+
+int os_signals_open(const sigset_t *signals)
+{
+	int fd;
+
+	if (sigprocmask(SIG_BLOCK, signals, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+int os_signals_next(int fd, pid_t *ret_sender)
+{
+	struct signalfd_siginfo info;
+	ssize_t n;
+
+	do
+		n = read(fd, &info, sizeof(info));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	if (n != sizeof(info))
+		return -EIO;
+	if (ret_sender)
+		*ret_sender = (pid_t)info.ssi_pid;
+	return (int)info.ssi_signo;
+}
+
+int os_die_with_parent(int signal, pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, signal) < 0)
+		return -errno;
+	return getppid() == parent ? 0 : -ESRCH;
+}
+
+void os_set_process_name(const char *name)
+{
+	prctl(PR_SET_NAME, name);
+}
+
+void os_close_all_but(const int *keep, size_t count)
+{
+	unsigned from = 3;
+	int *sorted = NULL;
+
+	if (count > 0) {
+		sorted = malloc(count * sizeof(*sorted));
+		if (!sorted)
+			abort();
+		memcpy(sorted, keep, count * sizeof(*sorted));
+		qsort(sorted, count, sizeof(*sorted), compare_ints);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (sorted[i] < (int)from)
+			continue;
+		if (sorted[i] > (int)from)
+			syscall(SYS_close_range, from, (unsigned)sorted[i] - 1, 0);
+		from = (unsigned)sorted[i] + 1;
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+	free(sorted);
+}
+
+unsigned os_processors(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	return (unsigned)CPU_COUNT(&set);
+}
+
+uint64_t os_resident_bytes(pid_t pid)
+{
+	unsigned long long pages = 0;
+	char path[40];
+	char text[128];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	if (sscanf(text, "%*u %llu", &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+	const int left = *(const int *)a;
+	const int right = *(const int *)b;
+
+	return (left > right) - (left < right);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What crew needs of the system beyond POSIX: sealed memory, bells, process
+ * descriptors, signals as events, and message channels that carry descriptors.
+ * The one room in which a platform may be named; linux.c implements it.
+ * Every descriptor made here is close-on-exec from birth; all return -errno
+ * when they fail.
+ */
+#ifndef BASE_OS_OS_H
+#define BASE_OS_OS_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/** Shared memory of `size` bytes, all of it allocated now and zeroed, sealed
+ * against shrinking and growing (memfd_create(2), fcntl(2) F_ADD_SEALS). */
+int os_memory_create(const char *name, size_t size);
+
+/** A bell: an eventfd(2), non-blocking. */
+int os_bell_create(void);
+void os_bell_ring(int fd);
+/** Take all rings so far. */
+void os_bell_hush(int fd);
+/** Sleep until it rings; at most timeout_ms (-1: no limit). Returns 1 if it
+ * rang, 0 if time passed or a signal came. */
+int os_bell_wait(int fd, int timeout_ms);
+
+/** A descriptor that becomes readable when the process ends (pidfd_open(2)). */
+int os_process_open(pid_t pid);
+int os_process_signal(int pidfd, int signal);
+
+/** A descriptor from which the given signals are read; they are blocked in the
+ * calling thread (signalfd(2)). */
+int os_signals_open(const sigset_t *signals);
+/** The next signal, 0 if none waits. `ret_sender` (may be NULL): its pid. */
+int os_signals_next(int fd, pid_t *ret_sender);
+
+/** Have the kernel send `signal` to this process when its parent ends; then
+ * say whether the parent is still `parent` (prctl(2) PR_SET_PDEATHSIG). */
+int os_die_with_parent(int signal, pid_t parent);
+/** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
+void os_set_process_name(const char *name);
+/** Close all descriptors from 3 up but the `count` given ones. */
+void os_close_all_but(const int *keep, size_t count);
+/** How many processors this process may run on (sched_getaffinity(2)). */
+unsigned os_processors(void);
+/** Resident size of a process in bytes, 0 if unknown. */
+uint64_t os_resident_bytes(pid_t pid);
+
+#define OS_CHANNEL_BYTES_MAX 1024
+#define OS_CHANNEL_FDS_MAX 4
+
+/** Two ends of a channel of whole messages (AF_UNIX SOCK_SEQPACKET),
+ * non-blocking. */
+int os_channel_create(int ret_ends[2]);
+/** Send one message of 1 to OS_CHANNEL_BYTES_MAX bytes, with descriptors,
+ * which stay the sender's. -EAGAIN if the other side does not read. */
+int os_channel_send(int fd, const void *data, size_t size, const int *fds,
+		    size_t fd_count);
+/** Receive one message; returns its size, 0 at the end of the channel, or
+ * -errno (-EAGAIN: none waits). `ret_fds` has room for OS_CHANNEL_FDS_MAX;
+ * they become the caller's. A message that is too long is -EMSGSIZE. */
+int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
+		       size_t *ret_fd_count);
+
+#endif

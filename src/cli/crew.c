@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The crew program: runs a server that was built as a shared object. It uses
+ * the public headers only, which proves that they suffice. The object exports
+ * its tables under the name crew_server; if it exports crew_server_abi too,
+ * that must be the number of this library.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <crew/crew.h>
+
+#define EXIT_USAGE 2
+
+static int run(int argc, char **argv);
+static void print_help(void);
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "run") == 0)
+		return run(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		print_help();
+		return 0;
+	}
+	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+		printf("crew %s\n", crew_version());
+		return 0;
+	}
+	if (argc > 1)
+		fprintf(stderr, "crew: there is no command \"%s\"; see crew --help\n",
+			argv[1]);
+	else
+		fprintf(stderr, "crew: what shall it do? see crew --help\n");
+	return EXIT_USAGE;
+}
+
+/* crew run FILE.so [OPTION]... */
+static int run(int argc, char **argv)
+{
+	const struct crew_server *server;
+	const unsigned *abi;
+	char *file = argc > 1 ? argv[1] : NULL;
+	char path[4096];
+	void *object;
+
+	if (!file || file[0] == '-') {
+		fprintf(stderr, "crew: run needs the file of a server first: "
+				"crew run ./items.so [OPTION]...\n");
+		return EXIT_USAGE;
+	}
+	snprintf(path, sizeof(path), "%s%s", strchr(file, '/') ? "" : "./", file);
+	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!object) {
+		fprintf(stderr, "crew: cannot load %s: %s\n", file, dlerror());
+		return 1;
+	}
+	abi = dlsym(object, "crew_server_abi");
+	if (abi && *abi != crew_abi()) {
+		fprintf(stderr, "crew: %s was built for interface %u of crew, "
+				"this is %u: build it anew\n",
+			file, *abi, crew_abi());
+		return 1;
+	}
+	server = dlsym(object, "crew_server");
+	if (!server) {
+		fprintf(stderr, "crew: %s exports no tables: it needs "
+				"`const struct crew_server crew_server = { … };`\n",
+			file);
+		return 1;
+	}
+	return crew_main(argc - 1, argv + 1, server);
+}
+
+static void print_help(void)
+{
+	printf("Usage: crew run FILE.so [OPTION]...\n"
+	       "       crew --help | --version\n\n"
+	       "Runs the server that FILE.so holds: a shared object that exports\n"
+	       "`const struct crew_server crew_server`. The options are those of every\n"
+	       "crew server: see crew run FILE.so --help.\n");
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The answers of workers, judged. Each message was copied out of the ring and
+ * its place in the arena checked by link_receive; here its meaning is: the
+ * slot must wait for it, the claim must be taken, the head must be well formed
+ * and copied before it is checked, and a body must be as long as announced.
+ * The bytes of a body go to the client straight from shared memory.
+ */
+#include "base/log.h"
+#include "dispatch/private.h"
+#include "http/respond.h"
+
+#define HEADERS_MAX_BYTES (32u * 1024u)
+
+static void answer_begins(struct seat *seat, const struct message *message,
+			  struct exchange *exchange);
+static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
+			   struct span data, bool last);
+static void answer_over(struct seat *seat, const struct message *message,
+			struct exchange *exchange);
+static void late_answer(struct seat *seat, const struct message *message);
+static void note_service(struct pool *pool, uint32_t service_us);
+
+void answer_received(struct seat *seat, const struct message *message)
+{
+	struct slot *slot = &seat->slots[message->slot];
+	struct exchange *exchange = slot->exchange;
+	struct span data = { link_bytes(&seat->link, message), message->size };
+
+	seat->progress_ms = seat->dispatcher->loop.now_ms;
+	if (!slot->used || slot->generation != message->generation || !exchange) {
+		late_answer(seat, message);
+	} else if (message->kind == MESSAGE_ANSWER) {
+		answer_begins(seat, message, exchange);
+	} else if (exchange->state != EXCHANGE_ANSWERING) {
+		seat_condemn(seat, "a part of an answer came before its head");
+	} else {
+		exchange->credit_owed += message->size;
+		if (exchange->credit_owed > LINK_CREDIT_BYTES) {
+			seat_condemn(seat, "sent more than it had credit for");
+			return;
+		}
+		if (answer_goes_on(seat, exchange, data,
+				   message->flags & MESSAGE_LAST))
+			answer_over(seat, message, exchange);
+	}
+	if (message->size && !seat->condemned &&
+	    link_release(&seat->link, message->offset) < 0)
+		seat_condemn(seat, "its index of freed bytes is impossible");
+}
+
+static void answer_begins(struct seat *seat, const struct message *message,
+			  struct exchange *exchange)
+{
+	const unsigned char *bytes = link_bytes(&seat->link, message);
+	static char headers[HEADERS_MAX_BYTES];
+	const bool last = message->flags & MESSAGE_LAST;
+	struct wire_answer answer;
+	struct span lines;
+	struct span body;
+	const char *fault;
+
+	if (exchange->state != EXCHANGE_LINKED ||
+	    message->size < sizeof(answer) ||
+	    link_claim(&seat->link, message->slot, message->generation) !=
+		    CLAIM_TAKEN) {
+		seat_condemn(seat, "an answer to a request that it does not have");
+		return;
+	}
+	memcpy(&answer, bytes, sizeof(answer));
+	if (answer.headers_size > message->size - sizeof(answer) ||
+	    answer.headers_size > sizeof(headers)) {
+		seat_condemn(seat, "the head of an answer is longer than the answer");
+		return;
+	}
+	memcpy(headers, bytes + sizeof(answer), answer.headers_size);
+	lines = (struct span){ headers, answer.headers_size };
+	body = (struct span){ (const char *)bytes + sizeof(answer) + lines.size,
+			      message->size - sizeof(answer) - lines.size };
+	note_service(seat->pool, message->service_us);
+	pool_leave(exchange);
+	fault = http_check_headers(lines);
+	if (answer.status < 200 || answer.status > 599)
+		fault = "the status is not one of an answer";
+	if (fault) {
+		log_error("%s[%u]: the answer to request %llu is refused: %s",
+			  seat->pool->name, seat->index,
+			  (unsigned long long)exchange->id, fault);
+		slot_abandon(seat, message->slot);
+		if (last)
+			slot_free(seat, message->slot);
+		exchange_fail(exchange, 502, "the worker gave an answer that is not HTTP");
+		return;
+	}
+	exchange_begin(exchange, (int)answer.status, lines, answer.body_size);
+	if (answer_goes_on(seat, exchange, body, last))
+		answer_over(seat, message, exchange);
+}
+
+/* Returns whether the answer is complete and as long as it should be. */
+static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
+			   struct span data, bool last)
+{
+	const uint64_t left = exchange->answer_left;
+
+	if (left != WIRE_UNKNOWN &&
+	    (data.size > left || (last && data.size != left))) {
+		seat_condemn(seat, "an answer is not as long as it said");
+		return false;
+	}
+	exchange_write(exchange, data);
+	writer_later(exchange->connection);
+	return last;
+}
+
+static void answer_over(struct seat *seat, const struct message *message,
+			struct exchange *exchange)
+{
+	seat->pool->served++;
+	slot_free(seat, message->slot);
+	exchange_end(exchange);
+}
+
+/* Its client has gone, or was told that it took too long. */
+static void late_answer(struct seat *seat, const struct message *message)
+{
+	struct slot *slot = &seat->slots[message->slot];
+
+	if (message->kind == MESSAGE_ANSWER)
+		seat->pool->late_answers++;
+	if (slot->used && slot->generation == message->generation &&
+	    (message->flags & MESSAGE_LAST))
+		slot_free(seat, message->slot);
+}
+
+/* The average moves by an eighth; one very slow answer counts as a millisecond,
+ * so that a pool is soon believed to be fast again. */
+static void note_service(struct pool *pool, uint32_t service_us)
+{
+	const uint32_t limited = service_us > 1000 ? 1000 : service_us;
+	const int64_t sample = (int64_t)limited * 1000 + 500;
+
+	pool->service_ns = (uint32_t)(pool->service_ns +
+				      (sample - (int64_t)pool->service_ns) / 8);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bodies are kept by the dispatcher until a worker has answered: a request
+ * whose worker dies before taking it must be there, whole, for the next one.
+ * So that slow uploads do not fill the dispatcher's memory, a body above
+ * SPILL_BYTES moves to an unlinked file in TMPDIR.
+ */
+#include "dispatch/body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "dispatch/limits.h"
+
+static int write_whole(int fd, const char *data, size_t size);
+static int spill(struct body *body);
+
+int body_append(struct body *body, const void *data, size_t size)
+{
+	int r;
+
+	if (!body->fd && body->size + size > SPILL_BYTES) {
+		r = spill(body);
+		if (r < 0)
+			return r;
+	}
+	if (body->fd) {
+		r = write_whole(body->fd - 1, data, size);
+		if (r < 0)
+			return r;
+	} else if (!buffer_append(&body->memory, data, size)) {
+		return -ENOMEM;
+	}
+	body->size += size;
+	return 0;
+}
+
+int body_read(const struct body *body, uint64_t offset, void *ret, size_t size)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	if (!body->fd) {
+		memcpy(ret, body->memory.data + body->memory.start + offset, size);
+		return 0;
+	}
+	while (done < size) {
+		n = pread(body->fd - 1, (char *)ret + done, size - done,
+			  (off_t)(offset + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+void body_fini(struct body *body)
+{
+	buffer_fini(&body->memory);
+	if (body->fd)
+		close(body->fd - 1);
+	*body = (struct body){ 0 };
+}
+
+static int spill(struct body *body)
+{
+	const char *directory = getenv("TMPDIR");
+	struct span held = buffer_span(&body->memory);
+	int fd = open(directory && *directory ? directory : "/tmp",
+		      O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = write_whole(fd, held.at, held.size);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	buffer_fini(&body->memory);
+	body->fd = fd + 1;
+	return 0;
+}
+
+static int write_whole(int fd, const char *data, size_t size)
+{
+	ssize_t n;
+
+	while (size > 0) {
+		n = write(fd, data, size);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}

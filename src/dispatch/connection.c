@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Clients' connections: accepting them, their clocks, and their end. What is
+ * read is reader.c's, what is written writer.c's.
+ *
+ * A connection has one timer, which is moved lazily: it fires at the earliest
+ * deadline known when it was set, looks at the real one, and is set again. So
+ * a busy connection costs no timer operations at all. When descriptors run
+ * out, one in reserve is used to answer 503, and the listener rests for a
+ * moment instead of spinning.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "dispatch/private.h"
+
+#define ACCEPTS_A_TURN 256
+
+static bool accept_one(struct dispatcher *dispatcher);
+static void refuse_one(struct dispatcher *dispatcher);
+static void connection_new(struct dispatcher *dispatcher, int fd,
+			   const struct sockaddr_storage *address);
+static void ready(struct loop *loop, struct watch *watch, uint32_t events);
+static void clock_ran(struct loop *loop, struct timer *timer);
+static void name_client(struct connection *connection,
+			const struct sockaddr_storage *address);
+
+void connection_accept_all(struct dispatcher *dispatcher)
+{
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		if (!accept_one(dispatcher))
+			return;
+	}
+}
+
+void connection_free(struct connection *connection)
+{
+	struct dispatcher *dispatcher = connection->dispatcher;
+	struct list *link;
+
+	while ((link = connection->exchanges.next) != &connection->exchanges)
+		exchange_free(container_of(link, struct exchange, in_connection));
+	loop_remove(&dispatcher->loop, &connection->watch);
+	loop_timer_clear(&dispatcher->loop, &connection->timer);
+	close(connection->watch.fd);
+	list_remove(&connection->in_dispatcher);
+	list_remove(&connection->in_flush);
+	buffer_fini(&connection->in);
+	buffer_fini(&connection->out);
+	free(connection);
+	dispatcher->connection_count--;
+	atomic_store_explicit(&dispatcher->self->score->connections,
+			      dispatcher->connection_count, memory_order_relaxed);
+}
+
+void connection_drop(struct connection *connection)
+{
+	if (connection->gone)
+		return;
+	connection->gone = true;
+	list_remove(&connection->in_dispatcher);
+	list_push_back(&connection->dispatcher->gone, &connection->in_dispatcher);
+}
+
+void connection_update(struct connection *connection)
+{
+	uint32_t events = 0;
+
+	if (connection->gone)
+		return;
+	if (!connection->peer_closed && connection->state != CONNECTION_FULL &&
+	    connection->state != CONNECTION_DEAF)
+		events |= EPOLLIN;
+	if (connection->write_since_ms)
+		events |= EPOLLOUT;
+	if (loop_change(&connection->dispatcher->loop, &connection->watch,
+			events) < 0)
+		connection_drop(connection);
+}
+
+void connection_finish(struct connection *connection)
+{
+	if (connection->gone || connection->state == CONNECTION_LINGER)
+		return;
+	if (!connection->reading)
+		reader_set_state(connection, CONNECTION_DEAF);
+	if (list_empty(&connection->exchanges)) {
+		if (buffer_size(&connection->out) == 0)
+			connection_drop(connection);
+		connection->closing = true;
+	}
+	connection_update(connection);
+}
+
+void connection_resume(struct connection *connection)
+{
+	if (connection->state != CONNECTION_FULL || connection->gone)
+		return;
+	reader_set_state(connection, CONNECTION_HEAD);
+	reader_ready(connection);
+}
+
+static bool accept_one(struct dispatcher *dispatcher)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t size = sizeof(address);
+	int fd = accept4(dispatcher->listener.fd, (struct sockaddr *)&address,
+			 &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+		    errno == ENOBUFS)
+			refuse_one(dispatcher);
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	if (dispatcher->connection_count >= dispatcher->connections_max) {
+		close(fd);
+		refuse_one(dispatcher);
+		return false;
+	}
+	connection_new(dispatcher, fd, &address);
+	return true;
+}
+
+/* No place for another client: tell one, and let the listener rest. */
+static void refuse_one(struct dispatcher *dispatcher)
+{
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\n"
+		"Content-Type: application/json\r\nRetry-After: 1\r\n"
+		"Content-Length: 32\r\nConnection: close\r\n\r\n"
+		"{\"error\":\"too many connections\"}";
+	int fd;
+
+	if (dispatcher->reserve_fd >= 0)
+		close(dispatcher->reserve_fd);
+	fd = accept4(dispatcher->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0) {
+		(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+		shutdown(fd, SHUT_WR);
+		close(fd);
+	}
+	dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	loop_change(&dispatcher->loop, &dispatcher->listener, 0);
+	if (!loop_timer_is_set(&dispatcher->accept_rest)) {
+		log_warning("no place for more than %u connections: "
+			    "answering 503 to new ones",
+			    dispatcher->connection_count);
+		loop_timer_set(&dispatcher->loop, &dispatcher->accept_rest,
+			       dispatcher->loop.now_ms + ACCEPT_REST_MS);
+	}
+}
+
+static void connection_new(struct dispatcher *dispatcher, int fd,
+			   const struct sockaddr_storage *address)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	int on = 1;
+
+	if (!connection) {
+		close(fd);
+		return;
+	}
+	connection->dispatcher = dispatcher;
+	connection->watch.fd = fd;
+	connection->watch.ready = ready;
+	connection->timer.fire = clock_ran;
+	list_init(&connection->in_dispatcher);
+	list_init(&connection->in_flush);
+	list_init(&connection->exchanges);
+	name_client(connection, address);
+	if (address->ss_family != AF_UNIX)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	dispatcher->connection_count++;
+	atomic_store_explicit(&dispatcher->self->score->connections,
+			      dispatcher->connection_count, memory_order_relaxed);
+	if (loop_add(&dispatcher->loop, &connection->watch, EPOLLIN) < 0) {
+		connection_free(connection);
+		return;
+	}
+	list_push_back(&dispatcher->connections, &connection->in_dispatcher);
+	reader_set_state(connection, CONNECTION_IDLE);
+}
+
+static void ready(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct connection *connection =
+		container_of(watch, struct connection, watch);
+
+	(void)loop;
+	if (connection->gone)
+		return;
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		connection_drop(connection);
+		return;
+	}
+	if (events & EPOLLOUT)
+		writer_flush(connection);
+	if ((events & EPOLLIN) && !connection->gone)
+		reader_ready(connection);
+}
+
+static void clock_ran(struct loop *loop, struct timer *timer)
+{
+	struct connection *connection =
+		container_of(timer, struct connection, timer);
+	uint64_t due = connection->deadline_ms;
+	uint64_t write_due = connection->write_since_ms
+				     ? connection->write_since_ms + WRITE_TIMEOUT_MS
+				     : 0;
+
+	if (connection->gone)
+		return;
+	if (write_due && write_due <= loop->now_ms) {
+		connection_drop(connection);
+		return;
+	}
+	if (due && due <= loop->now_ms &&
+	    connection->state == CONNECTION_IDLE &&
+	    !list_empty(&connection->exchanges)) {
+		reader_set_state(connection, CONNECTION_IDLE);
+		return;
+	}
+	if (due && due <= loop->now_ms) {
+		if (connection->state == CONNECTION_HEAD ||
+		    connection->state == CONNECTION_BODY)
+			refusal_of_parser(connection, 408,
+					  connection->state == CONNECTION_HEAD
+						  ? "the head of the request did not come in time"
+						  : "the body of the request did not come in time");
+		else
+			connection_drop(connection);
+		return;
+	}
+	if (!due || (write_due && write_due < due))
+		due = write_due;
+	if (due)
+		loop_timer_set(loop, timer, due);
+}
+
+static void name_client(struct connection *connection,
+			const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *four = (const void *)address;
+	const struct sockaddr_in6 *six = (const void *)address;
+	char text[INET6_ADDRSTRLEN] = "?";
+	uint32_t hash = 2166136261u;
+
+	if (address->ss_family == AF_INET) {
+		inet_ntop(AF_INET, &four->sin_addr, text, sizeof(text));
+		snprintf(connection->client, CLIENT_TEXT_BYTES, "%s:%u", text,
+			 ntohs(four->sin_port));
+	} else if (address->ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof(text));
+		snprintf(connection->client, CLIENT_TEXT_BYTES, "[%s]:%u", text,
+			 ntohs(six->sin6_port));
+	} else {
+		snprintf(connection->client, CLIENT_TEXT_BYTES, "unix:");
+	}
+	for (const char *c = text; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	connection->address_hash = hash;
+}

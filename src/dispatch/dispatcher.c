@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The dispatcher's life: set up, turn the loop, drain, leave. Each turn ends
+ * in one place, where answers are fetched, workers rung and clients sent to,
+ * each at most once. Before it sleeps it tells the workers that have something
+ * of it in hand, and looks once more.
+ */
+#include "dispatch/dispatcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "dispatch/private.h"
+#include "http/respond.h"
+#include "transport/control.h"
+
+#define BEAT_MS 1000u
+
+static int init(struct dispatcher *dispatcher);
+static int init_pools(struct dispatcher *dispatcher);
+static void init_limits(struct dispatcher *dispatcher);
+static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
+		    void (*ready)(struct loop *, struct watch *, uint32_t));
+static void fini(struct dispatcher *dispatcher);
+static void beat(struct loop *loop, struct timer *timer);
+static void pull_back(struct loop *loop, struct timer *timer);
+
+int dispatcher_main(struct child_self *self, const struct dispatcher_options *options)
+{
+	struct dispatcher *dispatcher = calloc(1, sizeof(*dispatcher));
+	int r;
+
+	if (!dispatcher)
+		return 1;
+	dispatcher->self = self;
+	dispatcher->options = options;
+	dispatcher->server = options->server;
+	r = init(dispatcher);
+	if (r < 0) {
+		log_critical("the dispatcher cannot start: %s", strerror(-r));
+		return 1;
+	}
+	child_ready(self);
+	beat(&dispatcher->loop, &dispatcher->beat);
+	r = loop_run(&dispatcher->loop);
+	if (r < 0)
+		log_critical("the dispatcher's loop failed: %s", strerror(-r));
+	fini(dispatcher);
+	return r < 0 ? 1 : 0;
+}
+
+const char *dispatcher_date(struct dispatcher *dispatcher)
+{
+	const time_t now = time(NULL);
+
+	if (now != dispatcher->date_at) {
+		http_date(dispatcher->date, now);
+		dispatcher->date_at = now;
+	}
+	return dispatcher->date;
+}
+
+static int init(struct dispatcher *dispatcher)
+{
+	sigset_t signals;
+	int fd;
+	int r;
+
+	list_init(&dispatcher->connections);
+	list_init(&dispatcher->to_flush);
+	list_init(&dispatcher->gone);
+	list_init(&dispatcher->active);
+	arena_init(&dispatcher->arena);
+	dispatcher->local_worker.pool = "local";
+	r = loop_init(&dispatcher->loop);
+	if (r < 0)
+		return r;
+	dispatcher->loop.now_ms = clock_now_ms();
+	dispatcher->loop.owner = dispatcher;
+	dispatcher->loop.turn_done = turn_done;
+	dispatcher->loop.may_sleep = turn_may_sleep;
+	dispatcher->loop.woke = turn_woke;
+	dispatcher->beat.fire = beat;
+	dispatcher->pull_back.fire = pull_back;
+	dispatcher->accept_rest.fire = listener_rested;
+	dispatcher->drain_timer.fire = drain_over;
+	/* Ids stay unique in one run of the program, over dispatchers. */
+	dispatcher->next_id = (uint64_t)(dispatcher->self->generation - 1) << 40;
+	init_limits(dispatcher);
+	r = init_pools(dispatcher);
+	if (r < 0)
+		return r;
+	dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	fd = os_signals_open(&signals);
+	if (fd < 0)
+		return fd;
+	r = watch_fd(dispatcher, &dispatcher->signals, fd, signal_came);
+	if (r == 0)
+		r = watch_fd(dispatcher, &dispatcher->channel,
+			     dispatcher->self->channel, control_came);
+	if (r == 0)
+		r = watch_fd(dispatcher, &dispatcher->listener,
+			     dispatcher->options->listener, listener_ready);
+	return r;
+}
+
+static void init_limits(struct dispatcher *dispatcher)
+{
+	const struct crew_server *server = dispatcher->server;
+	struct rlimit limit = { 0 };
+
+	dispatcher->limits = (struct http_limits){
+		.line_max_bytes = LINE_MAX_BYTES,
+		.head_max_bytes = server->head_max_bytes,
+		.headers_max = HTTP_HEADERS_MAX,
+		.body_max_bytes = server->body_max_bytes,
+		.chunk_extra_max_bytes = CHUNK_EXTRA_MAX_BYTES,
+	};
+	dispatcher->connections_max = server->connections_max;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		rlim_t room = limit.rlim_cur > RESERVED_FDS * 2
+				      ? limit.rlim_cur - RESERVED_FDS
+				      : RESERVED_FDS;
+
+		if (!dispatcher->connections_max ||
+		    dispatcher->connections_max > room)
+			dispatcher->connections_max = (unsigned)room;
+	}
+}
+
+static int init_pools(struct dispatcher *dispatcher)
+{
+	const struct crew_server *server = dispatcher->server;
+
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		pool->dispatcher = dispatcher;
+		pool->options = &server->pools[i];
+		pool->name = pool->options->name;
+		pool->number = i;
+		pool->timer.fire = pool_deadline;
+		list_init(&pool->queue);
+		list_init(&pool->linked);
+		pool->seat_count = pool->options->workers;
+		pool->seats = calloc(pool->seat_count, sizeof(*pool->seats));
+		if (!pool->seats)
+			return -ENOMEM;
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			pool->seats[j].dispatcher = dispatcher;
+			pool->seats[j].pool = pool;
+			pool->seats[j].index = j;
+			list_init(&pool->seats[j].in_active);
+		}
+		dispatcher->pool_count++;
+	}
+	return 0;
+}
+
+static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
+		    void (*ready)(struct loop *, struct watch *, uint32_t))
+{
+	watch->fd = fd;
+	watch->ready = ready;
+	return loop_add(&dispatcher->loop, watch, EPOLLIN);
+}
+
+static void fini(struct dispatcher *dispatcher)
+{
+	list_each(link, &dispatcher->connections)
+		connection_free(container_of(link, struct connection,
+					     in_dispatcher));
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			if (pool->seats[j].up)
+				link_fini(&pool->seats[j].link);
+		}
+		free(pool->seats);
+	}
+	arena_fini(&dispatcher->arena);
+	loop_fini(&dispatcher->loop);
+	free(dispatcher);
+}
+
+static void beat(struct loop *loop, struct timer *timer)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	child_beat(dispatcher->self);
+	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
+}
+
+/* Give what is stuck behind a slow request to workers that are idle. */
+static void pull_back(struct loop *loop, struct timer *timer)
+{
+	struct dispatcher *dispatcher = loop->owner;
+	bool again = false;
+
+	list_each(link, &dispatcher->active) {
+		struct seat *seat = container_of(link, struct seat, in_active);
+
+		if (seat->in_hand < 2 || seat->condemned)
+			continue;
+		again = true;
+		if (loop->now_ms - seat->progress_ms > PULL_BACK_MS &&
+		    pool_has_idle(seat->pool)) {
+			seat_pull_back(seat);
+			seat->pool->service_ns = PACK_US * 1000u;
+			pool_feed(seat->pool);
+		}
+	}
+	if (again)
+		loop_timer_set(loop, timer, loop->now_ms + PULL_BACK_MS);
+}

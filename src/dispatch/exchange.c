@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request and its answer. The answers of a connection leave in the order
+ * of its requests (RFC 9112, 9.3.2): the first exchange writes to the
+ * connection, those behind it into buffers of their own until their turn
+ * comes. An exchange is freed when its answer is whole, or when its client is
+ * gone; a worker that still has it then has an abandoned slot.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "dispatch/files.h"
+#include "dispatch/private.h"
+#include "http/respond.h"
+#include "http/text.h"
+
+static void route(struct exchange *exchange, const struct http_head *head,
+		  struct span inline_body);
+static void take_head(struct exchange *exchange, const struct http_head *head);
+static void answered_early(struct exchange *exchange);
+static bool must_close(const struct exchange *exchange, uint64_t body_size);
+static void write_bytes(struct exchange *exchange, struct span data);
+static void send_continue(struct exchange *exchange);
+static void finish(struct exchange *exchange);
+static void refuse_route(struct exchange *exchange);
+static void answer_file(struct exchange *exchange, const struct http_head *head);
+static void to_pool(struct exchange *exchange, const struct encode_input *input);
+
+struct exchange *exchange_new(struct connection *connection,
+			      const struct http_head *head)
+{
+	struct exchange *exchange = calloc(1, sizeof(*exchange));
+
+	if (!exchange)
+		return NULL;
+	list_init(&exchange->in_connection);
+	list_init(&exchange->in_pool);
+	exchange->connection = connection;
+	exchange->file_fd = -1;
+	exchange->id = ++connection->dispatcher->next_id;
+	take_head(exchange, head);
+	list_push_back(&connection->exchanges, &exchange->in_connection);
+	connection->exchange_count++;
+	return exchange;
+}
+
+void exchange_submit(struct exchange *exchange, const struct http_head *head,
+		     struct span inline_body)
+{
+	struct connection *connection = exchange->connection;
+	const bool reading = connection->reading == exchange;
+
+	if (reading) {
+		/* Hold it, should it be answered before its body is here. */
+		exchange->dropping_body = true;
+		exchange->rest_is_small = head->framing == HTTP_LENGTH &&
+					  head->content_length <= DROP_BODY_BYTES &&
+					  !exchange->wants_continue;
+	}
+	route(exchange, head, inline_body);
+	if (!reading || connection->gone)
+		return;
+	if (exchange->state != EXCHANGE_READING) {
+		answered_early(exchange);
+		return;
+	}
+	exchange->dropping_body = false;
+	if (exchange->wants_continue && exchange_is_first(exchange))
+		send_continue(exchange);
+}
+
+void exchange_free(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+
+	if (exchange->pool)
+		pool_leave(exchange);
+	if (exchange->seat)
+		slot_abandon(exchange->seat, exchange->slot);
+	if (exchange->file_fd >= 0)
+		close(exchange->file_fd);
+	if (connection->reading == exchange)
+		connection->reading = NULL;
+	list_remove(&exchange->in_connection);
+	connection->exchange_count--;
+	buffer_fini(&exchange->out);
+	body_fini(&exchange->body);
+	free(exchange->block);
+	free(exchange);
+}
+
+bool exchange_is_first(const struct exchange *exchange)
+{
+	return exchange->connection->exchanges.next == &exchange->in_connection;
+}
+
+void exchange_begin(struct exchange *exchange, int status, struct span headers,
+		    uint64_t body_size)
+{
+	struct connection *connection = exchange->connection;
+	struct dispatcher *dispatcher = connection->dispatcher;
+	const bool has_body = http_status_has_body(status);
+	struct http_answer answer = {
+		.status = status,
+		.minor = exchange->minor,
+		.headers = headers,
+		.date = dispatcher_date(dispatcher),
+	};
+	struct buffer *out = exchange_is_first(exchange) ? &connection->out
+							 : &exchange->out;
+	char *place;
+
+	exchange->chunked = has_body && body_size == WIRE_UNKNOWN &&
+			    exchange->minor > 0;
+	if (must_close(exchange, has_body ? body_size : 0))
+		exchange->keep_alive = false;
+	answer.keep_alive = exchange->keep_alive;
+	answer.chunked = exchange->chunked;
+	answer.length_known = has_body && body_size != WIRE_UNKNOWN;
+	answer.length = body_size;
+	exchange->answer_left = body_size;
+	exchange->state = EXCHANGE_ANSWERING;
+	place = buffer_reserve(out, HTTP_HEAD_ROOM + headers.size);
+	if (!place) {
+		connection_drop(connection);
+		return;
+	}
+	out->end += http_write_head(place, &answer);
+	if (out == &connection->out)
+		writer_later(connection);
+	if (!has_body)
+		exchange->is_head = true;
+}
+
+void exchange_write(struct exchange *exchange, struct span data)
+{
+	char size_line[18];
+
+	if (data.size == 0)
+		return;
+	if (exchange->answer_left != WIRE_UNKNOWN) {
+		check(data.size <= exchange->answer_left);
+		exchange->answer_left -= data.size;
+	}
+	if (exchange->is_head)
+		return;
+	if (!exchange->chunked) {
+		write_bytes(exchange, data);
+		return;
+	}
+	write_bytes(exchange, (struct span){
+		size_line, http_write_chunk_size(size_line, data.size) });
+	write_bytes(exchange, data);
+	write_bytes(exchange, (struct span){ "\r\n", 2 });
+}
+
+void exchange_end(struct exchange *exchange)
+{
+	if (exchange->chunked && !exchange->is_head)
+		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
+	exchange->state = EXCHANGE_DONE;
+	exchange->connection->dispatcher->served++;
+	if (exchange_is_first(exchange))
+		exchange_advance(exchange->connection);
+}
+
+void exchange_answer(struct exchange *exchange, int status, struct span headers,
+		     struct span body)
+{
+	exchange_begin(exchange, status, headers, body.size);
+	exchange_write(exchange, body);
+	exchange_end(exchange);
+}
+
+void exchange_advance(struct connection *connection)
+{
+	struct exchange *exchange;
+	struct span held;
+
+	while (!list_empty(&connection->exchanges) && !connection->gone) {
+		exchange = container_of(connection->exchanges.next,
+					struct exchange, in_connection);
+		held = buffer_span(&exchange->out);
+		writer_append(connection, held.at, held.size);
+		buffer_fini(&exchange->out);
+		writer_later(connection);
+		if (exchange->wants_continue &&
+		    exchange->state == EXCHANGE_READING)
+			send_continue(exchange);
+		if (exchange->state != EXCHANGE_DONE || exchange->dropping_body)
+			return;
+		finish(exchange);
+	}
+	if (connection->state == CONNECTION_IDLE)
+		connection->deadline_ms = connection->dispatcher->loop.now_ms +
+			connection->dispatcher->server->idle_timeout_ms;
+}
+
+void exchange_send_file(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+	uint64_t turn = FILE_TURN_BYTES;
+	off_t offset = (off_t)exchange->file_offset;
+	ssize_t n;
+
+	while (exchange->answer_left > 0 && turn > 0) {
+		size_t want = exchange->answer_left < turn
+				      ? (size_t)exchange->answer_left
+				      : (size_t)turn;
+
+		n = sendfile(connection->watch.fd, exchange->file_fd, &offset, want);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			/* It shrank, or the disk or the client failed. */
+			connection_drop(connection);
+			return;
+		}
+		exchange->answer_left -= (uint64_t)n;
+		turn -= (uint64_t)n;
+		connection->write_since_ms = 0;
+	}
+	exchange->file_offset = (uint64_t)offset;
+	if (exchange->answer_left > 0) {
+		writer_wait_for_room(connection);
+		return;
+	}
+	close(exchange->file_fd);
+	exchange->file_fd = -1;
+	exchange_end(exchange);
+}
+
+void exchange_give_up(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+
+	exchange->dropping_body = false;
+	if (connection->reading == exchange)
+		connection->reading = NULL;
+	if (exchange->pool && exchange->state == EXCHANGE_QUEUED)
+		pool_leave(exchange);
+	if (exchange->state == EXCHANGE_ANSWERING)
+		connection_drop(connection);
+	else if (exchange->state == EXCHANGE_DONE)
+		exchange_advance(connection);
+	else
+		exchange_fail(exchange, 503, "the server is stopping");
+}
+
+static void take_head(struct exchange *exchange, const struct http_head *head)
+{
+	struct span accept = { NULL, 0 };
+
+	exchange->minor = head->minor;
+	exchange->keep_alive = head->keep_alive;
+	exchange->is_head = head->method == HTTP_HEAD;
+	exchange->wants_continue = head->expect_continue;
+	for (uint32_t i = 0; i < head->header_count; i++) {
+		if (span_equal_nocase(head->headers[i].name,
+				      (struct span){ "accept", 6 }))
+			accept = head->headers[i].value;
+	}
+	exchange->error_form = (int)http_error_form_of(accept);
+}
+
+/* Match, and send the request on its way; answers at once where nobody else
+ * has to. */
+static void route(struct exchange *exchange, const struct http_head *head,
+		  struct span inline_body)
+{
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	struct route_match *match = &dispatcher->match;
+	ssize_t n = http_decode(dispatcher->path, head->path, false);
+	struct encode_input input = {
+		.id = exchange->id,
+		.head = head,
+		.client = span_of(exchange->connection->client),
+		.body = inline_body,
+		.body_size = inline_body.size,
+	};
+
+	if (n < 0) {
+		exchange_fail(exchange, 400, "broken percent-encoding in the path");
+		return;
+	}
+	input.path = (struct span){ dispatcher->path, (size_t)n };
+	router_match(dispatcher->options->router, head->method,
+		     head->method_text, input.path, match);
+	input.params = match->params;
+	input.param_count = match->param_count;
+	input.route = match->row;
+	exchange->route = match->route;
+	switch (match->target) {
+	case ROUTE_NONE:
+	case ROUTE_METHOD:
+		refuse_route(exchange);
+		break;
+	case ROUTE_MOUNT:
+		answer_file(exchange, head);
+		break;
+	case ROUTE_STATUS:
+		status_answer(exchange, match->row);
+		break;
+	case ROUTE_LOCAL:
+		exchange->is_local = true;
+		local_answer(exchange, &input);
+		break;
+	case ROUTE_POOL:
+		exchange->pool = &dispatcher->pools[match->index];
+		to_pool(exchange, &input);
+		break;
+	}
+}
+
+static void refuse_route(struct exchange *exchange)
+{
+	const struct route_match *match = &exchange->connection->dispatcher->match;
+	char allow[160];
+
+	if (match->target == ROUTE_NONE) {
+		exchange_fail(exchange, 404, "nothing is at this path");
+		return;
+	}
+	snprintf(allow, sizeof(allow), "Allow: %s\r\n", match->allow);
+	exchange_refuse(exchange, 405, allow, "this path takes other methods");
+}
+
+static void to_pool(struct exchange *exchange, const struct encode_input *input)
+{
+	struct pool *pool = exchange->pool;
+	const bool whole = exchange->connection->reading != exchange;
+	struct seat *seat;
+
+	if (whole && list_empty(&pool->queue)) {
+		seat = pool_choose(pool);
+		if (seat && slot_send_encoded(seat, exchange, input) == 0)
+			return;
+	}
+	exchange->block_size = encode_size(input);
+	exchange->block = malloc(exchange->block_size);
+	if (!exchange->block) {
+		exchange->pool = NULL;
+		exchange_fail(exchange, 503, "out of memory");
+		return;
+	}
+	encode_request(exchange->block, exchange->block_size, input);
+	if (whole)
+		pool_enter(exchange);
+}
+
+/* The answer is there before the body is: the rest of a small one is read and
+ * dropped, before a larger one the connection ends (RFC 9112, 9.3). */
+static void answered_early(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+
+	if (exchange->keep_alive)
+		return;
+	connection->reading = NULL;
+	exchange->dropping_body = false;
+	reader_set_state(connection, CONNECTION_DEAF);
+	if (exchange->state == EXCHANGE_DONE && exchange_is_first(exchange))
+		exchange_advance(connection);
+}
+
+/* The connection ends with this answer: because nothing else could mark the
+ * answer's end, because an unread body is in the way, or because we stop. */
+static bool must_close(const struct exchange *exchange, uint64_t body_size)
+{
+	const struct connection *connection = exchange->connection;
+
+	if (body_size == WIRE_UNKNOWN && !exchange->chunked)
+		return true;
+	if (connection->reading == exchange)
+		return !exchange->rest_is_small;
+	return connection->dispatcher->draining &&
+	       exchange->in_connection.next == &connection->exchanges;
+}
+
+static void write_bytes(struct exchange *exchange, struct span data)
+{
+	struct connection *connection = exchange->connection;
+
+	if (exchange_is_first(exchange))
+		writer_direct(connection, data);
+	else if (!buffer_append(&exchange->out, data.at, data.size))
+		connection_drop(connection);
+}
+
+static void send_continue(struct exchange *exchange)
+{
+	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	exchange->wants_continue = false;
+	writer_append(exchange->connection, line, sizeof(line) - 1);
+}
+
+/* The first exchange is over: its bytes are all in the connection's hands. */
+static void finish(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+	const bool keep_alive = exchange->keep_alive;
+	struct list *next;
+
+	exchange_free(exchange);
+	if (keep_alive)
+		return;
+	connection->closing = true;
+	reader_set_state(connection, CONNECTION_DEAF);
+	while ((next = connection->exchanges.next) != &connection->exchanges)
+		exchange_free(container_of(next, struct exchange, in_connection));
+}
+
+static void answer_file(struct exchange *exchange, const struct http_head *head)
+{
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	const struct route_match *match = &dispatcher->match;
+	struct file_answer answer;
+	struct span headers;
+
+	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
+		     head, &answer);
+	headers = (struct span){ answer.headers, answer.headers_size };
+	if (answer.status >= 400) {
+		answer.headers[answer.headers_size] = '\0';
+		exchange_refuse(exchange, answer.status, answer.headers,
+				http_reason(answer.status));
+		return;
+	}
+	exchange_begin(exchange, answer.status, headers, answer.length);
+	if (answer.fd >= 0 && !exchange->is_head && answer.length > 0) {
+		exchange->file_fd = answer.fd;
+		exchange->file_offset = answer.offset;
+		return;
+	}
+	if (answer.fd >= 0)
+		close(answer.fd);
+	exchange_end(exchange);
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Static files. The kernel resolves the path, beneath the root and without
+ * leaving it by link or by dots (openat2(2)); what was opened is then looked
+ * at, so that nothing can change between a check and its use. Only regular
+ * files are served, and none whose name begins with a dot.
+ */
+#include "dispatch/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "http/respond.h"
+
+#define PATH_BYTES 4096u
+#define ETAG_BYTES 64u
+
+struct range {
+	bool given;
+	bool possible;
+	uint64_t first;
+	uint64_t last;
+};
+
+static int open_beneath(int root_fd, const char *path);
+static int open_named(int root_fd, struct span rest, struct stat *ret_status,
+		      bool *ret_is_directory);
+static bool has_hidden(struct span rest);
+static void fail(struct file_answer *answer, int error);
+static void redirect(struct file_answer *answer, const struct http_head *head);
+static void describe(struct file_answer *answer, const struct stat *status,
+		     struct span rest, const struct http_head *head);
+static bool unchanged(const struct http_head *head, const char *etag, time_t modified);
+static struct range find_range(const struct http_head *head, const char *etag,
+			       time_t modified, uint64_t size);
+static struct span find_header(const struct http_head *head, const char *name);
+static void add_line(struct file_answer *answer, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static const char *type_of(struct span name);
+
+int files_open_root(const char *directory)
+{
+	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void files_answer(int root_fd, struct span rest, const struct http_head *head,
+		  struct file_answer *ret_answer)
+{
+	struct file_answer *answer = ret_answer;
+	bool is_directory;
+	struct stat status;
+	int fd;
+
+	answer->status = 200;
+	answer->fd = -1;
+	answer->offset = 0;
+	answer->length = 0;
+	answer->headers_size = 0;
+	answer->headers[0] = '\0';
+	if (head->method != HTTP_GET && head->method != HTTP_HEAD) {
+		answer->status = 405;
+		add_line(answer, "Allow: GET, HEAD\r\n");
+		return;
+	}
+	if (has_hidden(rest)) {
+		answer->status = 404;
+		return;
+	}
+	fd = open_named(root_fd, rest, &status, &is_directory);
+	if (fd == -EISDIR) {
+		redirect(answer, head);
+		return;
+	}
+	if (fd < 0) {
+		fail(answer, -fd);
+		return;
+	}
+	answer->fd = fd;
+	describe(answer, &status,
+		 is_directory ? (struct span){ "index.html", 10 } : rest, head);
+	if (answer->status >= 300 || head->method == HTTP_HEAD) {
+		close(fd);
+		answer->fd = -1;
+	}
+}
+
+static int open_beneath(int root_fd, const char *path)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* -EISDIR: a directory that was named without its slash. */
+static int open_named(int root_fd, struct span rest, struct stat *ret_status,
+		      bool *ret_is_directory)
+{
+	char path[PATH_BYTES];
+	bool slash;
+	int fd;
+
+	if (rest.size + sizeof("./index.html") > sizeof(path) ||
+	    memchr(rest.at, '\0', rest.size))
+		return -ENOENT;
+	slash = rest.size == 0 || rest.at[rest.size - 1] == '/';
+	*ret_is_directory = slash;
+	snprintf(path, sizeof(path), "./%.*s%s", (int)rest.size, rest.at,
+		 slash ? "index.html" : "");
+	fd = open_beneath(root_fd, path);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, ret_status) < 0 || !S_ISREG(ret_status->st_mode)) {
+		close(fd);
+		return S_ISDIR(ret_status->st_mode) ? -EISDIR : -ENOENT;
+	}
+	return fd;
+}
+
+static bool has_hidden(struct span rest)
+{
+	for (size_t i = 0; i < rest.size; i++) {
+		if (rest.at[i] == '.' && (i == 0 || rest.at[i - 1] == '/'))
+			return true;
+	}
+	return false;
+}
+
+static void fail(struct file_answer *answer, int error)
+{
+	answer->status = error == EACCES || error == EPERM ? 403 : 404;
+	if (error == EMFILE || error == ENFILE || error == ENOMEM)
+		answer->status = 503;
+}
+
+static void redirect(struct file_answer *answer, const struct http_head *head)
+{
+	if (head->path.size > 256) {
+		answer->status = 404;
+		return;
+	}
+	answer->status = 301;
+	/* One slash only: two would name another host. */
+	size_t extra = strspn(head->path.at, "/");
+
+	if (extra > head->path.size)
+		extra = head->path.size;
+	add_line(answer, "Location: /%.*s/\r\n", (int)(head->path.size - extra),
+		 head->path.at + extra);
+}
+
+static void describe(struct file_answer *answer, const struct stat *status,
+		     struct span rest, const struct http_head *head)
+{
+	const uint64_t size = (uint64_t)status->st_size;
+	const time_t modified = status->st_mtim.tv_sec;
+	char etag[ETAG_BYTES];
+	char date[HTTP_DATE_SIZE];
+	struct range range;
+
+	snprintf(etag, sizeof(etag), "\"%" PRIx64 "-%" PRIx64 "%08lx-%" PRIx64 "\"",
+		 (uint64_t)status->st_ino, (uint64_t)modified,
+		 status->st_mtim.tv_nsec, size);
+	http_date(date, modified);
+	answer->length = size;
+	range = find_range(head, etag, modified, size);
+	if (unchanged(head, etag, modified)) {
+		answer->status = 304;
+		answer->length = 0;
+	} else if (range.given && !range.possible) {
+		answer->status = 416;
+		answer->length = 0;
+		add_line(answer, "Content-Range: bytes */%" PRIu64 "\r\n", size);
+		return;
+	} else if (range.given) {
+		answer->status = 206;
+		answer->offset = range.first;
+		answer->length = range.last - range.first + 1;
+		add_line(answer, "Content-Range: bytes %" PRIu64 "-%" PRIu64
+				 "/%" PRIu64 "\r\n", range.first, range.last, size);
+	}
+	add_line(answer, "Content-Type: %s\r\nLast-Modified: %s\r\nETag: %s\r\n"
+			 "Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n",
+		 type_of(rest), date, etag);
+}
+
+/* If-None-Match goes before If-Modified-Since (RFC 9110, 13.2.2). */
+static bool unchanged(const struct http_head *head, const char *etag, time_t modified)
+{
+	const struct span match = find_header(head, "if-none-match");
+	const struct span since = find_header(head, "if-modified-since");
+	time_t date;
+
+	if (match.at)
+		return (match.size == 1 && match.at[0] == '*') ||
+		       memmem(match.at, match.size, etag, strlen(etag));
+	if (!since.at)
+		return false;
+	date = http_date_parse(since);
+	return date >= 0 && modified <= date;
+}
+
+static bool read_number(struct span *text, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+	size_t i = 0;
+
+	for (; i < text->size && text->at[i] >= '0' && text->at[i] <= '9'; i++) {
+		if (value > (UINT64_MAX - 9) / 10)
+			return false;
+		value = value * 10 + (uint64_t)(text->at[i] - '0');
+	}
+	*ret_value = value;
+	text->at += i;
+	text->size -= i;
+	return i > 0;
+}
+
+/* One range of bytes; any other is answered with the whole file (RFC 9110,
+ * 14.2: a server may ignore Range). */
+static struct range find_range(const struct http_head *head, const char *etag,
+			       time_t modified, uint64_t size)
+{
+	struct span text = find_header(head, "range");
+	const struct span condition = find_header(head, "if-range");
+	struct range range = { 0 };
+	uint64_t first = 0;
+	uint64_t last = 0;
+	bool has_first;
+	bool has_last;
+
+	if (!text.at || text.size < 6 || memcmp(text.at, "bytes=", 6) != 0)
+		return range;
+	if (condition.at && !span_equal(condition, span_of(etag)) &&
+	    http_date_parse(condition) != modified)
+		return range;
+	text.at += 6;
+	text.size -= 6;
+	has_first = read_number(&text, &first);
+	if (text.size == 0 || text.at[0] != '-')
+		return range;
+	text.at++;
+	text.size--;
+	has_last = read_number(&text, &last);
+	if (text.size > 0 || (!has_first && !has_last) ||
+	    (has_first && has_last && last < first))
+		return range;
+	range.given = true;
+	if (!has_first) {
+		range.first = last < size ? size - last : 0;
+		range.last = size - 1;
+		range.possible = last > 0 && size > 0;
+		return range;
+	}
+	range.first = first;
+	range.last = has_last && last < size ? last : size - 1;
+	range.possible = first < size;
+	return range;
+}
+
+static struct span find_header(const struct http_head *head, const char *name)
+{
+	const struct span wanted = span_of(name);
+
+	for (uint32_t i = 0; i < head->header_count; i++) {
+		if (span_equal_nocase(head->headers[i].name, wanted))
+			return head->headers[i].value;
+	}
+	return (struct span){ NULL, 0 };
+}
+
+static void add_line(struct file_answer *answer, const char *format, ...)
+{
+	va_list arguments;
+	int n;
+
+	va_start(arguments, format);
+	n = vsnprintf(answer->headers + answer->headers_size,
+		      sizeof(answer->headers) - answer->headers_size, format,
+		      arguments);
+	va_end(arguments);
+	check(n > 0 && (size_t)n < sizeof(answer->headers) - answer->headers_size);
+	answer->headers_size += (size_t)n;
+}
+
+static const char *type_of(struct span name)
+{
+	static const char *const types[][2] = {
+		{ "html", "text/html; charset=utf-8" },
+		{ "htm", "text/html; charset=utf-8" },
+		{ "css", "text/css; charset=utf-8" },
+		{ "js", "text/javascript; charset=utf-8" },
+		{ "mjs", "text/javascript; charset=utf-8" },
+		{ "txt", "text/plain; charset=utf-8" },
+		{ "md", "text/markdown; charset=utf-8" },
+		{ "csv", "text/csv; charset=utf-8" },
+		{ "xml", "text/xml; charset=utf-8" },
+		{ "json", "application/json" },
+		{ "map", "application/json" },
+		{ "webmanifest", "application/manifest+json" },
+		{ "svg", "image/svg+xml" },
+		{ "png", "image/png" },
+		{ "jpg", "image/jpeg" },
+		{ "jpeg", "image/jpeg" },
+		{ "gif", "image/gif" },
+		{ "webp", "image/webp" },
+		{ "avif", "image/avif" },
+		{ "ico", "image/vnd.microsoft.icon" },
+		{ "woff", "font/woff" },
+		{ "woff2", "font/woff2" },
+		{ "ttf", "font/ttf" },
+		{ "otf", "font/otf" },
+		{ "pdf", "application/pdf" },
+		{ "zip", "application/zip" },
+		{ "gz", "application/gzip" },
+		{ "wasm", "application/wasm" },
+		{ "mp3", "audio/mpeg" },
+		{ "ogg", "audio/ogg" },
+		{ "mp4", "video/mp4" },
+		{ "webm", "video/webm" },
+	};
+	const char *dot = memrchr(name.at, '.', name.size);
+	struct span ending = { "", 0 };
+
+	if (dot) {
+		ending.at = dot + 1;
+		ending.size = name.size - (size_t)(ending.at - name.at);
+	}
+	for (size_t i = 0; i < COUNT_OF(types); i++) {
+		if (span_equal_nocase(ending, span_of(types[i][0])))
+			return types[i][1];
+	}
+	return "application/octet-stream";
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* The dispatcher's fixed limits, each with its unit and its reason. */
+#ifndef DISPATCH_LIMITS_H
+#define DISPATCH_LIMITS_H
+
+/* One read of a client's socket: what one wake-up takes at most, so that a
+ * fast sender does not starve the others. */
+#define READ_BYTES (64u * 1024u)
+/* A request line: longer than any browser sends. */
+#define LINE_MAX_BYTES (8u * 1024u)
+/* Chunk extensions and trailers of one body: nobody needs more. */
+#define CHUNK_EXTRA_MAX_BYTES (4u * 1024u)
+/* Requests of one connection that are in hand at once. */
+#define PIPELINE_MAX 64u
+/* Answers not yet taken by the client above which no more is read from it. */
+#define OUT_HIGH_BYTES (64u * 1024u)
+/* Below this many unsent bytes a worker may send more of a body. */
+#define OUT_LOW_BYTES (16u * 1024u)
+/* Pieces of a body from which on a copy costs more than a system call. */
+#define DIRECT_SEND_BYTES (16u * 1024u)
+/* A body up to this size travels in its request's block. */
+#define INLINE_BODY_BYTES (16u * 1024u)
+/* A body above this size goes to an unlinked file. */
+#define SPILL_BYTES (256u * 1024u)
+/* Rest of a refused body that is read and dropped to keep the connection. */
+#define DROP_BODY_BYTES (64u * 1024u)
+/* How long a connection that was answered and closed may still send. */
+#define LINGER_MS 1000u
+/* A client that takes nothing of its answer for so long is given up. */
+#define WRITE_TIMEOUT_MS 30000u
+/* Work outstanding at one worker up to which requests are packed, not spread. */
+#define PACK_US 30u
+/* A worker that answered nothing for so long gives back what it has not begun. */
+#define PULL_BACK_MS 1u
+/* File bytes sent in one turn for one client. */
+#define FILE_TURN_BYTES (512u * 1024u)
+/* Descriptors that are not clients': listeners, bells, links, logs, spill. */
+#define RESERVED_FDS 64u
+/* How long the listener rests when descriptors have run out. */
+#define ACCEPT_REST_MS 100u
+
+#endif

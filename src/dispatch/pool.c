@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pools: the bounded queue in front of some workers, its deadlines, and the
+ * choice of the worker for the next request.
+ *
+ * The choice packs while work is cheap: the first worker is filled as long as
+ * what it has in hand is a matter of microseconds, since a bell costs more
+ * than such a request, and one busy worker needs none. When work is slow the
+ * next idle worker is taken. A request that turns out to be stuck behind a
+ * slow one is pulled back by the dispatcher's timer.
+ */
+#include "base/log.h"
+#include "dispatch/private.h"
+
+static void set_timer(struct pool *pool);
+static void too_long_in_queue(struct exchange *exchange);
+static void too_long_at_work(struct exchange *exchange);
+static bool any_seat_up(const struct pool *pool);
+
+void pool_enter(struct exchange *exchange)
+{
+	struct pool *pool = exchange->pool;
+
+	if (pool->queued >= pool->options->queue_max) {
+		exchange_fail(exchange, 503, "the queue of this service is full");
+		return;
+	}
+	if (pool->dispatcher->draining && !any_seat_up(pool)) {
+		exchange_fail(exchange, 503, "the server is stopping");
+		return;
+	}
+	exchange->state = EXCHANGE_QUEUED;
+	exchange->since_ms = pool->dispatcher->loop.now_ms;
+	list_push_back(&pool->queue, &exchange->in_pool);
+	pool->queued++;
+	set_timer(pool);
+	pool_feed(pool);
+}
+
+void pool_feed(struct pool *pool)
+{
+	struct exchange *exchange;
+	struct seat *seat;
+
+	while (!list_empty(&pool->queue)) {
+		seat = pool_choose(pool);
+		if (!seat)
+			return;
+		exchange = container_of(pool->queue.next, struct exchange,
+					in_pool);
+		list_remove(&exchange->in_pool);
+		pool->queued--;
+		if (slot_send(seat, exchange) < 0) {
+			list_push_front(&pool->queue, &exchange->in_pool);
+			pool->queued++;
+			return;
+		}
+	}
+}
+
+void pool_return(struct exchange *exchange)
+{
+	struct pool *pool = exchange->pool;
+
+	list_remove(&exchange->in_pool);
+	exchange->state = EXCHANGE_QUEUED;
+	exchange->since_ms = pool->dispatcher->loop.now_ms;
+	list_push_front(&pool->queue, &exchange->in_pool);
+	pool->queued++;
+	set_timer(pool);
+}
+
+void pool_leave(struct exchange *exchange)
+{
+	if (exchange->state == EXCHANGE_QUEUED)
+		exchange->pool->queued--;
+	list_remove(&exchange->in_pool);
+}
+
+void pool_deadline(struct loop *loop, struct timer *timer)
+{
+	struct pool *pool = container_of(timer, struct pool, timer);
+	struct exchange *exchange;
+
+	while (!list_empty(&pool->queue)) {
+		exchange = container_of(pool->queue.next, struct exchange, in_pool);
+		if (exchange->since_ms + pool->options->queue_timeout_ms > loop->now_ms)
+			break;
+		too_long_in_queue(exchange);
+	}
+	while (!list_empty(&pool->linked)) {
+		exchange = container_of(pool->linked.next, struct exchange, in_pool);
+		if (exchange->since_ms + pool->options->request_timeout_ms > loop->now_ms)
+			break;
+		too_long_at_work(exchange);
+	}
+	set_timer(pool);
+}
+
+struct seat *pool_choose(struct pool *pool)
+{
+	struct seat *idle = NULL;
+
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		struct seat *seat = &pool->seats[i];
+
+		if (!seat->up || seat->condemned || !seat->free_slots)
+			continue;
+		if (seat->in_hand == 0) {
+			if (!idle)
+				idle = seat;
+		} else if ((uint64_t)(seat->in_hand + 1) * pool->service_ns <
+			   PACK_US * 1000u) {
+			return seat;
+		}
+	}
+	return idle;
+}
+
+/* Both lists are in the order of their deadlines, since all waits of a pool
+ * are equally long; a returned request has its clock started anew. */
+static void set_timer(struct pool *pool)
+{
+	struct loop *loop = &pool->dispatcher->loop;
+	uint64_t due = UINT64_MAX;
+	struct exchange *exchange;
+
+	if (!list_empty(&pool->queue)) {
+		exchange = container_of(pool->queue.next, struct exchange, in_pool);
+		due = exchange->since_ms + pool->options->queue_timeout_ms;
+	}
+	if (!list_empty(&pool->linked)) {
+		exchange = container_of(pool->linked.next, struct exchange, in_pool);
+		if (exchange->since_ms + pool->options->request_timeout_ms < due)
+			due = exchange->since_ms +
+			      pool->options->request_timeout_ms;
+	}
+	if (due == UINT64_MAX)
+		return;
+	if (!loop_timer_is_set(&pool->timer) || pool->timer.due_ms > due)
+		loop_timer_set(loop, &pool->timer, due);
+}
+
+void pool_linked(struct exchange *exchange)
+{
+	struct pool *pool = exchange->pool;
+
+	exchange->state = EXCHANGE_LINKED;
+	exchange->since_ms = pool->dispatcher->loop.now_ms;
+	list_push_back(&pool->linked, &exchange->in_pool);
+	if (!loop_timer_is_set(&pool->timer))
+		set_timer(pool);
+	else if (pool->timer.due_ms > exchange->since_ms +
+					      pool->options->request_timeout_ms)
+		set_timer(pool);
+}
+
+bool pool_has_idle(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		const struct seat *seat = &pool->seats[i];
+
+		if (seat->up && !seat->condemned && seat->in_hand == 0)
+			return true;
+	}
+	return false;
+}
+
+static void too_long_in_queue(struct exchange *exchange)
+{
+	struct pool *pool = exchange->pool;
+
+	log_warning("%s: request %llu waited %u ms for a worker: 503", pool->name,
+		    (unsigned long long)exchange->id,
+		    pool->options->queue_timeout_ms);
+	pool_leave(exchange);
+	exchange->state = EXCHANGE_READING;
+	exchange_fail(exchange, 503, "no worker became free in time");
+}
+
+static void too_long_at_work(struct exchange *exchange)
+{
+	struct pool *pool = exchange->pool;
+
+	log_warning("%s[%u]: request %llu took longer than %u ms: 504", pool->name,
+		    exchange->seat->index, (unsigned long long)exchange->id,
+		    pool->options->request_timeout_ms);
+	pool_leave(exchange);
+	slot_abandon(exchange->seat, exchange->slot);
+	exchange_fail(exchange, 504, "the worker did not answer in time");
+}
+
+static bool any_seat_up(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		if (pool->seats[i].up)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of this room share. Three kinds of things live here:
+ *
+ *   connection   a client's socket; reads, parses, writes (connection.c,
+ *                reader.c, writer.c)
+ *   exchange     one request and its answer, in its place among those of its
+ *                connection (exchange.c, refusal.c)
+ *   seat         one worker's place in a pool, and the link to whoever sits
+ *                there now (seat.c, slot.c, pool.c)
+ *
+ * An exchange belongs to its connection until that is gone; then, if a worker
+ * still has it, its slot is abandoned and the exchange is freed at once.
+ */
+#ifndef DISPATCH_PRIVATE_H
+#define DISPATCH_PRIVATE_H
+
+#include <time.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "dispatch/body.h"
+#include "dispatch/buffer.h"
+#include "dispatch/dispatcher.h"
+#include "dispatch/limits.h"
+#include "handler/request.h"
+#include "http/parse.h"
+#include "transport/link.h"
+
+#define CLIENT_TEXT_BYTES 64u
+
+struct dispatcher;
+struct exchange;
+struct seat;
+
+/* ---- connections ---- */
+
+enum connection_state {
+	CONNECTION_IDLE = 0, /* no byte of a request yet */
+	CONNECTION_HEAD,     /* some bytes of a head */
+	CONNECTION_BODY,
+	CONNECTION_FULL,     /* enough in hand: reads no more for now */
+	CONNECTION_DEAF,     /* will read no further request */
+	CONNECTION_LINGER,   /* all is sent; what still comes is dropped */
+};
+
+struct connection {
+	struct dispatcher *dispatcher;
+	struct watch watch;
+	struct timer timer;
+	struct list in_dispatcher;
+	struct list in_flush;
+	struct list exchanges; /* in the order of their requests */
+	struct exchange *reading; /* whose body is being read */
+	struct buffer in;
+	struct buffer out;
+	struct http_parser parser;
+	struct http_body body;
+	uint64_t deadline_ms;  /* of reading; 0: none */
+	uint64_t write_since_ms; /* last progress of writing, while out is full */
+	enum connection_state state;
+	unsigned exchange_count;
+	bool peer_closed;  /* its end of file was read */
+	bool closing;      /* close when out is empty */
+	bool gone;         /* to be freed at the end of the turn */
+	uint32_t address_hash;
+	char client[CLIENT_TEXT_BYTES];
+};
+
+void connection_accept_all(struct dispatcher *dispatcher);
+/** Free it now, with its exchanges; no answer is sent. */
+void connection_free(struct connection *connection);
+/** Give the client up: it is freed at the end of the turn. */
+void connection_drop(struct connection *connection);
+/** Set what epoll watches for from the state; call after any change. */
+void connection_update(struct connection *connection);
+/** Read no further request; close when all is answered. */
+void connection_finish(struct connection *connection);
+/** Parse what has been read already, after a place became free. */
+void connection_resume(struct connection *connection);
+/** Bytes that came (reader.c). */
+void reader_ready(struct connection *connection);
+void reader_set_state(struct connection *connection, enum connection_state state);
+
+/* ---- writing (writer.c) ---- */
+
+/** Queue bytes of the first exchange for this turn's send. */
+void writer_append(struct connection *connection, const void *data, size_t size);
+/** Send bytes that need not be copied, behind what is queued; what the socket
+ * does not take is copied. */
+void writer_direct(struct connection *connection, struct span data);
+/** Send what is queued. */
+void writer_flush(struct connection *connection);
+/** Put it on the list of those that are flushed at the end of the turn. */
+void writer_later(struct connection *connection);
+/** Come back (through writer_flush) when the socket has room. */
+void writer_wait_for_room(struct connection *connection);
+
+/* ---- exchanges ---- */
+
+enum exchange_state {
+	EXCHANGE_READING = 0, /* its body is not whole */
+	EXCHANGE_QUEUED,      /* in its pool's queue */
+	EXCHANGE_LINKED,      /* in a worker's link */
+	EXCHANGE_ANSWERING,   /* its head was written, more is to come */
+	EXCHANGE_DONE,        /* whole answer written into a buffer */
+};
+
+struct exchange {
+	struct list in_connection;
+	struct list in_pool;  /* the pool's queue, or its list of linked ones */
+	struct connection *connection;
+	struct pool *pool;
+	const struct crew_route *route;
+	struct seat *seat;
+	uint32_t slot;
+	uint64_t id;
+	enum exchange_state state;
+	uint64_t since_ms;    /* queued or linked at */
+	unsigned char *block; /* encoded request without its body; NULL if it
+				 stands in a link's arena only */
+	uint32_t block_size;
+	struct body body;
+	unsigned deaths;      /* workers that died with it taken */
+	int minor;
+	int error_form;       /* enum http_error_form, by its Accept */
+	bool is_local;        /* a local handler answers */
+	bool is_head;         /* HEAD: the answer has no body */
+	bool keep_alive;
+	bool wants_continue;  /* 100 Continue is due when its turn comes */
+	bool dropping_body;   /* its answer, if there is one, waits for the rest of
+				 the body, which is dropped */
+	bool rest_is_small;   /* so that dropping it is cheaper than to close */
+	/* the answer */
+	struct buffer out;    /* while it is not the first */
+	uint64_t answer_left; /* bytes of the body still to come, or WIRE_UNKNOWN */
+	uint32_t credit_owed; /* bytes of parts not yet taken by the client */
+	bool chunked;
+	int file_fd;          /* -1: none */
+	uint64_t file_offset;
+};
+
+/** A request whose head is whole; its body follows or not. `head` is valid in
+ * this call only. */
+struct exchange *exchange_new(struct connection *connection,
+			      const struct http_head *head);
+/** Its request is whole: route it on. */
+void exchange_submit(struct exchange *exchange, const struct http_head *head,
+		     struct span inline_body);
+/** Free it; a worker that has it is told to give up. */
+void exchange_free(struct exchange *exchange);
+bool exchange_is_first(const struct exchange *exchange);
+/** Write the head of an answer, and begin its body. */
+void exchange_begin(struct exchange *exchange, int status, struct span headers,
+		    uint64_t body_size);
+/** Write more of the body; at most what is left. */
+void exchange_write(struct exchange *exchange, struct span data);
+/** The body is whole. */
+void exchange_end(struct exchange *exchange);
+/** The whole answer at once. */
+void exchange_answer(struct exchange *exchange, int status, struct span headers,
+		     struct span body);
+/** Answer with an error; if an answer was begun, end the connection visibly. */
+void exchange_fail(struct exchange *exchange, int status, const char *message);
+/** The same with more header lines ("Allow: …\r\n"). */
+void exchange_refuse(struct exchange *exchange, int status, const char *headers,
+		     const char *message);
+/** The server stops: 503 if no answer was begun; the exchange may be freed. */
+void exchange_give_up(struct exchange *exchange);
+/** The first exchange of a connection has changed: move its bytes along. */
+void exchange_advance(struct connection *connection);
+/** Send file bytes of the first exchange; called when the socket has room. */
+void exchange_send_file(struct exchange *exchange);
+/** A request that could not be parsed: answer and close. */
+void refusal_of_parser(struct connection *connection, int status, const char *why);
+/** One log line a second at most for each client. */
+void refusal_log(struct connection *connection, int status, const char *why);
+
+/* ---- pools and seats ---- */
+
+struct slot {
+	struct exchange *exchange;  /* NULL: free, or abandoned */
+	uint32_t generation;
+	uint32_t offset;            /* of the request's block in the arena */
+	uint32_t parts_out;         /* bytes of body parts not yet released */
+	uint64_t body_sent;
+	uint64_t since_ms;
+	bool used;
+};
+
+struct seat {
+	struct dispatcher *dispatcher;
+	struct pool *pool;
+	unsigned index;
+	uint32_t worker_generation;
+	int32_t pid;
+	struct watch bell;
+	struct list in_active;  /* seats with something in hand */
+	struct link link;
+	struct slot slots[LINK_SLOTS];
+	uint64_t free_slots;    /* one bit each */
+	unsigned in_hand;
+	uint64_t progress_ms;   /* last answer, or first request after idleness */
+	bool up;
+	bool condemned;
+	bool announced;         /* we have said that we sleep */
+	bool must_ring;
+	uint64_t want_parts;    /* slots that have more of a body to send */
+};
+
+struct pool {
+	struct dispatcher *dispatcher;
+	const struct crew_pool *options;
+	const char *name;
+	unsigned number;
+	struct list queue;      /* exchanges that wait */
+	struct list linked;     /* exchanges in links, by since_ms */
+	struct timer timer;     /* the next deadline of both */
+	unsigned queued;
+	struct seat *seats;
+	unsigned seat_count;
+	uint32_t service_ns;    /* of a handler, moving average */
+	uint64_t served;
+	uint64_t restarts;
+	uint64_t late_answers;
+};
+
+/** An exchange whose request is whole enters its pool. */
+void pool_enter(struct exchange *exchange);
+/** Give queued exchanges to workers that have room. */
+void pool_feed(struct pool *pool);
+/** It was put into a link. */
+void pool_linked(struct exchange *exchange);
+/** Back to the head of the queue. */
+void pool_return(struct exchange *exchange);
+/** It left the queue or the links by other ways. */
+void pool_leave(struct exchange *exchange);
+void pool_deadline(struct loop *loop, struct timer *timer);
+/** Is there a worker with nothing in hand? */
+bool pool_has_idle(const struct pool *pool);
+/** The worker that should get the next request, or NULL. */
+struct seat *pool_choose(struct pool *pool);
+
+/** A worker came up: open its link. */
+void seat_up(struct seat *seat, uint32_t generation, int32_t pid,
+	     struct link_fds *fds);
+/** It died: settle all that it had. */
+void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
+/** See what the worker has sent. */
+void seat_receive(struct seat *seat);
+/** Our side found nonsense: have it killed. */
+void seat_condemn(struct seat *seat, const char *why);
+/** A message of the worker (answer.c). */
+void answer_received(struct seat *seat, const struct message *message);
+bool seat_has_news(const struct seat *seat);
+void seat_announce(struct seat *seat);
+void seat_awake(struct seat *seat);
+/** Put a whole request into a free slot. 0, -EAGAIN (no room now), or -errno. */
+int slot_send(struct seat *seat, struct exchange *exchange);
+/** The same for a request that is encoded straight into the arena. */
+int slot_send_encoded(struct seat *seat, struct exchange *exchange,
+		      const struct encode_input *input);
+/** Send more of a body, as credit allows. */
+void slot_send_parts(struct seat *seat, uint32_t slot);
+/** The slot's exchange is over or given up by its client. */
+void slot_abandon(struct seat *seat, uint32_t slot);
+void slot_free(struct seat *seat, uint32_t slot);
+/** Let the worker send that many more bytes of the slot's answer. */
+void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
+/** Take back what a worker has not begun. */
+void seat_pull_back(struct seat *seat);
+
+/* ---- the dispatcher ---- */
+
+struct refusal_mark {
+	uint32_t address_hash;
+	uint64_t at_ms;
+};
+
+#define REFUSAL_MARKS 256u
+
+struct dispatcher {
+	struct child_self *self;
+	const struct dispatcher_options *options;
+	const struct crew_server *server;
+	struct loop loop;
+	struct http_limits limits;
+	struct watch listener;
+	struct watch channel;
+	struct watch signals;
+	struct timer beat;
+	struct timer accept_rest;
+	struct timer drain_timer;
+	struct timer pull_back;
+	struct list connections;
+	struct list to_flush;
+	struct list gone;     /* connections to free at the end of the turn */
+	struct list active;   /* seats */
+	struct pool pools[CREW_POOLS_MAX];
+	unsigned pool_count;
+	unsigned connection_count;
+	unsigned connections_max;
+	int reserve_fd;
+	bool draining;
+	bool may_exit;
+	uint64_t next_id;
+	uint64_t served;
+	time_t date_at;
+	char date[30];
+	/* scratch of one call, so that connections need none */
+	struct http_head head;
+	struct route_match match;
+	char path[LINE_MAX_BYTES];
+	char input[READ_BYTES];
+	/* local handlers run in this process */
+	struct crew_worker local_worker;
+	struct arena arena;
+	struct refusal_mark refusals[REFUSAL_MARKS];
+};
+
+/* The loop's events (turn.c). */
+void turn_done(struct loop *loop);
+bool turn_may_sleep(struct loop *loop);
+void turn_woke(struct loop *loop);
+void listener_ready(struct loop *loop, struct watch *watch, uint32_t events);
+void listener_rested(struct loop *loop, struct timer *timer);
+void signal_came(struct loop *loop, struct watch *watch, uint32_t events);
+void control_came(struct loop *loop, struct watch *watch, uint32_t events);
+void drain_over(struct loop *loop, struct timer *timer);
+const char *dispatcher_date(struct dispatcher *dispatcher);
+void dispatcher_drain_check(struct dispatcher *dispatcher);
+/** Answer the built-in pages. */
+void status_answer(struct exchange *exchange, unsigned page);
+/** Run a local handler. */
+void local_answer(struct exchange *exchange, const struct encode_input *input);
+/** The same when its body came in pieces. */
+void local_answer_block(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Saying no: the answers that the dispatcher makes itself, and the log lines
+ * about clients that send nonsense, at most one a second for each of them. A
+ * table of marks by a hash of the address bounds what that costs; two clients
+ * that share a mark share its line.
+ */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "dispatch/private.h"
+#include "http/respond.h"
+#include "http/text.h"
+
+#define REFUSAL_BYTES 2048u
+
+void refusal_of_parser(struct connection *connection, int status, const char *why)
+{
+	struct exchange *exchange = connection->reading;
+
+	refusal_log(connection, status, why);
+	reader_set_state(connection, CONNECTION_DEAF);
+	if (exchange) {
+		connection->reading = NULL;
+		exchange->dropping_body = false;
+		exchange->keep_alive = false;
+		connection->closing = true;
+		if (exchange->state == EXCHANGE_READING)
+			exchange_fail(exchange, status, why);
+		else
+			exchange_advance(connection);
+		return;
+	}
+	/* The parser gave no head: there is nothing to hold on to. */
+	connection->dispatcher->head = (struct http_head){ .minor = 1 };
+	exchange = exchange_new(connection, &connection->dispatcher->head);
+	if (!exchange) {
+		connection_drop(connection);
+		return;
+	}
+	exchange->keep_alive = false;
+	exchange_fail(exchange, status, why);
+}
+
+void refusal_log(struct connection *connection, int status, const char *why)
+{
+	struct dispatcher *dispatcher = connection->dispatcher;
+	const uint64_t now = dispatcher->loop.now_ms;
+	struct refusal_mark *mark =
+		&dispatcher->refusals[connection->address_hash % REFUSAL_MARKS];
+
+	if (mark->at_ms && now - mark->at_ms < 1000)
+		return;
+	mark->address_hash = connection->address_hash;
+	mark->at_ms = now;
+	log_warning("refused a request of %s with %d: %s", connection->client,
+		    status, why);
+}
+
+void exchange_fail(struct exchange *exchange, int status, const char *message)
+{
+	exchange_refuse(exchange, status,
+			status == 503 ? "Retry-After: 1\r\n" : "", message);
+}
+
+void exchange_refuse(struct exchange *exchange, int status, const char *headers,
+		     const char *message)
+{
+	char body[REFUSAL_BYTES];
+	char lines[512];
+	const char *type;
+	size_t size;
+	int n;
+
+	if (exchange->state == EXCHANGE_ANSWERING) {
+		connection_drop(exchange->connection);
+		return;
+	}
+	size = http_error_body(body, sizeof(body), exchange->error_form, status,
+			       message, &type);
+	n = snprintf(lines, sizeof(lines), "Content-Type: %s\r\n%s", type, headers);
+	check(n > 0 && (size_t)n < sizeof(lines));
+	exchange_answer(exchange, status, (struct span){ lines, (size_t)n },
+			(struct span){ body, size });
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker's place as the dispatcher sees it: opening the link when somebody
+ * takes the place, hearing what is said there, and settling everything when
+ * he dies. What a worker writes is hostile input: copied once, then judged. A
+ * wrong header costs that request a 502; nonsense in the link itself costs the
+ * worker its life, and nobody else anything.
+ *
+ * On a death each request that the worker had is settled by its claim: what
+ * was not taken goes back to the head of the queue in its old order; what was
+ * taken is answered with 502, or run once more where its route says that this
+ * does no harm. If the worker wrote nonsense its claims prove nothing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/os/os.h"
+#include "dispatch/private.h"
+#include "supervise/scoreboard.h"
+#include "transport/control.h"
+
+static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
+static void part_came_back(void *context, uint32_t slot, uint32_t size);
+static void settle(struct seat *seat, struct slot *slot);
+static unsigned in_order(struct seat *seat, uint32_t ret_slots[LINK_SLOTS]);
+static bool keep_block(struct seat *seat, struct slot *slot);
+
+void seat_up(struct seat *seat, uint32_t generation, int32_t pid,
+	     struct link_fds *fds)
+{
+	struct dispatcher *dispatcher = seat->dispatcher;
+	int r;
+
+	if (seat->up)
+		seat_down(seat, DEATH_SIGNAL, 0);
+	memset(seat->slots, 0, sizeof(seat->slots));
+	r = link_open(&seat->link, LINK_DISPATCHER, fds);
+	if (r < 0) {
+		log_error("%s[%u]: cannot open its link: %s", seat->pool->name,
+			  seat->index, strerror(-r));
+		link_close_fds(fds);
+		return;
+	}
+	seat->worker_generation = generation;
+	seat->pid = pid;
+	seat->free_slots = UINT64_MAX;
+	seat->in_hand = 0;
+	seat->want_parts = 0;
+	seat->condemned = false;
+	seat->must_ring = false;
+	seat->announced = false;
+	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
+				     .ready = bell_rang };
+	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN);
+	if (r < 0) {
+		log_error("%s[%u]: cannot watch its bell: %s", seat->pool->name,
+			  seat->index, strerror(-r));
+		link_fini(&seat->link);
+		return;
+	}
+	seat->up = true;
+	pool_feed(seat->pool);
+}
+
+void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
+{
+	uint32_t slots[LINK_SLOTS];
+	unsigned count;
+
+	(void)detail;
+	if (!seat->up)
+		return;
+	if (cause == DEATH_PROTOCOL)
+		seat->condemned = true;
+	if (!seat->condemned)
+		seat_receive(seat);
+	seat->up = false;
+	count = in_order(seat, slots);
+	while (count-- > 0)
+		settle(seat, &seat->slots[slots[count]]);
+	list_remove(&seat->in_active);
+	seat->in_hand = 0;
+	loop_remove(&seat->dispatcher->loop, &seat->bell);
+	link_fini(&seat->link);
+	pool_feed(seat->pool);
+}
+
+void seat_receive(struct seat *seat)
+{
+	struct message message;
+	int r;
+
+	if (seat->condemned)
+		return;
+	r = link_reap(&seat->link, part_came_back, seat);
+	if (r < 0) {
+		seat_condemn(seat, "gave back bytes that are not its own");
+		return;
+	}
+	while (!seat->condemned &&
+	       (r = link_receive(&seat->link, &message)) > 0)
+		answer_received(seat, &message);
+	if (r < 0)
+		seat_condemn(seat, "a message of it makes no sense");
+	for (uint64_t want = seat->want_parts; want && !seat->condemned;
+	     want &= want - 1)
+		slot_send_parts(seat, (uint32_t)__builtin_ctzll(want));
+	if (seat->in_hand > 0)
+		seat->must_ring = true;
+	pool_feed(seat->pool);
+}
+
+void seat_condemn(struct seat *seat, const char *why)
+{
+	const struct control order = {
+		.kind = CONTROL_CONDEMN,
+		.pool = seat->pool->number,
+		.index = seat->index,
+		.generation = seat->worker_generation,
+		.cause = DEATH_PROTOCOL,
+	};
+
+	if (seat->condemned)
+		return;
+	seat->condemned = true;
+	log_error("%s[%u] (pid %d) is condemned, protocol: %s",
+		  seat->pool->name, seat->index, (int)seat->pid, why);
+	os_channel_send(seat->dispatcher->self->channel, &order, sizeof(order),
+			NULL, 0);
+}
+
+bool seat_has_news(const struct seat *seat)
+{
+	return !seat->condemned && link_has_news(&seat->link);
+}
+
+void seat_announce(struct seat *seat)
+{
+	bell_announce(&seat->link.sleeper);
+	seat->announced = true;
+}
+
+void seat_awake(struct seat *seat)
+{
+	bell_awake(&seat->link.sleeper);
+	seat->announced = false;
+}
+
+void seat_pull_back(struct seat *seat)
+{
+	uint32_t slots[LINK_SLOTS];
+	unsigned count = in_order(seat, slots);
+
+	while (count-- > 0) {
+		struct slot *slot = &seat->slots[slots[count]];
+		struct exchange *exchange = slot->exchange;
+
+		if (!exchange || exchange->state != EXCHANGE_LINKED ||
+		    !keep_block(seat, slot) ||
+		    !link_revoke(&seat->link, slots[count], slot->generation))
+			continue;
+		slot_free(seat, slots[count]);
+		pool_return(exchange);
+	}
+}
+
+static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct seat *seat = container_of(watch, struct seat, bell);
+
+	(void)loop;
+	(void)events;
+	os_bell_hush(watch->fd);
+	seat_awake(seat);
+	seat_receive(seat);
+}
+
+static void part_came_back(void *context, uint32_t number, uint32_t size)
+{
+	struct seat *seat = context;
+	struct slot *slot = &seat->slots[number];
+
+	if (size > slot->parts_out) {
+		seat_condemn(seat, "gave back more than it was given");
+		return;
+	}
+	slot->parts_out -= size;
+	if (slot->parts_out == 0 && !slot->used)
+		seat->free_slots |= UINT64_C(1) << number;
+}
+
+/* What becomes of one request of a dead worker. */
+static void settle(struct seat *seat, struct slot *slot)
+{
+	struct exchange *exchange = slot->exchange;
+	const uint32_t number = (uint32_t)(slot - seat->slots);
+	const enum claim claim =
+		link_claim(&seat->link, number, slot->generation);
+	bool again = claim == CLAIM_QUEUED && !seat->condemned;
+	bool idempotent;
+
+	if (!exchange)
+		return;
+	slot->exchange = NULL;
+	exchange->seat = NULL;
+	idempotent = exchange->route && exchange->route->idempotent;
+	if (!again && idempotent && exchange->deaths == 0)
+		again = true;
+	if (claim != CLAIM_QUEUED || seat->condemned)
+		exchange->deaths++;
+	if (exchange->state == EXCHANGE_ANSWERING) {
+		connection_drop(exchange->connection);
+		return;
+	}
+	slot->exchange = exchange;
+	again = again && keep_block(seat, slot);
+	slot->exchange = NULL;
+	if (again) {
+		pool_return(exchange);
+		return;
+	}
+	pool_leave(exchange);
+	exchange_fail(exchange, 502, "the worker died while it was at this request");
+}
+
+/* The slots in use, oldest request first. */
+static unsigned in_order(struct seat *seat, uint32_t ret_slots[LINK_SLOTS])
+{
+	unsigned count = 0;
+	unsigned place;
+
+	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
+		const struct exchange *exchange = seat->slots[i].exchange;
+
+		if (!seat->slots[i].used || !exchange)
+			continue;
+		for (place = count++; place > 0; place--) {
+			if (seat->slots[ret_slots[place - 1]].exchange->id <
+			    exchange->id)
+				break;
+			ret_slots[place] = ret_slots[place - 1];
+		}
+		ret_slots[place] = i;
+	}
+	return count;
+}
+
+/* A request that was encoded straight into the link is copied out of it before
+ * the link goes; our half of it the worker could not write. */
+static bool keep_block(struct seat *seat, struct slot *slot)
+{
+	struct exchange *exchange = slot->exchange;
+	const void *block = seat->link.arena + slot->offset;
+	const struct wire_request *wire = block;
+
+	if (exchange->block)
+		return true;
+	exchange->block = malloc(wire->size);
+	if (!exchange->block)
+		return false;
+	exchange->block_size = wire->size;
+	memcpy(exchange->block, block, wire->size);
+	return true;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The slots of a seat: one for each request in a worker's hands. What a slot
+ * holds is private to the dispatcher and noted before the worker is told, so
+ * that the death of the worker at any instruction leaves a known state. The
+ * claim in shared memory decides one thing only: who of the two got hold of a
+ * request that is given and taken back at the same moment.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dispatch/private.h"
+
+static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
+		     void **ret_block);
+static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot,
+		     uint32_t size);
+static void untake(struct seat *seat, uint32_t slot);
+static int send_message(struct seat *seat, enum message_kind kind, uint32_t slot,
+			uint32_t size);
+
+int slot_send_encoded(struct seat *seat, struct exchange *exchange,
+		      const struct encode_input *input)
+{
+	const uint32_t size = encode_size(input);
+	uint32_t slot;
+	void *block;
+	int r = take_slot(seat, size, &slot, &block);
+
+	if (r < 0)
+		return r;
+	encode_request(block, size, input);
+	return hand_over(seat, exchange, slot, size);
+}
+
+int slot_send(struct seat *seat, struct exchange *exchange)
+{
+	const uint64_t whole = exchange->body.size;
+	const uint32_t inlined =
+		whole <= INLINE_BODY_BYTES ? (uint32_t)whole : 0;
+	const uint32_t at = (exchange->block_size + 7u) & ~7u;
+	uint32_t size = exchange->block_size;
+	struct wire_request *wire;
+	uint32_t slot;
+	void *block;
+	int r;
+
+	if (inlined)
+		size = at + inlined + 1;
+	r = take_slot(seat, size, &slot, &block);
+	if (r < 0)
+		return r;
+	memcpy(block, exchange->block, exchange->block_size);
+	wire = block;
+	if (whole) {
+		wire->body_size = whole;
+		wire->size = size;
+		wire->body = (struct wire_text){ inlined ? at : 0, inlined };
+	}
+	if (inlined) {
+		r = body_read(&exchange->body, 0, (char *)block + at, inlined);
+		if (r < 0) {
+			untake(seat, slot);
+			return r;
+		}
+		((char *)block)[at + inlined] = '\0';
+	}
+	r = hand_over(seat, exchange, slot, size);
+	if (r == 0 && whole > inlined)
+		slot_send_parts(seat, slot);
+	return r;
+}
+
+void slot_send_parts(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+	struct exchange *exchange = slot->exchange;
+	struct message message = { .kind = MESSAGE_BODY_PART, .slot = number };
+	uint64_t left;
+	void *place;
+
+	if (!exchange || exchange->body.size <= INLINE_BODY_BYTES)
+		return;
+	while ((left = exchange->body.size - slot->body_sent) > 0 &&
+	       slot->parts_out + LINK_PART_BYTES <= LINK_CREDIT_BYTES) {
+		message.generation = slot->generation;
+		message.size = left < LINK_PART_BYTES ? (uint32_t)left
+						      : LINK_PART_BYTES;
+		message.flags = message.size == left ? MESSAGE_LAST : 0;
+		place = link_alloc(&seat->link, number, message.size,
+				   &message.offset);
+		if (!place)
+			break;
+		if (body_read(&exchange->body, slot->body_sent, place,
+			      message.size) < 0 ||
+		    link_send(&seat->link, &message) < 0) {
+			link_free(&seat->link, message.offset);
+			break;
+		}
+		slot->body_sent += message.size;
+		slot->parts_out += message.size;
+		seat->must_ring = true;
+	}
+	if (left > 0)
+		seat->want_parts |= UINT64_C(1) << number;
+	else
+		seat->want_parts &= ~(UINT64_C(1) << number);
+}
+
+void slot_abandon(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+
+	if (slot->exchange)
+		slot->exchange->seat = NULL;
+	slot->exchange = NULL;
+	seat->want_parts &= ~(UINT64_C(1) << number);
+	if (seat->condemned || !seat->up)
+		return;
+	if (link_revoke(&seat->link, number, slot->generation)) {
+		slot_free(seat, number);
+		return;
+	}
+	(void)send_message(seat, MESSAGE_CANCEL, number, 0);
+}
+
+void slot_free(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+
+	if (slot->exchange)
+		slot->exchange->seat = NULL;
+	slot->exchange = NULL;
+	seat->want_parts &= ~(UINT64_C(1) << number);
+	if (link_free(&seat->link, slot->offset) < 0)
+		seat_condemn(seat, "gave back a request that is not its own");
+	untake(seat, number);
+}
+
+void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
+{
+	(void)send_message(seat, MESSAGE_CREDIT, number, size);
+}
+
+/* Find a free slot, and room for a block in the arena. */
+static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
+		     void **ret_block)
+{
+	const uint32_t number = (uint32_t)__builtin_ctzll(seat->free_slots);
+	struct slot *slot = &seat->slots[number];
+	void *block = link_alloc(&seat->link, number, size, &slot->offset);
+
+	if (!block)
+		return -EAGAIN;
+	seat->free_slots &= ~(UINT64_C(1) << number);
+	slot->used = true;
+	slot->generation++;
+	slot->body_sent = 0;
+	if (seat->in_hand++ == 0) {
+		seat->progress_ms = seat->dispatcher->loop.now_ms;
+		list_push_back(&seat->dispatcher->active, &seat->in_active);
+	}
+	*ret_slot = number;
+	*ret_block = block;
+	return 0;
+}
+
+static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t number,
+		     uint32_t size)
+{
+	struct slot *slot = &seat->slots[number];
+	struct loop *loop = &seat->dispatcher->loop;
+	const struct message message = {
+		.kind = MESSAGE_REQUEST,
+		.slot = number,
+		.generation = slot->generation,
+		.offset = slot->offset,
+		.size = size,
+	};
+	int r;
+
+	slot->exchange = exchange;
+	link_offer(&seat->link, number, slot->generation);
+	r = link_send(&seat->link, &message);
+	if (r < 0) {
+		slot->exchange = NULL;
+		link_revoke(&seat->link, number, slot->generation);
+		link_free(&seat->link, slot->offset);
+		untake(seat, number);
+		if (r == -EBADMSG)
+			seat_condemn(seat, "its index of requests is impossible");
+		return r;
+	}
+	exchange->seat = seat;
+	exchange->slot = number;
+	pool_linked(exchange);
+	seat->must_ring = true;
+	if (seat->announced)
+		seat_awake(seat);
+	if (seat->in_hand > 1 &&
+	    !loop_timer_is_set(&seat->dispatcher->pull_back))
+		loop_timer_set(loop, &seat->dispatcher->pull_back,
+			       loop->now_ms + PULL_BACK_MS);
+	return 0;
+}
+
+/* The slot is free again, unless parts of a body are still with the worker:
+ * then it is when they have come back. */
+static void untake(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+
+	slot->used = false;
+	if (slot->parts_out == 0)
+		seat->free_slots |= UINT64_C(1) << number;
+	if (--seat->in_hand == 0)
+		list_remove(&seat->in_active);
+}
+
+static int send_message(struct seat *seat, enum message_kind kind, uint32_t slot,
+			uint32_t size)
+{
+	const struct message message = {
+		.kind = (uint16_t)kind,
+		.slot = slot,
+		.generation = seat->slots[slot].generation,
+		.size = size,
+	};
+	int r = link_send(&seat->link, &message);
+
+	seat->must_ring = true;
+	if (r == -EBADMSG)
+		seat_condemn(seat, "its index of requests is impossible");
+	return r;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The built-in pages: /status, /health, /live and /ready. They are answered
+ * here, from the scoreboard and the dispatcher's own books, so that they work
+ * also when every worker is busy. Keys of /status are added, never renamed.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/os/os.h"
+#include "dispatch/private.h"
+
+#define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static json_t *status_all(struct dispatcher *dispatcher);
+static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool);
+static json_t *status_worker(struct dispatcher *dispatcher, struct seat *seat);
+static json_t *status_requests(struct seat *seat);
+static const char *pool_state(const struct pool *pool);
+static bool ready(const struct dispatcher *dispatcher);
+static void answer_json(struct exchange *exchange, int status, json_t *value);
+
+void status_answer(struct exchange *exchange, unsigned page)
+{
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	const bool is_ready = ready(dispatcher);
+
+	switch ((enum status_page)page) {
+	case STATUS_PAGE_STATUS:
+		answer_json(exchange, 200, status_all(dispatcher));
+		return;
+	case STATUS_PAGE_READY:
+		answer_json(exchange, is_ready ? 200 : 503,
+			    json_pack("{s:s}", "status",
+				      is_ready ? "ready" : "not ready"));
+		return;
+	case STATUS_PAGE_HEALTH:
+	case STATUS_PAGE_LIVE:
+		answer_json(exchange, 200, json_pack("{s:s}", "status", "ok"));
+		return;
+	}
+}
+
+static json_t *status_all(struct dispatcher *dispatcher)
+{
+	json_t *pools = json_array();
+
+	for (unsigned i = 0; i < dispatcher->pool_count; i++)
+		json_array_append_new(pools, status_pool(dispatcher,
+							 &dispatcher->pools[i]));
+	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I}], s:o}",
+			 "version", crew_version(),
+			 "pid", (json_int_t)dispatcher->self->parent,
+			 "uptime_s",
+			 (json_int_t)((dispatcher->loop.now_ms -
+				       dispatcher->options->started_ms) / 1000),
+			 "dispatchers",
+			 "pid", (json_int_t)load(dispatcher->self->score->pid),
+			 "generation", (json_int_t)dispatcher->self->generation,
+			 "connections", (json_int_t)dispatcher->connection_count,
+			 "served", (json_int_t)dispatcher->served,
+			 "pools", pools);
+}
+
+static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool)
+{
+	json_t *workers = json_array();
+	json_int_t in_hand = 0;
+
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		in_hand += pool->seats[i].in_hand;
+		json_array_append_new(workers, status_worker(dispatcher,
+							     &pool->seats[i]));
+	}
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+			 "name", pool->name, "state", pool_state(pool),
+			 "queue", (json_int_t)pool->queued,
+			 "queue_max", (json_int_t)pool->options->queue_max,
+			 "in_hand", in_hand,
+			 "served", (json_int_t)pool->served,
+			 "restarts", (json_int_t)pool->restarts,
+			 "late_answers", (json_int_t)pool->late_answers,
+			 "workers", workers);
+}
+
+static json_t *status_worker(struct dispatcher *dispatcher, struct seat *seat)
+{
+	const unsigned line =
+		dispatcher->options->first_lines[seat->pool->number] + seat->index;
+	const struct score *score =
+		scoreboard_line(dispatcher->self->board, line);
+	const uint32_t state = load(score->state);
+	const uint64_t beat = load(score->heartbeat_ms);
+	const uint64_t now = dispatcher->loop.now_ms;
+	const pid_t pid = load(score->pid);
+
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
+			 "index", (json_int_t)seat->index,
+			 "pid", (json_int_t)pid,
+			 "state", child_state_names[state < CHILD_STATE_COUNT ? state : 0],
+			 "generation", (json_int_t)load(score->generation),
+			 "last_seen_ms", (json_int_t)(now > beat ? now - beat : 0),
+			 "served", (json_int_t)load(score->served),
+			 "rss_bytes", (json_int_t)os_resident_bytes(pid),
+			 "bells", (json_int_t)load(score->bells),
+			 "requests", status_requests(seat));
+}
+
+static json_t *status_requests(struct seat *seat)
+{
+	json_t *requests = json_array();
+	const uint64_t now = seat->dispatcher->loop.now_ms;
+
+	for (unsigned i = 0; seat->up && i < LINK_SLOTS; i++) {
+		const struct slot *slot = &seat->slots[i];
+		const struct wire_request *wire =
+			(const void *)(seat->link.arena + slot->offset);
+		const char *text = (const char *)wire;
+
+		if (!slot->used || !slot->exchange)
+			continue;
+		json_array_append_new(
+			requests,
+			json_pack("{s:I, s:s, s:s#, s:I}",
+				  "id", (json_int_t)wire->id,
+				  "method", text + wire->method.offset,
+				  "path", text + wire->path.offset,
+				  (int)wire->path.size,
+				  "age_ms",
+				  (json_int_t)(now - slot->exchange->since_ms)));
+	}
+	return requests;
+}
+
+static const char *pool_state(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		if (pool->seats[i].up)
+			return "ready";
+	}
+	return "starting";
+}
+
+static bool ready(const struct dispatcher *dispatcher)
+{
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		if (strcmp(pool_state(&dispatcher->pools[i]), "ready") != 0)
+			return false;
+	}
+	return !dispatcher->draining;
+}
+
+static void answer_json(struct exchange *exchange, int status, json_t *value)
+{
+	static const char headers[] = "Content-Type: application/json\r\n"
+				      "Cache-Control: no-store\r\n";
+	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+
+	if (text)
+		exchange_answer(exchange, status,
+				(struct span){ headers, sizeof(headers) - 1 },
+				span_of(text));
+	else
+		exchange_fail(exchange, 500, "out of memory");
+	free(text);
+	json_decref(value);
+}

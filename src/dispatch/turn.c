@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens to the dispatcher: turns of its loop, messages of the parent,
+ * the order to stop. Draining goes: accept what the kernel has accepted
+ * already, then no more; close idle connections; finish what was received, up
+ * to the timeout; answer 503 to the rest; leave.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/os/os.h"
+#include "dispatch/private.h"
+#include "transport/control.h"
+
+/* After 503 was written to all, so long for their sockets to take it. */
+#define LAST_WORDS_MS 500u
+
+static void drain(struct dispatcher *dispatcher);
+static void link_up(struct dispatcher *dispatcher, const struct control *order,
+		    struct link_fds *fds);
+static struct seat *find_seat(struct dispatcher *dispatcher,
+			      const struct control *order);
+static void receive_all(struct dispatcher *dispatcher);
+static void flush_all(struct dispatcher *dispatcher);
+static void free_gone(struct dispatcher *dispatcher);
+static void ring_all(struct dispatcher *dispatcher);
+
+void turn_done(struct loop *loop)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	receive_all(dispatcher);
+	ring_all(dispatcher);
+	flush_all(dispatcher);
+	ring_all(dispatcher);
+	free_gone(dispatcher);
+	if (dispatcher->draining)
+		dispatcher_drain_check(dispatcher);
+}
+
+bool turn_may_sleep(struct loop *loop)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone))
+		return false;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			if (pool->seats[j].up && !pool->seats[j].announced)
+				seat_announce(&pool->seats[j]);
+		}
+	}
+	list_each(link, &dispatcher->active) {
+		if (seat_has_news(container_of(link, struct seat, in_active))) {
+			turn_woke(loop);
+			return false;
+		}
+	}
+	return true;
+}
+
+void turn_woke(struct loop *loop)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	list_each(link, &dispatcher->active)
+		seat_awake(container_of(link, struct seat, in_active));
+}
+
+void listener_ready(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	(void)watch;
+	(void)events;
+	connection_accept_all(loop->owner);
+}
+
+void listener_rested(struct loop *loop, struct timer *timer)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	(void)timer;
+	if (!dispatcher->draining)
+		loop_change(loop, &dispatcher->listener, EPOLLIN);
+}
+
+void signal_came(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	(void)events;
+	while (os_signals_next(watch->fd, NULL) > 0) {
+		if (!dispatcher->draining)
+			drain(dispatcher);
+	}
+}
+
+void control_came(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct dispatcher *dispatcher = loop->owner;
+	int fds[OS_CHANNEL_FDS_MAX];
+	struct control order;
+	size_t fd_count;
+	struct seat *seat;
+	int r;
+
+	(void)events;
+	for (;;) {
+		r = os_channel_receive(watch->fd, &order, sizeof(order), fds,
+				       &fd_count);
+		if (r == -EAGAIN)
+			return;
+		if (r <= 0) {
+			log_error("the parent is gone: the dispatcher stops");
+			loop_stop(loop);
+			return;
+		}
+		if (r == sizeof(order) && order.kind == CONTROL_LINK_UP &&
+		    fd_count == 3) {
+			struct link_fds link = { fds[0], { fds[1], fds[2] } };
+
+			link_up(dispatcher, &order, &link);
+			continue;
+		}
+		while (fd_count > 0)
+			close(fds[--fd_count]);
+		seat = r == sizeof(order) ? find_seat(dispatcher, &order) : NULL;
+		if (seat && order.kind == CONTROL_LINK_DOWN &&
+		    seat->worker_generation == order.generation) {
+			seat->pool->restarts = order.restarts;
+			seat_down(seat, order.cause, order.detail);
+		}
+	}
+}
+
+static void link_up(struct dispatcher *dispatcher, const struct control *order,
+		    struct link_fds *fds)
+{
+	struct seat *seat = find_seat(dispatcher, order);
+
+	if (!seat) {
+		link_close_fds(fds);
+		return;
+	}
+	seat->pool->restarts = order->restarts;
+	seat_up(seat, order->generation, order->pid, fds);
+}
+
+static struct seat *find_seat(struct dispatcher *dispatcher,
+			      const struct control *order)
+{
+	if (order->pool >= dispatcher->pool_count ||
+	    order->index >= dispatcher->pools[order->pool].seat_count)
+		return NULL;
+	return &dispatcher->pools[order->pool].seats[order->index];
+}
+
+/* By place, not by the list of active ones: an answer that ends a connection
+ * can take requests back from any seat. */
+static void receive_all(struct dispatcher *dispatcher)
+{
+	if (list_empty(&dispatcher->active))
+		return;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			struct seat *seat = &pool->seats[j];
+
+			if (seat->up && seat->in_hand > 0 && seat_has_news(seat))
+				seat_receive(seat);
+		}
+	}
+}
+
+/* Those that are put on the list again while it is worked off get the next
+ * turn, so that no client can hold the loop. */
+static void flush_all(struct dispatcher *dispatcher)
+{
+	struct list now;
+	struct list *link;
+
+	list_init(&now);
+	while ((link = list_pop_front(&dispatcher->to_flush)))
+		list_push_back(&now, link);
+	while ((link = list_pop_front(&now))) {
+		struct connection *connection =
+			container_of(link, struct connection, in_flush);
+
+		if (!connection->gone)
+			writer_flush(connection);
+	}
+}
+
+static void free_gone(struct dispatcher *dispatcher)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&dispatcher->gone)))
+		connection_free(container_of(link, struct connection,
+					     in_dispatcher));
+}
+
+static void ring_all(struct dispatcher *dispatcher)
+{
+	struct score *score = dispatcher->self->score;
+
+	list_each(link, &dispatcher->active) {
+		struct seat *seat = container_of(link, struct seat, in_active);
+
+		if (!seat->must_ring || seat->condemned)
+			continue;
+		seat->must_ring = false;
+		if (link_ring(&seat->link))
+			atomic_fetch_add_explicit(&score->bells, 1,
+						  memory_order_relaxed);
+	}
+}
+
+static void drain(struct dispatcher *dispatcher)
+{
+	struct loop *loop = &dispatcher->loop;
+
+	log_info("stopping: %u connections, finishing what is pending for up to %u ms",
+		 dispatcher->connection_count,
+		 dispatcher->server->shutdown_timeout_ms);
+	connection_accept_all(dispatcher);
+	loop_remove(loop, &dispatcher->listener);
+	close(dispatcher->listener.fd);
+	dispatcher->draining = true;
+	loop_timer_set(loop, &dispatcher->drain_timer,
+		       loop->now_ms + dispatcher->server->shutdown_timeout_ms);
+	list_each(link, &dispatcher->connections) {
+		struct connection *connection =
+			container_of(link, struct connection, in_dispatcher);
+
+		/* What has arrived already was received by us. */
+		if (connection->state == CONNECTION_IDLE)
+			reader_ready(connection);
+		connection_finish(connection);
+	}
+}
+
+void drain_over(struct loop *loop, struct timer *timer)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	if (dispatcher->may_exit) {
+		loop_stop(loop);
+		return;
+	}
+	dispatcher->may_exit = true;
+	list_each(link, &dispatcher->connections) {
+		struct connection *connection =
+			container_of(link, struct connection, in_dispatcher);
+
+		while (!list_empty(&connection->exchanges) && !connection->gone) {
+			struct exchange *exchange =
+				container_of(connection->exchanges.next,
+					     struct exchange, in_connection);
+
+			if (exchange->seat) {
+				pool_leave(exchange);
+				slot_abandon(exchange->seat, exchange->slot);
+			}
+			exchange_give_up(exchange);
+		}
+	}
+	loop_timer_set(loop, timer, loop->now_ms + LAST_WORDS_MS);
+}
+
+void dispatcher_drain_check(struct dispatcher *dispatcher)
+{
+	if (dispatcher->connection_count == 0)
+		loop_stop(&dispatcher->loop);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Fields become JSON, byte for byte as RFC 8259 asks. */
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "handler/json.h"
+
+static struct arena arena;
+
+static void expect(const char *wanted, const struct crew_field *fields)
+{
+	struct json_out out;
+
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_object(&out, fields), 0);
+	assert_int_equal(out.size, strlen(wanted));
+	assert_memory_equal(out.text, wanted, out.size);
+	arena_reset(&arena);
+}
+
+#define expect_json(wanted, ...) \
+	expect((wanted), (const struct crew_field[]){ __VA_ARGS__, { 0 } })
+
+static void all_kinds(void **state)
+{
+	(void)state;
+	expect("{}", (const struct crew_field[]){ { 0 } });
+	expect("{}", NULL);
+	expect_json("{\"id\":1,\"name\":\"bolt\"}", crew_int("id", 1),
+		    crew_str("name", "bolt"));
+	expect_json("{\"a\":true,\"b\":false,\"c\":null,\"d\":null,\"e\":[1,2]}",
+		    crew_bool("a", true), crew_bool("b", false), crew_null("c"),
+		    crew_str("d", NULL), crew_raw("e", "[1,2]"));
+	expect_json("{\"o\":{\"x\":[1,\"two\",{}]},\"e\":[]}",
+		    crew_object("o", crew_array("x", crew_int(NULL, 1),
+						crew_str("ignored", "two"),
+						crew_fields(NULL, NULL))),
+		    crew_elements("e", NULL));
+}
+
+static void whole_numbers_are_whole(void **state)
+{
+	(void)state;
+	expect_json("{\"\":0}", crew_int(NULL, 0));
+	expect_json("{\"n\":9223372036854775807}", crew_int("n", INT64_MAX));
+	expect_json("{\"n\":-9223372036854775808}", crew_int("n", INT64_MIN));
+}
+
+static void reals_have_the_fewest_digits(void **state)
+{
+	(void)state;
+	expect_json("{\"n\":0.1}", crew_real("n", 0.1));
+	expect_json("{\"n\":-3}", crew_real("n", -3.0));
+	expect_json("{\"n\":0.30000000000000004}", crew_real("n", 0.1 + 0.2));
+	expect_json("{\"n\":1e+300}", crew_real("n", 1e300));
+	expect_json("{\"n\":5e-324}", crew_real("n", 4.9406564584124654e-324));
+	expect_json("{\"a\":null,\"b\":null}", crew_real("a", NAN),
+		    crew_real("b", -INFINITY));
+}
+
+static void reals_read_back(void **state)
+{
+	struct json_out out;
+	char text[64];
+
+	(void)state;
+	srandom(7);
+	for (unsigned i = 0; i < 2000; i++) {
+		const double value = ldexp((double)random() / (double)random(),
+					   (int)(random() % 600) - 300);
+
+		json_out_init(&out, &arena);
+		json_write_object(&out, (const struct crew_field[]){
+						crew_real("", value), { 0 } });
+		assert_true(out.size < sizeof(text));
+		memcpy(text, out.text, out.size);
+		text[out.size] = '\0';
+		assert_true(strtod(text + strlen("{\"\":"), NULL) == value);
+		arena_reset(&arena);
+	}
+}
+
+/* Where the system has no such locale this shows nothing, and does no harm. */
+static void a_locale_changes_nothing(void **state)
+{
+	(void)state;
+	if (!setlocale(LC_NUMERIC, "de_DE.UTF-8"))
+		skip();
+	expect_json("{\"n\":0.5}", crew_real("n", 0.5));
+	setlocale(LC_NUMERIC, "C");
+}
+
+static void strings_are_escaped(void **state)
+{
+	(void)state;
+	expect_json("{\"a\\\"b\":\"c\\\\d\"}", crew_str("a\"b", "c\\d"));
+	expect_json("{\"s\":\"\\u0001\\n\"}", crew_str("s", "\001\n"));
+	expect_json("{\"s\":\"h\xc3\xa9\"}", crew_str("s", "h\xc3\xa9"));
+	expect_json("{\"s\":\"x\xef\xbf\xbdy\"}", crew_str("s", "x\xffy"));
+}
+
+static void long_strings_fit(void **state)
+{
+	static char text[100001];
+	static char wanted[sizeof(text) + 16];
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	snprintf(wanted, sizeof(wanted), "{\"s\":\"%s\"}", text);
+	expect_json(wanted, crew_str("s", text));
+}
+
+static void a_cycle_is_an_error(void **state)
+{
+	struct crew_field cycle[2] = { { 0 } };
+	struct json_out out;
+
+	(void)state;
+	cycle[0] = crew_fields("again", cycle);
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_object(&out, cycle), -EINVAL);
+	cycle[0] = (struct crew_field){ .kind = (enum crew_field_kind)99 };
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_object(&out, cycle), -EINVAL);
+	arena_reset(&arena);
+}
+
+static int fini(void **state)
+{
+	(void)state;
+	arena_fini(&arena);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_kinds),
+		cmocka_unit_test(whole_numbers_are_whole),
+		cmocka_unit_test(reals_have_the_fewest_digits),
+		cmocka_unit_test(reals_read_back),
+		cmocka_unit_test(a_locale_changes_nothing),
+		cmocka_unit_test(strings_are_escaped),
+		cmocka_unit_test(long_strings_fit),
+		cmocka_unit_test(a_cycle_is_an_error),
+	};
+
+	arena_init(&arena);
+	return cmocka_run_group_tests(tests, NULL, fini);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Private to this room: how an answer is put together. */
+#ifndef HANDLER_REPLY_H
+#define HANDLER_REPLY_H
+
+#include "handler/request.h"
+
+/** Header lines of one answer in sum, so that its head always fits into one
+ * message of a link with room to spare. */
+#define REPLY_HEADERS_MAX_BYTES (32u * 1024u)
+
+/** Forget all that was said of an answer so far, headers too. */
+void reply_reset(struct crew_request *request);
+/** Write the lines that follow from the reply (Content-Type, Location) behind
+ * those that the handler set. 0 or -ENOMEM. */
+int reply_finish_headers(struct crew_request *request);
+/** Answer with an error, in the form that the client asked for. */
+crew_reply reply_error(struct crew_request *request, int status,
+		       const char *message);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* What a handler can ask, what it can answer, and what becomes of it when it
+ * answers badly. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "handler/encode.h"
+#include "handler/request.h"
+
+/* A request that is set up for each test. */
+static struct arena arena;
+static struct crew_worker worker = { .pool = "items", .index = 2,
+				     .generation = 3 };
+static struct crew_request request;
+static void *block;
+
+/* Make the request from a head as it would come over the wire. */
+static void given(const char *text, const char *path, struct span body)
+{
+	static const struct http_limits limits = {
+		.line_max_bytes = 8000, .head_max_bytes = 16000,
+		.headers_max = 100, .body_max_bytes = 1000,
+	};
+	static const struct route_param params[] = {
+		{ .name = { "id", 2 }, .text = { "12", 2 },
+		  .type = WIRE_PARAM_INT, .integer = 12 },
+		{ .name = { "size", 4 }, .text = { "1.5", 3 },
+		  .type = WIRE_PARAM_FLOAT, .real = 1.5 },
+	};
+	struct http_parser parser = { 0 };
+	struct http_head head;
+	struct encode_input input = {
+		.id = 7, .head = &head, .path = span_of(path), .params = params,
+		.param_count = 2, .client = { "unix:", 5 }, .body = body,
+		.body_size = body.size,
+	};
+	uint32_t size;
+
+	assert_int_equal(http_parse_head(&parser, &limits, text, strlen(text),
+					 &head),
+			 strlen(text));
+	size = encode_size(&input);
+	free(block);
+	block = malloc(size);
+	assert_non_null(block);
+	encode_request(block, size, &input);
+	assert_true(wire_request_ok(block, size));
+	request_init(&request, block, body, &worker, &arena);
+}
+
+static void given_plain(void)
+{
+	given("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", (struct span){ 0 });
+}
+
+static int forget(void **state)
+{
+	(void)state;
+	request_fini(&request);
+	arena_fini(&arena);
+	free(block);
+	block = NULL;
+	return 0;
+}
+
+/* The answer is this one, to the byte. */
+static void expect(int status, const char *headers, const char *body)
+{
+	assert_int_equal(request.status, status);
+	assert_int_equal(request.headers_size, strlen(headers));
+	assert_memory_equal(request.headers, headers, strlen(headers));
+	assert_int_equal(request.reply_body.size, strlen(body));
+	assert_memory_equal(request.reply_body.at, body, strlen(body));
+}
+
+static void run(crew_handler *handler)
+{
+	request_run(&request, handler, "GET /test");
+}
+
+/* ---- questions ---- */
+
+static void the_head_can_be_read(void **state)
+{
+	const char *name;
+	const char *value;
+
+	(void)state;
+	given("GET /a%20b?q=a+b%21&q=2&n&bad=%00 HTTP/1.1\r\nHost: h\r\nX-One: 1\r\n"
+	      "x-one: 2\r\nCookie: a=1; session=ok\r\n\r\n",
+	      "/a b", (struct span){ 0 });
+	assert_int_equal(crew_request_id(&request), 7);
+	assert_string_equal(crew_method(&request), "GET");
+	assert_string_equal(crew_path(&request), "/a b");
+	assert_string_equal(crew_query_string(&request), "q=a+b%21&q=2&n&bad=%00");
+	assert_string_equal(crew_client_address(&request), "unix:");
+	assert_int_equal(crew_path_int(&request, "id"), 12);
+	assert_string_equal(crew_path_str(&request, "id"), "12");
+	assert_true(crew_path_float(&request, "size") == 1.5);
+	assert_int_equal(crew_path_int(&request, "size"), 0);
+	assert_null(crew_path_str(&request, "none"));
+	assert_string_equal(crew_query(&request, "q"), "a b!");
+	assert_string_equal(crew_query(&request, "q"), "a b!");
+	assert_string_equal(crew_query(&request, "n"), "");
+	assert_null(crew_query(&request, "none"));
+	assert_null(crew_query(&request, "bad"));
+	assert_string_equal(crew_header(&request, "X-ONE"), "1");
+	assert_null(crew_header(&request, "X-On"));
+	assert_int_equal(crew_header_count(&request), 4);
+	assert_true(crew_header_at(&request, 2, &name, &value));
+	assert_string_equal(name, "x-one");
+	assert_string_equal(value, "2");
+	assert_false(crew_header_at(&request, 4, &name, &value));
+	assert_string_equal(crew_cookie(&request, "session"), "ok");
+	assert_null(crew_cookie(&request, "sess"));
+}
+
+static void bodies_can_be_json(void **state)
+{
+	size_t size = 1;
+
+	(void)state;
+	given_plain();
+	assert_null(crew_body(&request, &size));
+	assert_int_equal(size, 0);
+	assert_null(crew_body_json(&request));
+	assert_string_equal(crew_body_error(&request), "the request has no body");
+
+	given("POST / HTTP/1.1\r\nHost: a\r\n\r\n", "/",
+	      (struct span){ "{\"a\":1}", 7 });
+	assert_memory_equal(crew_body(&request, &size), "{\"a\":1}", 7);
+	assert_int_equal(size, 7);
+	assert_non_null(crew_body_json(&request));
+	assert_ptr_equal(crew_body_json(&request), crew_body_json(&request));
+	assert_string_equal(crew_body_error(&request), "");
+	request_fini(&request);
+
+	given("POST / HTTP/1.1\r\nHost: a\r\n\r\n", "/",
+	      (struct span){ "{\"a\":1,\n\"a\":2}", 14 });
+	assert_null(crew_body_json(&request));
+	assert_memory_equal(crew_body_error(&request), "line 2, column ", 15);
+}
+
+static size_t beats;
+
+static void count_beat(struct crew_worker *self)
+{
+	(void)self;
+	beats++;
+}
+
+static void the_worker_can_be_asked(void **state)
+{
+	void *start;
+	size_t size;
+
+	(void)state;
+	given_plain();
+	assert_ptr_equal(crew_worker(&request), &worker);
+	assert_string_equal(crew_worker_pool(&worker), "items");
+	assert_int_equal(crew_worker_index(&worker), 2);
+	assert_int_equal(crew_worker_generation(&worker), 3);
+	crew_set_state(&worker, &beats);
+	assert_ptr_equal(crew_state(&request), &beats);
+	assert_ptr_equal(crew_worker_state(&worker), &beats);
+	crew_beat(&worker);
+	worker.beat = count_beat;
+	crew_beat(&worker);
+	assert_int_equal(beats, 1);
+	assert_int_equal(crew_worker_link_memory(&worker, &start, &size, 1), 0);
+	assert_true(crew_log_enabled(&worker, CREW_CRITICAL));
+}
+
+/* ---- answers ---- */
+
+static crew_reply say_json(struct crew_request *r)
+{
+	assert_int_equal(crew_set_header(r, "X-Mine", "yes"), 0);
+	return crew_json(r, 201, crew_int("id", 1));
+}
+
+static crew_reply say_value(struct crew_request *r)
+{
+	json_t *value = json_pack("[s,n]", "a");
+	crew_reply reply = crew_json_value(r, 200, value);
+
+	json_decref(value);
+	return reply;
+}
+
+static crew_reply say_text(struct crew_request *r)
+{
+	return crew_text(r, 200, "hello");
+}
+
+static crew_reply say_bytes(struct crew_request *r)
+{
+	char type[] = "image/png";
+	char bytes[] = { 'a', 'b', 'c' };
+
+	assert_int_equal(crew_set_header(r, "content-type", "x/y"), 0);
+	assert_int_equal(crew_set_header(r, "Content-Type", "x/z"), 0);
+	return crew_bytes(r, 200, type, bytes, sizeof(bytes));
+}
+
+static crew_reply say_nothing(struct crew_request *r)
+{
+	return crew_text(r, 204, "not to be sent");
+}
+
+static crew_reply send_away(struct crew_request *r)
+{
+	return crew_redirect(r, 303, "/there?x=1");
+}
+
+static crew_reply refuse(struct crew_request *r)
+{
+	return crew_error(r, 404, "no item %d", 9);
+}
+
+static void each_kind_of_answer(void **state)
+{
+	(void)state;
+	given_plain();
+	run(say_json);
+	expect(201, "X-Mine: yes\r\nContent-Type: application/json\r\n",
+	       "{\"id\":1}");
+	run(say_value);
+	expect(200, "Content-Type: application/json\r\n", "[\"a\",null]");
+	run(say_text);
+	expect(200, "Content-Type: text/plain; charset=utf-8\r\n", "hello");
+	run(say_bytes);
+	expect(200, "Content-Type: x/z\r\n", "abc");
+	run(say_nothing);
+	expect(204, "", "");
+	run(send_away);
+	expect(303, "Location: /there?x=1\r\n", "");
+}
+
+static void errors_are_what_the_client_accepts(void **state)
+{
+	(void)state;
+	given_plain();
+	run(refuse);
+	assert_int_equal(request.status, 404);
+	assert_memory_equal(request.reply_body.at, "{\"error\":\"no item 9\"}", 21);
+	given("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/plain\r\n\r\n", "/",
+	      (struct span){ 0 });
+	run(refuse);
+	assert_memory_equal(request.reply_body.at, "no item 9\n", 10);
+}
+
+static void headers_are_checked(void **state)
+{
+	static char big[40000];
+
+	(void)state;
+	given_plain();
+	assert_int_equal(crew_set_header(&request, "A b", "c"), -EINVAL);
+	assert_int_equal(crew_set_header(&request, "A", "c\r\nB: d"), -EINVAL);
+	assert_int_equal(crew_set_header(&request, "", "c"), -EINVAL);
+	assert_int_equal(crew_set_header(&request, "content-length", "1"), -EINVAL);
+	assert_int_equal(crew_set_header(&request, "A", NULL), -EINVAL);
+	memset(big, 'x', sizeof(big) - 1);
+	assert_int_equal(crew_set_header(&request, "A", big), -ENOMEM);
+	big[20000] = '\0';
+	assert_int_equal(crew_set_header(&request, "A", big), 0);
+	assert_int_equal(crew_set_header(&request, "B", big), -ENOMEM);
+}
+
+/* ---- bad answers ---- */
+
+static crew_reply kept;
+
+static crew_reply forget_to_answer(struct crew_request *r)
+{
+	(void)r;
+	return (crew_reply){ 0 };
+}
+
+static crew_reply make_and_drop(struct crew_request *r)
+{
+	kept = crew_text(r, 200, "lost");
+	return (crew_reply){ 0 };
+}
+
+static crew_reply return_a_kept_one(struct crew_request *r)
+{
+	crew_text(r, 200, "new");
+	return kept;
+}
+
+static crew_reply keep_without_making(struct crew_request *r)
+{
+	(void)r;
+	return kept;
+}
+
+static crew_reply answer_twice_return_first(struct crew_request *r)
+{
+	crew_reply first = crew_text(r, 200, "first");
+
+	crew_text(r, 200, "second");
+	return first;
+}
+
+static crew_reply answer_with_status_99(struct crew_request *r)
+{
+	crew_set_header(r, "X-Lost", "yes");
+	return crew_text(r, 99, "what");
+}
+
+static crew_reply redirect_with_200(struct crew_request *r)
+{
+	return crew_redirect(r, 200, "/");
+}
+
+static crew_reply redirect_to_two_lines(struct crew_request *r)
+{
+	return crew_redirect(r, 302, "/\r\nX: y");
+}
+
+static crew_reply give_a_bad_type(struct crew_request *r)
+{
+	return crew_bytes(r, 200, "a\nb", "x", 1);
+}
+
+static crew_reply give_no_value(struct crew_request *r)
+{
+	return crew_json_value(r, 200, NULL);
+}
+
+static void bad_answers_become_500(void **state)
+{
+	crew_handler *const bad[] = {
+		forget_to_answer,  make_and_drop,
+		return_a_kept_one, keep_without_making,
+		answer_twice_return_first, answer_with_status_99,
+		redirect_with_200, redirect_to_two_lines,
+		give_a_bad_type,   give_no_value,
+	};
+
+	(void)state;
+	given_plain();
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		run(bad[i]);
+		expect(500, "Content-Type: application/json\r\n",
+		       "{\"error\":\"internal server error\"}");
+	}
+}
+
+static crew_reply change_its_mind(struct crew_request *r)
+{
+	crew_set_header(r, "X-A", "1");
+	(void)crew_redirect(r, 302, "/x");
+	return crew_json(r, 200, crew_bool("ok", true));
+}
+
+static void the_last_answer_counts(void **state)
+{
+	(void)state;
+	given_plain();
+	run(change_its_mind);
+	expect(200, "X-A: 1\r\nContent-Type: application/json\r\n",
+	       "{\"ok\":true}");
+	assert_int_equal(request.replies, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(the_head_can_be_read, forget),
+		cmocka_unit_test_teardown(bodies_can_be_json, forget),
+		cmocka_unit_test_teardown(the_worker_can_be_asked, forget),
+		cmocka_unit_test_teardown(each_kind_of_answer, forget),
+		cmocka_unit_test_teardown(errors_are_what_the_client_accepts,
+					  forget),
+		cmocka_unit_test_teardown(headers_are_checked, forget),
+		cmocka_unit_test_teardown(bad_answers_become_500, forget),
+		cmocka_unit_test_teardown(the_last_answer_counts, forget),
+	};
+
+	log_init();
+	log_set_level(LOG_CRITICAL_LEVEL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What handlers ask of the worker that runs them. A worker is data here: who
+ * runs handlers (a worker process, or the dispatcher for local routes) fills
+ * the struct in, and leaves the two calls out that it has no use for.
+ */
+#include "base/log.h"
+#include "handler/request.h"
+
+_Static_assert((int)CREW_DEBUG == (int)LOG_DEBUG_LEVEL &&
+	       (int)CREW_INFO == (int)LOG_INFO_LEVEL &&
+	       (int)CREW_WARNING == (int)LOG_WARNING_LEVEL &&
+	       (int)CREW_ERROR == (int)LOG_ERROR_LEVEL &&
+	       (int)CREW_CRITICAL == (int)LOG_CRITICAL_LEVEL,
+	       "public log levels are the private ones");
+
+struct crew_worker *crew_worker(const struct crew_request *request)
+{
+	return request->worker;
+}
+
+void *crew_state(const struct crew_request *request)
+{
+	return request->worker->state;
+}
+
+void crew_set_state(struct crew_worker *worker, void *state)
+{
+	worker->state = state;
+}
+
+void *crew_worker_state(const struct crew_worker *worker)
+{
+	return worker->state;
+}
+
+const char *crew_worker_pool(const struct crew_worker *worker)
+{
+	return worker->pool;
+}
+
+unsigned crew_worker_index(const struct crew_worker *worker)
+{
+	return worker->index;
+}
+
+unsigned crew_worker_generation(const struct crew_worker *worker)
+{
+	return worker->generation;
+}
+
+void crew_beat(struct crew_worker *worker)
+{
+	if (worker->beat)
+		worker->beat(worker);
+}
+
+size_t crew_worker_link_memory(struct crew_worker *worker, void **ret_start,
+			       size_t *ret_size, size_t max)
+{
+	if (!worker->link_memory)
+		return 0;
+	return worker->link_memory(worker, ret_start, ret_size, max);
+}
+
+void crew_log(struct crew_worker *worker, enum crew_level level,
+	      const char *format, ...)
+{
+	va_list arguments;
+
+	/* The parent knows whose pipe a line comes from, and names the worker. */
+	(void)worker;
+	va_start(arguments, format);
+	log_line_va((int)level, format, arguments);
+	va_end(arguments);
+}
+
+bool crew_log_enabled(const struct crew_worker *worker, enum crew_level level)
+{
+	(void)worker;
+	return log_enabled((int)level);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers as bytes. The dispatcher writes each head here, and has here checked
+ * what a worker wants to say in it.
+ *
+ * What always holds: a head is written in one go into memory that is large
+ * enough by contract (HTTP_HEAD_ROOM), and it is crew alone that says where an
+ * answer ends and what becomes of the connection. Header lines of a worker come
+ * in only through http_check_headers, so that neither a careless nor a broken
+ * handler can split an answer in two.
+ *
+ * Numbers and copies are written by hand: snprintf would take most of the time
+ * of a small answer, and a date must not depend on the locale.
+ */
+#include "http/respond.h"
+
+#include "http/scan.h"
+
+static char *put(char *at, const char *text);
+static char *put_number(char *at, uint64_t number);
+static char *put_status_line(char *at, int status);
+static char *put_framing(char *at, const struct http_answer *answer);
+static char *put_connection(char *at, const struct http_answer *answer);
+static void put_digits(char *at, int width, int number);
+static bool digits_ok(const char *at, int width, int *ret_number);
+static int name_index(const char *at, const char *names, int count);
+static const char *check_line(struct span line);
+
+static const char day_names[] = "SunMonTueWedThuFriSat";
+static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+static const char *const reasons[600] = {
+	[100] = "Continue",
+	[101] = "Switching Protocols",
+	[102] = "Processing",
+	[103] = "Early Hints",
+	[200] = "OK",
+	[201] = "Created",
+	[202] = "Accepted",
+	[203] = "Non-Authoritative Information",
+	[204] = "No Content",
+	[205] = "Reset Content",
+	[206] = "Partial Content",
+	[207] = "Multi-Status",
+	[208] = "Already Reported",
+	[226] = "IM Used",
+	[300] = "Multiple Choices",
+	[301] = "Moved Permanently",
+	[302] = "Found",
+	[303] = "See Other",
+	[304] = "Not Modified",
+	[305] = "Use Proxy",
+	[307] = "Temporary Redirect",
+	[308] = "Permanent Redirect",
+	[400] = "Bad Request",
+	[401] = "Unauthorized",
+	[402] = "Payment Required",
+	[403] = "Forbidden",
+	[404] = "Not Found",
+	[405] = "Method Not Allowed",
+	[406] = "Not Acceptable",
+	[407] = "Proxy Authentication Required",
+	[408] = "Request Timeout",
+	[409] = "Conflict",
+	[410] = "Gone",
+	[411] = "Length Required",
+	[412] = "Precondition Failed",
+	[413] = "Content Too Large",
+	[414] = "URI Too Long",
+	[415] = "Unsupported Media Type",
+	[416] = "Range Not Satisfiable",
+	[417] = "Expectation Failed",
+	[421] = "Misdirected Request",
+	[422] = "Unprocessable Content",
+	[423] = "Locked",
+	[424] = "Failed Dependency",
+	[425] = "Too Early",
+	[426] = "Upgrade Required",
+	[428] = "Precondition Required",
+	[429] = "Too Many Requests",
+	[431] = "Request Header Fields Too Large",
+	[451] = "Unavailable For Legal Reasons",
+	[500] = "Internal Server Error",
+	[501] = "Not Implemented",
+	[502] = "Bad Gateway",
+	[503] = "Service Unavailable",
+	[504] = "Gateway Timeout",
+	[505] = "HTTP Version Not Supported",
+	[506] = "Variant Also Negotiates",
+	[507] = "Insufficient Storage",
+	[508] = "Loop Detected",
+	[510] = "Not Extended",
+	[511] = "Network Authentication Required",
+};
+
+const char *http_reason(int status)
+{
+	if (status < 0 || status >= 600 || reasons[status] == NULL)
+		return "Unknown";
+	return reasons[status];
+}
+
+void http_date(char ret_text[HTTP_DATE_SIZE], time_t when)
+{
+	struct tm tm = { .tm_mday = 1 };
+
+	/* Years have four digits here; a time beyond them is the epoch. */
+	if (gmtime_r(&when, &tm) == NULL || tm.tm_year < -1900 ||
+	    tm.tm_year > 9999 - 1900)
+		tm = (struct tm){ .tm_mday = 1, .tm_year = 70, .tm_wday = 4 };
+	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+	memcpy(ret_text, day_names + 3 * tm.tm_wday, 3);
+	put_digits(ret_text + 5, 2, tm.tm_mday);
+	memcpy(ret_text + 8, month_names + 3 * tm.tm_mon, 3);
+	put_digits(ret_text + 12, 4, tm.tm_year + 1900);
+	put_digits(ret_text + 17, 2, tm.tm_hour);
+	put_digits(ret_text + 20, 2, tm.tm_min);
+	put_digits(ret_text + 23, 2, tm.tm_sec);
+}
+
+time_t http_date_parse(struct span text)
+{
+	char again[HTTP_DATE_SIZE];
+	struct tm tm = { 0 };
+	time_t when;
+
+	if (text.size != HTTP_DATE_SIZE - 1 ||
+	    !digits_ok(text.at + 5, 2, &tm.tm_mday) ||
+	    !digits_ok(text.at + 12, 4, &tm.tm_year) ||
+	    !digits_ok(text.at + 17, 2, &tm.tm_hour) ||
+	    !digits_ok(text.at + 20, 2, &tm.tm_min) ||
+	    !digits_ok(text.at + 23, 2, &tm.tm_sec))
+		return -1;
+	tm.tm_year -= 1900;
+	tm.tm_mon = name_index(text.at + 8, month_names, 12);
+	if (tm.tm_mon < 0)
+		return -1;
+	when = timegm(&tm);
+	/* What is not written back the same is no date: a 30th of February, a
+	 * wrong day of the week, a missing comma. */
+	http_date(again, when);
+	return memcmp(again, text.at, text.size) == 0 ? when : -1;
+}
+
+bool http_status_has_body(int status)
+{
+	return status >= 200 && status != 204 && status != 304;
+}
+
+size_t http_write_head(char *buffer, const struct http_answer *answer)
+{
+	char *at = put_status_line(buffer, answer->status);
+
+	if (answer->date != NULL) {
+		at = put(at, "Date: ");
+		memcpy(at, answer->date, HTTP_DATE_SIZE - 1);
+		at = put(at + HTTP_DATE_SIZE - 1, "\r\n");
+	}
+	at = put_framing(at, answer);
+	at = put_connection(at, answer);
+	if (answer->headers.size > 0) {
+		memcpy(at, answer->headers.at, answer->headers.size);
+		at += answer->headers.size;
+	}
+	at = put(at, "\r\n");
+	return (size_t)(at - buffer);
+}
+
+size_t http_write_chunk_size(char buffer[18], uint64_t size)
+{
+	size_t digits = 1;
+
+	while (digits < 16 && size >> (4 * digits) != 0)
+		digits++;
+	for (size_t i = 0; i < digits; i++)
+		buffer[i] = "0123456789abcdef"[size >> (4 * (digits - 1 - i)) & 15];
+	memcpy(buffer + digits, "\r\n", 2);
+	return digits + 2;
+}
+
+const char *http_check_headers(struct span lines)
+{
+	const char *fault;
+
+	while (lines.size > 0) {
+		const char *lf = memchr(lines.at, '\n', lines.size);
+		size_t size;
+
+		if (lf == NULL || lf == lines.at || lf[-1] != '\r')
+			return "a header line that does not end in CRLF";
+		size = (size_t)(lf - lines.at) + 1;
+		fault = check_line((struct span){ lines.at, size - 2 });
+		if (fault != NULL)
+			return fault;
+		lines = (struct span){ lines.at + size, lines.size - size };
+	}
+	return NULL;
+}
+
+bool http_name_ok(struct span name)
+{
+	return name.size > 0 && http_all(name, BYTE_TOKEN);
+}
+
+bool http_value_ok(struct span value)
+{
+	return value.size == 0 ||
+	       http_find_control(value.at, 0, value.size) == value.size;
+}
+
+bool http_name_is_reserved(struct span name)
+{
+	static const struct span reserved[] = {
+		{ "Connection", 10 }, { "Content-Length", 14 },
+		{ "Transfer-Encoding", 17 }, { "Date", 4 },
+		{ "Keep-Alive", 10 }, { "Upgrade", 7 },
+		{ "Trailer", 7 }, { "TE", 2 },
+	};
+
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		if (span_equal_nocase(name, reserved[i]))
+			return true;
+	}
+	return false;
+}
+
+static const char *check_line(struct span line)
+{
+	const char *colon = memchr(line.at, ':', line.size);
+	struct span name, value;
+
+	if (line.size == 0)
+		return "an empty line among the headers";
+	if (colon == NULL)
+		return "a header line without a colon";
+	name = (struct span){ line.at, (size_t)(colon - line.at) };
+	value = (struct span){ colon + 1, line.size - name.size - 1 };
+	if (!http_name_ok(name))
+		return "a header name that is not a token";
+	if (!http_value_ok(value))
+		return "a control byte in a header value";
+	if (http_name_is_reserved(name))
+		return "a header that only the dispatcher writes";
+	return NULL;
+}
+
+static char *put(char *at, const char *text)
+{
+	size_t size = strlen(text);
+
+	memcpy(at, text, size);
+	return at + size;
+}
+
+static char *put_number(char *at, uint64_t number)
+{
+	char digits[20];
+	size_t size = 0;
+
+	do {
+		digits[sizeof(digits) - ++size] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	memcpy(at, digits + sizeof(digits) - size, size);
+	return at + size;
+}
+
+/* The version is the server's, also to a client of 1.0 (RFC 9110, 6.2). */
+static char *put_status_line(char *at, int status)
+{
+	at = put(at, "HTTP/1.1 ");
+	put_digits(at, 3, status);
+	at = put(at + 3, " ");
+	at = put(at, http_reason(status));
+	return put(at, "\r\n");
+}
+
+/* 1xx and 204 have neither field (RFC 9110, 8.6; RFC 9112, 6.1); 304 may say
+ * how long the body would be. HTTP/1.0 knows no chunks: there the body ends
+ * with the connection. */
+static char *put_framing(char *at, const struct http_answer *answer)
+{
+	if (answer->status < 200 || answer->status == 204)
+		return at;
+	if (answer->chunked) {
+		if (answer->minor == 0 || answer->status == 304)
+			return at;
+		return put(at, "Transfer-Encoding: chunked\r\n");
+	}
+	if (!answer->length_known)
+		return at;
+	at = put(at, "Content-Length: ");
+	at = put_number(at, answer->length);
+	return put(at, "\r\n");
+}
+
+/* Not in an interim answer. A body in HTTP/1.0 that has no length ends with the
+ * connection, so it is not said to stay. */
+static char *put_connection(char *at, const struct http_answer *answer)
+{
+	if (answer->status < 200)
+		return at;
+	if (answer->minor > 0 && !answer->keep_alive)
+		return put(at, "Connection: close\r\n");
+	if (answer->minor == 0 && answer->keep_alive && !answer->chunked)
+		return put(at, "Connection: keep-alive\r\n");
+	return at;
+}
+
+static void put_digits(char *at, int width, int number)
+{
+	for (int i = width - 1; i >= 0; i--) {
+		at[i] = (char)('0' + number % 10);
+		number /= 10;
+	}
+}
+
+static bool digits_ok(const char *at, int width, int *ret_number)
+{
+	int number = 0;
+
+	for (int i = 0; i < width; i++) {
+		if (!http_byte_is(at[i], BYTE_DIGIT))
+			return false;
+		number = number * 10 + (at[i] - '0');
+	}
+	*ret_number = number;
+	return true;
+}
+
+/* Which of the names of three letters it is, or -1. */
+static int name_index(const char *at, const char *names, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (memcmp(at, names + 3 * i, 3) == 0)
+			return i;
+	}
+	return -1;
+}

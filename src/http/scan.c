@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table by which every grammar of this room knows a byte, and the few
+ * steps over text that several of them share. One look-up tells all classes of
+ * a byte, so that a run of them is one loop without branches on values. The
+ * rows are numbers, since ISO C has no ranges in initialisers; parse_test.c
+ * compares every entry with the sets that the RFCs spell out.
+ *
+ * Nothing here fails or keeps state.
+ */
+#include "http/scan.h"
+
+const uint8_t http_bytes[256] = {
+	/* 00 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0,
+	/* 10 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	/* 20 */ 16, 23, 18, 17, 23, 19, 23, 23, 22, 22, 23, 23, 22, 23, 23, 18,
+	/* 30 */ 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 18, 22, 18, 22, 18, 18,
+	/* 40 */ 18, 31, 31, 31, 31, 31, 31, 23, 23, 23, 23, 23, 23, 23, 23, 23,
+	/* 50 */ 23, 23, 23, 23, 23, 23, 23, 23, 23, 23, 23, 18, 18, 18, 19, 23,
+	/* 60 */ 19, 31, 31, 31, 31, 31, 31, 23, 23, 23, 23, 23, 23, 23, 23, 23,
+	/* 70 */ 23, 23, 23, 23, 23, 23, 23, 23, 23, 23, 23, 18, 19, 18, 23, 0,
+	/* 80 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* 90 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* a0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* b0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* c0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* d0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* e0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+	/* f0 */ 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16,
+};
+
+size_t http_find_control(const char *buffer, size_t at, size_t end)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t eight, no_delete;
+
+	for (;;) {
+		/* Eight bytes at once: a byte below 0x20 or equal to 0x7f sets
+		 * its top bit here (a tab too, which the slow loop passes). */
+		while (end - at >= sizeof(eight)) {
+			memcpy(&eight, buffer + at, sizeof(eight));
+			no_delete = eight ^ (ones * 0x7f);
+			if ((((eight - ones * 0x20) & ~eight) |
+			     ((no_delete - ones) & ~no_delete)) & (ones * 0x80))
+				break;
+			at += sizeof(eight);
+		}
+		for (int i = 0; i < 8; i++, at++) {
+			if (at == end || !http_byte_is(buffer[at], BYTE_VALUE))
+				return at;
+		}
+	}
+}
+
+struct span http_trim(struct span text)
+{
+	while (text.size > 0 && http_is_blank(text.at[0])) {
+		text.at++;
+		text.size--;
+	}
+	while (text.size > 0 && http_is_blank(text.at[text.size - 1]))
+		text.size--;
+	return text;
+}
+
+bool http_all(struct span text, uint8_t classes)
+{
+	return http_skip(text.at, text.at + text.size, classes) ==
+	       text.at + text.size;
+}
+
+bool http_split(struct span *rest, char separator, bool quotes,
+		struct span *ret_part)
+{
+	bool quoted = false;
+	size_t size = 0;
+
+	if (rest->at == NULL)
+		return false;
+	for (; size < rest->size; size++) {
+		char byte = rest->at[size];
+
+		if (byte == separator && !quoted)
+			break;
+		if (byte == '"' && quotes)
+			quoted = !quoted;
+		else if (byte == '\\' && quoted && size + 1 < rest->size)
+			size++;
+	}
+	*ret_part = http_trim((struct span){ rest->at, size });
+	if (size == rest->size)
+		*rest = (struct span){ NULL, 0 };
+	else
+		*rest = (struct span){ rest->at + size + 1, rest->size - size - 1 };
+	return true;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listening sockets. Names are not looked up: a server that listens on a name
+ * depends on a resolver at the moment when it should come up. The one
+ * exception is "localhost", which is 127.0.0.1.
+ */
+#include "serve/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "serve/error.h"
+
+#define BACKLOG 4096
+
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_in four;
+	struct sockaddr_in6 six;
+	struct sockaddr_un local;
+};
+
+static int parse(const char *listen, union any_address *ret_address,
+		 socklen_t *ret_size, struct crew_error *ret_error);
+static int parse_local(const char *path, union any_address *ret_address,
+		       socklen_t *ret_size, struct crew_error *ret_error);
+static int parse_port(const char *text, in_port_t *ret_port);
+static void remove_stale(const union any_address *address, socklen_t size);
+static int bind_error(const char *listen, int error, struct crew_error *ret_error);
+static void name_socket(int fd, const char *listen, char *ret_name, unsigned room);
+
+int address_check(const char *listen, struct crew_error *ret_error)
+{
+	union any_address address;
+	socklen_t size;
+
+	return parse(listen, &address, &size, ret_error);
+}
+
+int address_listen(const char *listen_on, char *ret_name, unsigned room,
+		   struct crew_error *ret_error)
+{
+	union any_address address;
+	const int on = 1;
+	const int off = 0;
+	socklen_t size;
+	int fd;
+	int r = parse(listen_on, &address, &size, ret_error);
+
+	if (r < 0)
+		return r;
+	fd = socket(address.any.sa_family,
+		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return error_set(ret_error, errno, "cannot make a socket: %s",
+				 strerror(errno));
+	if (address.any.sa_family == AF_UNIX)
+		remove_stale(&address, size);
+	else
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address.any.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, &address.any, size) < 0 || listen(fd, BACKLOG) < 0) {
+		r = bind_error(listen_on, errno, ret_error);
+		close(fd);
+		return r;
+	}
+	name_socket(fd, listen_on, ret_name, room);
+	return fd;
+}
+
+void address_forget(const char *listen)
+{
+	if (strncmp(listen, "unix:", 5) == 0)
+		unlink(listen + 5);
+}
+
+static int parse(const char *listen, union any_address *ret_address,
+		 socklen_t *ret_size, struct crew_error *ret_error)
+{
+	const char *colon = strrchr(listen, ':');
+	char host[INET6_ADDRSTRLEN + 2] = "";
+	in_port_t port;
+
+	memset(ret_address, 0, sizeof(*ret_address));
+	if (strncmp(listen, "unix:", 5) == 0)
+		return parse_local(listen + 5, ret_address, ret_size, ret_error);
+	if (!colon || (size_t)(colon - listen) >= sizeof(host) ||
+	    parse_port(colon + 1, &port) < 0)
+		goto unknown;
+	memcpy(host, listen, (size_t)(colon - listen));
+	if (strcmp(host, "localhost") == 0)
+		memcpy(host, "127.0.0.1", sizeof("127.0.0.1"));
+	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
+		host[strlen(host) - 1] = '\0';
+		ret_address->six.sin6_family = AF_INET6;
+		ret_address->six.sin6_port = port;
+		*ret_size = sizeof(ret_address->six);
+		if (inet_pton(AF_INET6, host + 1, &ret_address->six.sin6_addr) == 1)
+			return 0;
+		goto unknown;
+	}
+	ret_address->four.sin_family = AF_INET;
+	ret_address->four.sin_port = port;
+	*ret_size = sizeof(ret_address->four);
+	if (inet_pton(AF_INET, host, &ret_address->four.sin_addr) == 1)
+		return 0;
+unknown:
+	return error_set(ret_error, EINVAL,
+			 "\"%s\" is no address to listen on; write "
+			 "ADDRESS:PORT (127.0.0.1:8080, 0.0.0.0:80), [IPV6]:PORT "
+			 "([::]:8080) or unix:PATH", listen);
+}
+
+static int parse_local(const char *path, union any_address *ret_address,
+		       socklen_t *ret_size, struct crew_error *ret_error)
+{
+	struct sockaddr_un *local = &ret_address->local;
+
+	if (!*path)
+		return error_set(ret_error, EINVAL,
+				 "\"unix:\" needs the path of a socket behind it");
+	if (strlen(path) >= sizeof(local->sun_path))
+		return error_set(ret_error, EINVAL,
+				 "the socket's path is longer than %zu bytes: %s",
+				 sizeof(local->sun_path) - 1, path);
+	local->sun_family = AF_UNIX;
+	memcpy(local->sun_path, path, strlen(path) + 1);
+	*ret_size = sizeof(*local);
+	return 0;
+}
+
+static int parse_port(const char *text, in_port_t *ret_port)
+{
+	unsigned long port;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	port = strtoul(text, &end, 10);
+	if (*end || port > 65535)
+		return -EINVAL;
+	*ret_port = htons((uint16_t)port);
+	return 0;
+}
+
+/* A socket file outlives the process that made it. If nobody answers there it
+ * is a left-over; any other kind of file is left alone, and bind says so. */
+static void remove_stale(const union any_address *address, socklen_t size)
+{
+	struct stat status;
+	int fd;
+
+	if (lstat(address->local.sun_path, &status) < 0 ||
+	    !S_ISSOCK(status.st_mode))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, &address->any, size) < 0 && errno == ECONNREFUSED)
+		unlink(address->local.sun_path);
+	close(fd);
+}
+
+static int bind_error(const char *listen, int error, struct crew_error *ret_error)
+{
+	const char *advice = "";
+
+	if (error == EADDRINUSE)
+		advice = "; stop the program that uses it, or choose another "
+			 "with --listen";
+	else if (error == EACCES)
+		advice = "; ports below 1024 and foreign directories need "
+			 "privileges: choose another with --listen";
+	else if (error == EADDRNOTAVAIL)
+		advice = "; this machine has no such address";
+	return error_set(ret_error, error, "cannot listen on %s: %s%s", listen,
+			 strerror(error), advice);
+}
+
+static void name_socket(int fd, const char *listen, char *ret_name, unsigned room)
+{
+	union any_address address;
+	socklen_t size = sizeof(address);
+	char text[INET6_ADDRSTRLEN];
+
+	snprintf(ret_name, room, "%s", listen);
+	if (getsockname(fd, &address.any, &size) < 0)
+		return;
+	if (address.any.sa_family == AF_INET &&
+	    inet_ntop(AF_INET, &address.four.sin_addr, text, sizeof(text)))
+		snprintf(ret_name, room, "%s:%u", text,
+			 ntohs(address.four.sin_port));
+	if (address.any.sa_family == AF_INET6 &&
+	    inet_ntop(AF_INET6, &address.six.sin6_addr, text, sizeof(text)))
+		snprintf(ret_name, room, "[%s]:%u", text,
+			 ntohs(address.six.sin6_port));
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a server listens: from the text that a person writes to a socket. */
+#ifndef SERVE_ADDRESS_H
+#define SERVE_ADDRESS_H
+
+#include <crew/error.h>
+
+/** Is the text an address at all? 0, or -EINVAL with an error that says what
+ * an address looks like. Opens nothing. */
+int address_check(const char *listen, struct crew_error *ret_error);
+
+/** Bind and listen on "ADDRESS:PORT", "[v6]:PORT" or "unix:PATH". A socket file
+ * that nobody listens on any more is replaced. Returns the descriptor
+ * (non-blocking, close-on-exec) or -errno with an error; `ret_name` (of `room`
+ * bytes) gets the address with the port that was chosen. Blocks only for the
+ * file system. */
+int address_listen(const char *listen, char *ret_name, unsigned room,
+		   struct crew_error *ret_error);
+
+/** Remove what address_listen left in the file system, if anything. */
+void address_forget(const char *listen);
+
+#endif

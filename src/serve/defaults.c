@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a zero in a public table means. One place, so that the rooms below can
+ * rely on numbers that are there.
+ */
+#include "serve/defaults.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "base/os/os.h"
+#include "serve/error.h"
+
+static void fill_pool(struct crew_pool *pool);
+
+#define fill(field, value)              \
+	do {                            \
+		if (!(field))           \
+			(field) = (value); \
+	} while (0)
+
+int defaults_fill(const struct crew_server *server, struct crew_server *ret_server,
+		  struct crew_error *ret_error)
+{
+	struct crew_server *full = ret_server;
+
+	*full = *server;
+	fill(full->listen, "127.0.0.1:8080");
+	fill(full->status_path, "/status");
+	fill(full->shutdown_timeout_ms, 10000);
+	fill(full->head_timeout_ms, 5000);
+	fill(full->body_timeout_ms, 10000);
+	fill(full->idle_timeout_ms, 15000);
+	fill(full->head_max_bytes, 16384);
+	fill(full->body_max_bytes, UINT64_C(8) << 20);
+	fill(full->log_level, CREW_INFO);
+	if (full->head_max_bytes > 65536)
+		return error_set(ret_error, EINVAL,
+				 "head_max_bytes is %u; at most 65536 are possible",
+				 full->head_max_bytes);
+	for (unsigned i = 0; i < CREW_POOLS_MAX && full->pools[i].app; i++) {
+		struct crew_pool *pool = &full->pools[i];
+
+		fill_pool(pool);
+		if (pool->workers > WORKERS_MAX)
+			return error_set(ret_error, EINVAL,
+					 "pool \"%s\" has %u workers; at most %u are possible",
+					 pool->name ? pool->name : "", pool->workers,
+					 WORKERS_MAX);
+	}
+	return 0;
+}
+
+static void fill_pool(struct crew_pool *pool)
+{
+	const unsigned processors = os_processors();
+
+	fill(pool->name, pool->app->name);
+	fill(pool->workers, processors > 3 ? processors - 1 : 2);
+	fill(pool->queue_max, 1000);
+	fill(pool->queue_timeout_ms, 30000);
+	fill(pool->request_timeout_ms, 30000);
+	fill(pool->boot_timeout_ms, 60000);
+	fill(pool->heartbeat_timeout_ms, 60000);
+}

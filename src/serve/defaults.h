@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The documented defaults of <crew/serve.h>, filled into a copy. */
+#ifndef SERVE_DEFAULTS_H
+#define SERVE_DEFAULTS_H
+
+#include <crew/serve.h>
+
+#define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
+
+/** Copy a server with its zeroes replaced, and check its numbers. 0, or
+ * -EINVAL with an error that names the field. */
+int defaults_fill(const struct crew_server *server, struct crew_server *ret_server,
+		  struct crew_error *ret_error);
+
+#endif

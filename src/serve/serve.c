@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The composition root: from a table of pools and routes to running processes.
+ * It lives in the parent, which owns the listeners and makes the links: here
+ * is decided what a new worker or a new dispatcher is given, and nothing else.
+ *
+ * A link belongs to one worker and one dispatcher. Whichever of them is
+ * replaced, the link is made anew, so that no state of the dead is inherited;
+ * a worker that outlives its dispatcher keeps its process, and what setup()
+ * made, and gets a new link.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <crew/serve.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "dispatch/dispatcher.h"
+#include "dispatch/files.h"
+#include "serve/address.h"
+#include "serve/defaults.h"
+#include "serve/error.h"
+#include "supervise/supervise.h"
+#include "transport/control.h"
+#include "transport/link.h"
+#include "worker/worker.h"
+
+#define DISPATCHER_GROUP 0u
+#define GROUPS_MAX (1u + CREW_POOLS_MAX)
+#define STOP_SLACK_MS 2000u
+#define WORKER_STOP_MS 5000u
+
+struct server_run {
+	struct crew_server server;
+	struct router *router;
+	int listener;
+	char listening_on[128];
+	int mount_fds[CREW_MOUNTS_MAX];
+	unsigned mount_count;
+	unsigned first_lines[CREW_POOLS_MAX];
+	struct group groups[GROUPS_MAX];
+	unsigned group_count;
+	struct dispatcher_options dispatcher;
+	struct worker_options workers[CREW_POOLS_MAX];
+	struct plan *plan;
+};
+
+static int prepare(struct server_run *run, struct crew_error *ret_error);
+static int open_mounts(struct server_run *run, struct crew_error *ret_error);
+static void make_groups(struct server_run *run);
+static void raise_descriptor_limit(void);
+static void clean_up(struct server_run *run);
+static int run_dispatcher(struct child_self *self);
+static int run_worker(struct child_self *self);
+static int dispatcher_keeps(const struct child_self *self, int *ret_fds, int room);
+static void dispatcher_spawned(void *context, struct child *child);
+static void dispatcher_said(void *context, struct child *child, const void *data,
+			    size_t size, int *fds, size_t fd_count);
+static void worker_spawned(void *context, struct child *child);
+static void worker_ready(void *context, struct child *child);
+static void worker_died(void *context, struct child *child,
+			const struct death *death);
+static void stopping(void *context);
+
+int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
+{
+	struct server_run *run = calloc(1, sizeof(*run));
+	struct plan_options options = { .take_signals = true, .stopping = stopping };
+	int r;
+
+	if (!run)
+		return 1;
+	run->listener = -1;
+	r = defaults_fill(server, &run->server, ret_error);
+	if (r == 0)
+		r = prepare(run, ret_error);
+	if (r < 0) {
+		clean_up(run);
+		return r == -EINVAL ? 2 : 1;
+	}
+	options.groups = run->groups;
+	options.group_count = run->group_count;
+	options.context = run;
+	r = plan_new(&options, &run->plan);
+	if (r == 0) {
+		log_info("crew %s listening on %s", crew_version(),
+			 run->listening_on);
+		r = plan_start(run->plan);
+	}
+	if (r < 0)
+		error_set(ret_error, -r, "cannot start the processes: %s",
+			  strerror(-r));
+	else
+		r = plan_run(run->plan);
+	if (r == 3)
+		error_set(ret_error, ECHILD,
+			  "no worker ever came up; its last lines are in the log");
+	clean_up(run);
+	return r < 0 ? 1 : r;
+}
+
+static int prepare(struct server_run *run, struct crew_error *ret_error)
+{
+	struct crew_server *server = &run->server;
+	int r;
+
+	log_init();
+	log_set_level((int)server->log_level);
+	raise_descriptor_limit();
+	if (!server->pools[0].app && !server->local && !server->mounts[0].at)
+		return error_set(ret_error, EINVAL,
+				 "the server has no pool, no local route and no "
+				 "mount: there is nothing to serve");
+	r = router_new(server, &run->router, ret_error);
+	if (r < 0)
+		return r;
+	r = open_mounts(run, ret_error);
+	if (r < 0)
+		return r;
+	r = address_listen(server->listen, run->listening_on,
+			   sizeof(run->listening_on), ret_error);
+	if (r < 0)
+		return r;
+	run->listener = r;
+	make_groups(run);
+	return 0;
+}
+
+static int open_mounts(struct server_run *run, struct crew_error *ret_error)
+{
+	for (unsigned i = 0; i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++) {
+		const struct crew_mount *mount = &run->server.mounts[i];
+		int fd = files_open_root(mount->root);
+
+		if (fd < 0) {
+			error_set(ret_error, -fd,
+				  "mount %u (\"%s\"): cannot open the directory "
+				  "%s: %s", i, mount->at, mount->root,
+				  strerror(-fd));
+			return fd == -EINVAL ? -ENOENT : fd;
+		}
+		run->mount_fds[run->mount_count++] = fd;
+	}
+	return 0;
+}
+
+static void make_groups(struct server_run *run)
+{
+	const struct crew_server *server = &run->server;
+	unsigned line = 1;
+
+	run->groups[DISPATCHER_GROUP] = (struct group){
+		.name = "dispatcher",
+		.count = 1,
+		.stop_order = 0,
+		.boot_timeout_ms = 10000,
+		.heartbeat_timeout_ms = 10000,
+		.stop_timeout_ms = server->shutdown_timeout_ms + STOP_SLACK_MS,
+		.run = run_dispatcher,
+		.argument = run,
+		.keep = dispatcher_keeps,
+		.spawned = dispatcher_spawned,
+		.message = dispatcher_said,
+	};
+	run->group_count = 1;
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		const struct crew_pool *pool = &server->pools[i];
+
+		run->workers[i] = (struct worker_options){ pool, pool->name };
+		run->first_lines[i] = line;
+		line += pool->workers;
+		run->groups[run->group_count++] = (struct group){
+			.name = pool->name,
+			.count = pool->workers,
+			.stop_order = 1,
+			.boot_timeout_ms = pool->boot_timeout_ms,
+			.heartbeat_timeout_ms = pool->heartbeat_timeout_ms,
+			.stop_timeout_ms = WORKER_STOP_MS,
+			.run = run_worker,
+			.argument = run,
+			.spawned = worker_spawned,
+			.ready = worker_ready,
+			.died = worker_died,
+		};
+	}
+	run->dispatcher = (struct dispatcher_options){
+		.server = server,
+		.router = run->router,
+		.mount_fds = run->mount_fds,
+		.listener = run->listener,
+		.first_lines = run->first_lines,
+		.dispatcher_line = 0,
+		.started_ms = clock_now_ms(),
+	};
+}
+
+/* Each client is a descriptor: use what the system allows. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	    limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void clean_up(struct server_run *run)
+{
+	plan_free(run->plan);
+	if (run->listener >= 0)
+		close(run->listener);
+	for (unsigned i = 0; i < run->mount_count; i++)
+		close(run->mount_fds[i]);
+	router_free(run->router);
+	free(run);
+}
+
+static int run_dispatcher(struct child_self *self)
+{
+	const struct server_run *run = self->argument;
+
+	return dispatcher_main(self, &run->dispatcher);
+}
+
+static int run_worker(struct child_self *self)
+{
+	const struct server_run *run = self->argument;
+
+	return worker_main(self, &run->workers[self->group_index - 1]);
+}
+
+static int dispatcher_keeps(const struct child_self *self, int *ret_fds, int room)
+{
+	const struct server_run *run = self->argument;
+	int count = 0;
+
+	check(room > (int)run->mount_count);
+	ret_fds[count++] = run->listener;
+	for (unsigned i = 0; i < run->mount_count; i++)
+		ret_fds[count++] = run->mount_fds[i];
+	return count;
+}
+
+/* Make a new link and give the worker his end. What the dispatcher needs is
+ * kept in child->user until the worker is ready. */
+static void give_link(struct child *child)
+{
+	struct link_fds *fds = child->user;
+	const struct control order = { .kind = CONTROL_LINK };
+	int all[3];
+	int r;
+
+	if (!fds) {
+		fds = calloc(1, sizeof(*fds));
+		if (!fds)
+			goto no_memory;
+		child->user = fds;
+	} else {
+		link_close_fds(fds);
+	}
+	r = link_create(fds);
+	if (r < 0) {
+		free(fds);
+		child->user = NULL;
+		log_error("cannot make a link for %s[%u]: %s", child->group->name,
+			  child->index, strerror(-r));
+		goto failed;
+	}
+	all[0] = fds->memory;
+	all[1] = fds->bell[LINK_DISPATCHER];
+	all[2] = fds->bell[LINK_WORKER];
+	if (os_channel_send(child->channel, &order, sizeof(order), all, 3) == 0)
+		return;
+	goto failed;
+
+no_memory:
+	log_error("no memory for a link");
+failed:
+	/* A worker without a link is of no use; its successor gets another. */
+	plan_condemn(child->plan, child, DEATH_ORDER);
+}
+
+/* Tell the dispatcher of a worker that is ready, and give it the link's end. */
+static void tell_dispatcher(struct server_run *run, struct child *child)
+{
+	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
+	struct link_fds *fds = child->user;
+	const struct control order = {
+		.kind = CONTROL_LINK_UP,
+		.pool = child->group_index - 1,
+		.index = child->index,
+		.generation = child->generation,
+		.pid = child->pid,
+		.restarts = plan_restarts(run->plan, child->group_index),
+	};
+
+	if (!fds || !dispatcher || !dispatcher->pid)
+		return;
+	(void)!os_channel_send(dispatcher->channel, &order, sizeof(order),
+			       (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
+					fds->bell[LINK_WORKER] }, 3);
+	link_close_fds(fds);
+	free(fds);
+	child->user = NULL;
+}
+
+static bool is_ready(const struct child *child)
+{
+	const uint32_t state = atomic_load_explicit(&child->score->state,
+						    memory_order_relaxed);
+
+	return child->pid && state >= CHILD_READY && state <= CHILD_DRAINING;
+}
+
+/* A new dispatcher starts with nothing: renew all links. */
+static void dispatcher_spawned(void *context, struct child *dispatcher)
+{
+	struct server_run *run = context;
+
+	if (dispatcher->generation < 2)
+		return;
+	for (unsigned group = 1; group < run->group_count; group++) {
+		for (unsigned i = 0; i < run->groups[group].count; i++) {
+			struct child *child = plan_child(run->plan, group, i);
+
+			if (!child || !child->pid)
+				continue;
+			give_link(child);
+			if (is_ready(child))
+				tell_dispatcher(run, child);
+		}
+	}
+}
+
+static void dispatcher_said(void *context, struct child *child, const void *data,
+			    size_t size, int *fds, size_t fd_count)
+{
+	struct server_run *run = context;
+	const struct control *order = data;
+	struct child *worker;
+
+	(void)child;
+	while (fd_count > 0)
+		close(fds[--fd_count]);
+	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
+	    order->pool >= run->group_count - 1 ||
+	    order->index >= run->groups[order->pool + 1].count)
+		return;
+	worker = plan_child(run->plan, order->pool + 1, order->index);
+	if (worker && worker->pid && worker->generation == order->generation)
+		plan_condemn(run->plan, worker, (enum death_cause)order->cause);
+}
+
+static void worker_spawned(void *context, struct child *child)
+{
+	(void)context;
+	give_link(child);
+}
+
+static void worker_ready(void *context, struct child *child)
+{
+	tell_dispatcher(context, child);
+}
+
+static void worker_died(void *context, struct child *child,
+			const struct death *death)
+{
+	struct server_run *run = context;
+	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
+	const struct control order = {
+		.kind = CONTROL_LINK_DOWN,
+		.pool = child->group_index - 1,
+		.index = child->index,
+		.generation = child->generation,
+		.cause = death->cause,
+		.detail = death->detail,
+		.restarts = plan_restarts(run->plan, child->group_index),
+	};
+
+	if (child->user) {
+		link_close_fds(child->user);
+		free(child->user);
+		child->user = NULL;
+	}
+	if (dispatcher && dispatcher->pid)
+		(void)!os_channel_send(dispatcher->channel, &order,
+				       sizeof(order), NULL, 0);
+}
+
+/* From here on nobody new is let in: the dispatcher drains what the kernel has
+ * accepted, and closes its copy of the listener too. */
+static void stopping(void *context)
+{
+	struct server_run *run = context;
+
+	if (run->listener < 0)
+		return;
+	close(run->listener);
+	run->listener = -1;
+	address_forget(run->server.listen);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Doorbells: an eventfd that is rung only when the other side has said that it
+ * sleeps. The sleeper publishes an epoch, odd while it sleeps; then it looks
+ * for work once more. The ringer publishes work, then looks at the epoch. With
+ * a sequentially consistent fence on both sides at least one sees the other:
+ * tests/model proves that no wake-up is lost. One sleep is rung at most once.
+ */
+#ifndef TRANSPORT_BELL_H
+#define TRANSPORT_BELL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bell_sleeper {
+	_Atomic uint32_t *epoch; /* own memory; read by the ringer */
+	int fd;
+};
+
+struct bell_ringer {
+	const _Atomic uint32_t *epoch; /* the sleeper's memory */
+	int fd;
+	uint32_t rung; /* the epoch that was rung last */
+	uint64_t count; /* rings so far */
+};
+
+/** Say that this side is about to sleep. The caller must now look for work once
+ * more, and sleep only if there is none. */
+void bell_announce(struct bell_sleeper *sleeper);
+/** Say that this side is awake. Harmless if it never announced. */
+void bell_awake(struct bell_sleeper *sleeper);
+/** After publishing work: ring if the other side sleeps and this sleep was not
+ * rung yet. Returns whether it rang (one system call). */
+bool bell_ring(struct bell_ringer *ringer);
+
+#endif

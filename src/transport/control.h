@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What passes between the parent and its children over their channels. Rare
+ * messages; the requests themselves go over links.
+ */
+#ifndef TRANSPORT_CONTROL_H
+#define TRANSPORT_CONTROL_H
+
+#include <stdint.h>
+
+enum control_kind {
+	CONTROL_NONE = 0,
+	/* parent to dispatcher */
+	CONTROL_LINK_UP,    /* a worker has a new link; with the three descriptors of
+			       struct link_fds: memory, bell[0], bell[1] */
+	CONTROL_LINK_DOWN,  /* that worker is dead; cause and detail say how */
+	CONTROL_DRAIN,      /* stop: accept no more, finish what is pending */
+	/* parent to worker */
+	CONTROL_LINK,       /* your link; with the three descriptors. A second one
+			       means that the dispatcher was replaced */
+	/* dispatcher to parent */
+	CONTROL_CONDEMN,    /* kill that worker, with that cause */
+	CONTROL_KIND_COUNT
+};
+
+struct control {
+	uint32_t kind;
+	uint32_t pool;
+	uint32_t index;
+	uint32_t generation; /* of the worker */
+	int32_t pid;
+	uint32_t cause;      /* enum death_cause */
+	int32_t detail;
+	uint32_t timeout_ms;
+	uint64_t restarts;   /* of the pool, so far */
+};
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract between dispatcher and worker: what lies in the rings of a link
+ * and what the bytes behind it mean. This is the one header that both rooms
+ * include. All numbers are in the machine's order; all places are offsets from
+ * the start of the block that they stand in, never pointers.
+ *
+ * A request's way: the dispatcher picks a slot, raises its generation, writes
+ * a struct wire_request block (or one that wants more body) into its arena,
+ * offers the claim, and sends MESSAGE_REQUEST. The worker takes the claim,
+ * runs the handler, and sends MESSAGE_ANSWER, MESSAGE_ANSWER_PART…, the last
+ * one marked MESSAGE_LAST. The request block is the worker's to read until its
+ * answer's last part is sent.
+ */
+#ifndef TRANSPORT_MESSAGE_H
+#define TRANSPORT_MESSAGE_H
+
+#include <stdint.h>
+
+#include "base/span.h"
+
+#define MESSAGE_VERSION 1u
+
+enum message_kind {
+	MESSAGE_NONE = 0,
+	/* dispatcher to worker */
+	MESSAGE_REQUEST,      /* bytes: a wire_request; claim before use */
+	MESSAGE_BODY_PART,    /* bytes: more of the slot's body; release when copied */
+	MESSAGE_CANCEL,       /* the client left or the deadline passed */
+	MESSAGE_CREDIT,       /* the client has taken `size` bytes of ANSWER_PARTs of
+				 this slot: so many more may be sent (no bytes come
+				 with it; the offset means nothing) */
+	/* worker to dispatcher */
+	MESSAGE_ANSWER,       /* bytes: a wire_answer; release when written */
+	MESSAGE_ANSWER_PART,  /* bytes: more of the slot's body. Those parts for
+				 which no credit has come back yet are at most
+				 LINK_CREDIT_BYTES: release frees the arena, credit
+				 says that the client keeps up */
+	MESSAGE_KIND_COUNT
+};
+
+enum message_flag {
+	MESSAGE_LAST = 1u << 0, /* nothing follows for this slot */
+};
+
+/** An entry of a ring. */
+struct message {
+	uint16_t kind;
+	uint16_t flags;
+	uint32_t slot;
+	uint32_t generation; /* of the slot: an old one is dropped and counted */
+	uint32_t offset;     /* of the bytes, in the sender's arena */
+	uint32_t size;       /* of the bytes; 0: none, and the offset means nothing */
+	uint32_t service_us; /* MESSAGE_ANSWER: how long the handler ran */
+	uint64_t reserved;
+};
+_Static_assert(sizeof(struct message) == 32, "two entries a cache line");
+
+/** A text in a block: `offset` from the block's start, NUL behind it. */
+struct wire_text {
+	uint32_t offset;
+	uint32_t size;
+};
+
+struct wire_header {
+	struct wire_text name;
+	struct wire_text value;
+};
+
+enum wire_param_type { WIRE_PARAM_TEXT = 0, WIRE_PARAM_INT, WIRE_PARAM_FLOAT };
+
+/** A path parameter, decoded and converted by the router. */
+struct wire_param {
+	struct wire_text name;
+	struct wire_text text;
+	uint32_t type;
+	uint32_t reserved;
+	union {
+		int64_t integer;
+		double real;
+	};
+};
+
+#define WIRE_PARAMS_MAX 8u
+
+/** The head of a request block; the arrays and texts follow it. */
+struct wire_request {
+	uint64_t id;
+	uint64_t body_size;      /* whole body; parts follow if body.size is less */
+	uint32_t size;           /* of the whole block */
+	uint32_t route;          /* row in the pool's table of routes */
+	uint32_t headers;        /* offset of struct wire_header[header_count] */
+	uint32_t params;         /* offset of struct wire_param[param_count] */
+	uint16_t header_count;
+	uint16_t param_count;
+	uint32_t method_number;  /* enum http_method */
+	struct wire_text method;
+	struct wire_text path;   /* decoded */
+	struct wire_text query;  /* as sent */
+	struct wire_text client;
+	struct wire_text body;   /* what of it stands in this block */
+};
+
+/** The head of an answer block. Behind it: `headers_size` bytes of header
+ * lines ("Name: value\r\n"…), then the first part of the body. */
+struct wire_answer {
+	uint32_t status;
+	uint32_t headers_size;
+	uint64_t body_size;  /* whole body; WIRE_UNKNOWN: chunked, until the last part */
+};
+
+#define WIRE_UNKNOWN UINT64_MAX
+
+#endif

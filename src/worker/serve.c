@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker's work: requests come off the link into jobs, runnable jobs are
+ * run one at a time in the order in which they came, answers go back. worker.c
+ * calls serve_batch between two turns of its loop.
+ *
+ * On the way of a small request nothing is allocated and no system call is
+ * made but the bell, and that only if the dispatcher sleeps: the clock is read
+ * once a request, since the end of one handler is the start of the next.
+ *
+ * A request is claimed just before it runs. One that the dispatcher has taken
+ * back by then is forgotten without a word: it is another worker's now. What
+ * the dispatcher sends is checked for form; if it makes no sense the worker
+ * ends, since then nothing on the link can be believed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "worker/private.h"
+
+static int receive_all(struct worker *worker);
+static void forget_revoked(struct worker *worker);
+static int continue_sending(struct worker *worker);
+static int run_next(struct worker *worker, uint64_t *now_ns);
+
+static int take_request(struct worker *worker, const struct message *message);
+static int take_part(struct worker *worker, const struct message *message);
+static int take_cancel(struct worker *worker, const struct message *message);
+static int take_credit(struct worker *worker, const struct message *message);
+
+static int (*const take[])(struct worker *, const struct message *) = {
+	[MESSAGE_REQUEST] = take_request,
+	[MESSAGE_BODY_PART] = take_part,
+	[MESSAGE_CANCEL] = take_cancel,
+	[MESSAGE_CREDIT] = take_credit,
+};
+
+void serve_init(struct worker *worker)
+{
+	list_init(&worker->gathering);
+	list_init(&worker->runnable);
+	list_init(&worker->sending);
+	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
+		worker->jobs[i].slot = i;
+		list_init(&worker->jobs[i].link);
+		arena_init(&worker->jobs[i].arena);
+	}
+}
+
+void serve_drop_all(struct worker *worker)
+{
+	for (uint32_t i = 0; i < LINK_SLOTS; i++)
+		job_end(&worker->jobs[i]);
+}
+
+void serve_fini(struct worker *worker)
+{
+	serve_drop_all(worker);
+	for (uint32_t i = 0; i < LINK_SLOTS; i++)
+		arena_fini(&worker->jobs[i].arena);
+}
+
+void job_end(struct job *job)
+{
+	if (job->state == JOB_FREE)
+		return;
+	list_remove(&job->link);
+	if (job->state == JOB_SENDING) {
+		request_fini(&job->request);
+		arena_reset(&job->arena);
+	}
+	free(job->gathered);
+	job->gathered = NULL;
+	job->state = JOB_FREE;
+}
+
+bool serve_has_work(const struct worker *worker)
+{
+	if (!worker->linked)
+		return false;
+	return link_has_news(&worker->link) ||
+	       (!worker->draining && !list_empty(&worker->runnable));
+}
+
+void serve_batch(struct worker *worker)
+{
+	struct score *score = worker->self->score;
+	const uint64_t start_ns = clock_now_ns();
+	uint64_t now_ns = start_ns;
+	unsigned count = 0;
+	int r;
+
+	if (!worker->linked)
+		return;
+	do {
+		r = receive_all(worker);
+		if (r >= 0)
+			r = continue_sending(worker);
+		if (r >= 0)
+			r = run_next(worker, &now_ns);
+	} while (r > 0 && ++count < BATCH_REQUESTS &&
+		 now_ns - start_ns < BATCH_NS);
+	if (r < 0)
+		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	else
+		forget_revoked(worker);
+	/* What was released or sent outside an answer's own ring. */
+	link_ring(&worker->link);
+	atomic_store_explicit(&score->bells, worker->link.ringer.count,
+			      memory_order_relaxed);
+}
+
+static int receive_all(struct worker *worker)
+{
+	struct message message;
+	int r;
+
+	while ((r = link_receive(&worker->link, &message)) > 0) {
+		if (message.kind >= COUNT_OF(take) || !take[message.kind])
+			return -EBADMSG;
+		r = take[message.kind](worker, &message);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* The job that a message speaks of, or NULL if that one is of the past. */
+static struct job *job_of(struct worker *worker, const struct message *message)
+{
+	struct job *job = &worker->jobs[message->slot];
+
+	if (job->state == JOB_FREE || job->generation != message->generation)
+		return NULL;
+	return job;
+}
+
+static void make_runnable(struct worker *worker, struct job *job)
+{
+	job->state = JOB_RUNNABLE;
+	list_push_back(&worker->runnable, &job->link);
+}
+
+/* Is the request still meant for us? Bytes of it that were read before this is
+ * asked were its own if the answer is yes: the dispatcher takes a request back
+ * (link_revoke) before it uses the bytes for something else. */
+static bool still_offered(const struct worker *worker, const struct job *job)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return link_claim(&worker->link, job->slot, job->generation) ==
+	       CLAIM_QUEUED;
+}
+
+/* Some of the body is to follow in parts. Where there is no memory for it the
+ * request is refused when its turn comes, and its parts go by. */
+static void begin_gathering(struct worker *worker, struct job *job, uint64_t size)
+{
+	job->gathered = size <= SIZE_MAX ? malloc((size_t)size) : NULL;
+	if (!job->gathered) {
+		job->no_memory = true;
+		job->body = (struct span){ 0 };
+		make_runnable(worker, job);
+		return;
+	}
+	if (job->body.size)
+		memcpy(job->gathered, job->body.at, job->body.size);
+	job->gathered_size = job->body.size;
+	job->body = (struct span){ (const char *)job->gathered, (size_t)size };
+	job->state = JOB_GATHERING;
+	list_push_back(&worker->gathering, &job->link);
+}
+
+/* The block is looked at as a whole only after it was claimed: until then it
+ * may be taken back and its bytes change under our eyes. What is needed of it
+ * now is copied first. */
+static int take_request(struct worker *worker, const struct message *message)
+{
+	struct job *job = &worker->jobs[message->slot];
+	struct wire_request head;
+
+	if (message->size < sizeof(head) ||
+	    (job->state != JOB_FREE && job->generation == message->generation))
+		return -EBADMSG;
+	/* A slot that is used anew: the dispatcher has given the old one up. */
+	job_end(job);
+	job->generation = message->generation;
+	job->wire = link_bytes(&worker->link, message);
+	job->wire_size = message->size;
+	memcpy(&head, job->wire, sizeof(head));
+	if (!still_offered(worker, job))
+		return 0;
+	if (head.body.offset > message->size ||
+	    head.body.size > message->size - head.body.offset ||
+	    head.body.size > head.body_size)
+		return -EBADMSG;
+	job->body.at = (const char *)job->wire + head.body.offset;
+	job->body.size = head.body.size;
+	job->no_memory = false;
+	if (head.body.size == head.body_size)
+		make_runnable(worker, job);
+	else
+		begin_gathering(worker, job, head.body_size);
+	return 0;
+}
+
+/* Bodies that came half before their request was taken back would lie here
+ * until their slot is used again. */
+static void forget_revoked(struct worker *worker)
+{
+	list_each(link, &worker->gathering) {
+		struct job *job = container_of(link, struct job, link);
+
+		if (!still_offered(worker, job))
+			job_end(job);
+	}
+}
+
+static int take_part(struct worker *worker, const struct message *message)
+{
+	struct job *job = job_of(worker, message);
+
+	if (message->size == 0)
+		return 0;
+	if (job && job->state == JOB_GATHERING) {
+		if (message->size > job->body.size - job->gathered_size)
+			return -EBADMSG;
+		memcpy(job->gathered + job->gathered_size,
+		       link_bytes(&worker->link, message), message->size);
+		job->gathered_size += message->size;
+		if (job->gathered_size == job->body.size) {
+			list_remove(&job->link);
+			make_runnable(worker, job);
+		}
+	}
+	return link_release(&worker->link, message->offset);
+}
+
+static int take_cancel(struct worker *worker, const struct message *message)
+{
+	struct job *job = job_of(worker, message);
+
+	if (!job)
+		return 0;
+	if (job->state == JOB_SENDING)
+		output_cut(job);
+	else
+		job_end(job);
+	return 0;
+}
+
+static int take_credit(struct worker *worker, const struct message *message)
+{
+	struct job *job = job_of(worker, message);
+
+	if (job && job->state == JOB_SENDING)
+		output_credit(job, message->size);
+	return 0;
+}
+
+/* Send on, and let go of what is sent. */
+static int send_job(struct worker *worker, struct job *job)
+{
+	int r = output_send(worker, job);
+
+	if (r > 0)
+		job_end(job);
+	link_ring(&worker->link);
+	return r;
+}
+
+static int continue_sending(struct worker *worker)
+{
+	int r;
+
+	r = link_reap(&worker->link, NULL, NULL);
+	if (r < 0)
+		return r;
+	list_each(link, &worker->sending) {
+		r = send_job(worker, container_of(link, struct job, link));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static crew_reply refuse_for_memory(struct crew_request *request)
+{
+	return crew_error(request, 503, "out of memory for the request's body");
+}
+
+static void run_handler(struct worker *worker, struct job *job)
+{
+	const struct crew_route *route =
+		&worker->options->pool->app->routes[job->wire->route];
+
+	request_init(&job->request, job->wire, job->body, &worker->public,
+		     &job->arena);
+	request_run(&job->request,
+		    job->no_memory ? refuse_for_memory : route->run, route->on);
+}
+
+/* Show what is in hand, run it, and show that it is done. */
+static void run_job(struct worker *worker, struct job *job, uint64_t *now_ns)
+{
+	struct score *score = worker->self->score;
+	const uint64_t start_ns = *now_ns;
+	/* Written by this process alone: no other add can come between. */
+	const uint64_t served =
+		atomic_load_explicit(&score->served, memory_order_relaxed);
+
+	atomic_store_explicit(&score->request_since_ms, start_ns / 1000000u,
+			      memory_order_relaxed);
+	atomic_store_explicit(&score->request_id, job->wire->id,
+			      memory_order_relaxed);
+	atomic_store_explicit(&score->state, CHILD_BUSY, memory_order_relaxed);
+	run_handler(worker, job);
+	*now_ns = clock_now_ns();
+	job->service_us = (uint32_t)((*now_ns - start_ns) / 1000u);
+	atomic_store_explicit(&score->request_id, 0, memory_order_relaxed);
+	atomic_store_explicit(&score->state, CHILD_READY, memory_order_relaxed);
+	atomic_store_explicit(&score->heartbeat_ms, *now_ns / 1000000u,
+			      memory_order_relaxed);
+	atomic_store_explicit(&score->served, served + 1, memory_order_relaxed);
+}
+
+/* 1: one was run or dropped, there may be more; 0: nothing to run; -EBADMSG. */
+static int run_next(struct worker *worker, uint64_t *now_ns)
+{
+	struct job *job;
+	struct list *link;
+	int r;
+
+	if (worker->draining)
+		return 0;
+	link = list_pop_front(&worker->runnable);
+	if (!link)
+		return 0;
+	job = container_of(link, struct job, link);
+	if (!link_take(&worker->link, job->slot, job->generation)) {
+		job_end(job);
+		return 1;
+	}
+	if (!wire_request_ok(job->wire, job->wire_size) ||
+	    job->wire->route >= worker->route_count)
+		return -EBADMSG;
+	run_job(worker, job, now_ns);
+	job->state = JOB_SENDING;
+	job->head_sent = false;
+	job->last_sent = false;
+	job->sent = 0;
+	job->owed = 0;
+	list_push_back(&worker->sending, &job->link);
+	r = send_job(worker, job);
+	return r < 0 ? r : 1;
+}

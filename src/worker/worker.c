@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a worker process. The parent forks it and calls worker_main;
+ * setup runs, then the worker says that it is ready, is sent its link over the
+ * channel, and serves until it is told to stop (SIGTERM) or finds its parent
+ * gone (the channel ends: it leaves at once, there is nobody to work for).
+ *
+ * An orderly stop runs no further request. Those that were not claimed go back
+ * to the dispatcher by themselves; answers that were begun are sent to their
+ * end. A second link means that the dispatcher was started anew: what the old
+ * one asked for has no client any more and is dropped.
+ *
+ * The loop is turned by hand, not by loop_run: requests do not come by events
+ * but by shared memory, and are served between two turns. It sleeps only after
+ * it has said so (the bell's epoch) and has looked once more.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "transport/control.h"
+#include "worker/private.h"
+
+static int set_up(struct worker *worker, struct child_self *self,
+		  const struct worker_options *options);
+static int watch_events(struct worker *worker);
+static void serve_until_over(struct worker *worker);
+static void take_message(struct loop *loop, struct watch *watch, uint32_t events);
+static void take_signal(struct loop *loop, struct watch *watch, uint32_t events);
+static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
+static bool may_sleep(struct loop *loop);
+static void woke(struct loop *loop);
+static void beat(struct crew_worker *public);
+static size_t link_memory(struct crew_worker *public, void **ret_start,
+			  size_t *ret_size, size_t max);
+static void take_link(struct worker *worker, const int fds[3]);
+static void drop_link(struct worker *worker);
+
+int worker_main(struct child_self *self, const struct worker_options *options)
+{
+	/* Static: it holds a job for each slot, too much for a stack, and a
+	 * process is one worker. */
+	static struct worker worker;
+	const struct crew_app *app = options->pool->app;
+	int r;
+
+	r = set_up(&worker, self, options);
+	if (r < 0) {
+		log_critical("the worker cannot start: %s", strerror(-r));
+		return EXIT_SYSTEM;
+	}
+	r = app->setup ? app->setup(&worker.public) : 0;
+	if (r != 0) {
+		log_critical("setup of %s failed with code %d",
+			     app->name ? app->name : options->pool_name, r);
+		return r;
+	}
+	child_ready(self);
+	serve_until_over(&worker);
+	if (worker.draining && app->teardown)
+		app->teardown(&worker.public);
+	drop_link(&worker);
+	serve_fini(&worker);
+	loop_fini(&worker.loop);
+	close(worker.signals.fd);
+	return worker.exit_code;
+}
+
+void worker_condemn_link(struct worker *worker, const char *what)
+{
+	log_critical("the link cannot be used: %s", what);
+	worker->exit_code = EXIT_PROTOCOL;
+	worker->over = true;
+}
+
+static int set_up(struct worker *worker, struct child_self *self,
+		  const struct worker_options *options)
+{
+	const struct crew_route *routes = options->pool->app->routes;
+	int r;
+
+	*worker = (struct worker){
+		.public = {
+			.pool = options->pool_name,
+			.index = self->index,
+			.generation = self->generation,
+			.beat = beat,
+			.link_memory = link_memory,
+		},
+		.self = self,
+		.options = options,
+	};
+	while (routes && routes[worker->route_count].on)
+		worker->route_count++;
+	serve_init(worker);
+	r = loop_init(&worker->loop);
+	if (r < 0)
+		return r;
+	worker->loop.owner = worker;
+	worker->loop.may_sleep = may_sleep;
+	worker->loop.woke = woke;
+	r = watch_events(worker);
+	if (r < 0)
+		loop_fini(&worker->loop);
+	return r;
+}
+
+/* SIGINT stays blocked: a Ctrl-C on the terminal reaches all processes, and
+ * the parent alone decides who stops and when. */
+static int watch_events(struct worker *worker)
+{
+	sigset_t signals;
+	int r;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	r = os_signals_open(&signals);
+	if (r < 0)
+		return r;
+	worker->signals.fd = r;
+	worker->signals.ready = take_signal;
+	worker->channel.fd = worker->self->channel;
+	worker->channel.ready = take_message;
+	worker->bell.ready = bell_rang;
+	r = loop_add(&worker->loop, &worker->signals, EPOLLIN);
+	if (r == 0)
+		r = loop_add(&worker->loop, &worker->channel, EPOLLIN);
+	if (r < 0)
+		close(worker->signals.fd);
+	return r;
+}
+
+static bool drained(const struct worker *worker)
+{
+	return worker->draining &&
+	       (list_empty(&worker->sending) ||
+		worker->loop.now_ms >= worker->drain_until_ms);
+}
+
+static void serve_until_over(struct worker *worker)
+{
+	struct score *score = worker->self->score;
+	int r;
+
+	while (!worker->over && !drained(worker)) {
+		r = loop_turn(&worker->loop, IDLE_BEAT_MS);
+		if (r < 0) {
+			log_critical("the event loop failed: %s", strerror(-r));
+			worker->exit_code = EXIT_SYSTEM;
+			return;
+		}
+		atomic_store_explicit(&score->heartbeat_ms, worker->loop.now_ms,
+				      memory_order_relaxed);
+		if (!worker->over)
+			serve_batch(worker);
+	}
+}
+
+static void stop_orderly(struct worker *worker)
+{
+	const unsigned patience_ms = worker->options->pool->request_timeout_ms;
+
+	if (worker->draining)
+		return;
+	worker->draining = true;
+	worker->drain_until_ms = clock_now_ms() +
+				 (patience_ms ? patience_ms : DRAIN_MS);
+	atomic_store_explicit(&worker->self->score->state, CHILD_DRAINING,
+			      memory_order_relaxed);
+}
+
+static void take_signal(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct worker *worker = loop->owner;
+	int signal;
+
+	(void)events;
+	while ((signal = os_signals_next(watch->fd, NULL)) > 0) {
+		if (signal == SIGTERM)
+			stop_orderly(worker);
+	}
+}
+
+static void take_message(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct worker *worker = loop->owner;
+	int fds[OS_CHANNEL_FDS_MAX];
+	struct control control;
+	size_t fd_count = 0;
+	int r;
+
+	(void)events;
+	r = os_channel_receive(watch->fd, &control, sizeof(control), fds,
+			       &fd_count);
+	if (r == -EAGAIN || r == -EINTR)
+		return;
+	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK &&
+	    fd_count == 3) {
+		take_link(worker, fds);
+		return;
+	}
+	for (size_t i = 0; r > 0 && i < fd_count; i++)
+		close(fds[i]);
+	if (r == 0 || r == -ECONNRESET) /* the parent is gone */
+		worker->over = true;
+	else if (r > 0)
+		log_warning("a message from the parent was not understood");
+	else
+		log_warning("the channel to the parent failed: %s", strerror(-r));
+}
+
+static void take_link(struct worker *worker, const int fds[3])
+{
+	struct link_fds link_fds = { fds[0], { fds[1], fds[2] } };
+	int r;
+
+	drop_link(worker);
+	r = link_open(&worker->link, LINK_WORKER, &link_fds);
+	if (r < 0) {
+		link_close_fds(&link_fds);
+		worker_condemn_link(worker, strerror(-r));
+		if (r != -EPROTO)
+			worker->exit_code = EXIT_SYSTEM;
+		return;
+	}
+	worker->linked = true;
+	worker->bell.fd = worker->link.sleeper.fd;
+	/* Edge-triggered: each ring is one event, and none has to be read away,
+	 * which spares a system call for each time that we are woken. */
+	r = loop_add(&worker->loop, &worker->bell, EPOLLIN | EPOLLET);
+	if (r < 0) {
+		worker_condemn_link(worker, strerror(-r));
+		worker->exit_code = EXIT_SYSTEM;
+	}
+}
+
+static void drop_link(struct worker *worker)
+{
+	if (!worker->linked)
+		return;
+	serve_drop_all(worker);
+	loop_remove(&worker->loop, &worker->bell);
+	link_fini(&worker->link);
+	worker->linked = false;
+}
+
+/* The work itself is done after each turn, whatever woke us. */
+static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	(void)loop;
+	(void)watch;
+	(void)events;
+}
+
+static bool may_sleep(struct loop *loop)
+{
+	struct worker *worker = loop->owner;
+
+	if (worker->over || !worker->linked)
+		return !worker->over;
+	/* Look before it is announced too: a bell rung for nothing is dear. */
+	if (serve_has_work(worker))
+		return false;
+	bell_announce(&worker->link.sleeper);
+	if (!serve_has_work(worker))
+		return true;
+	bell_awake(&worker->link.sleeper);
+	return false;
+}
+
+static void woke(struct loop *loop)
+{
+	struct worker *worker = loop->owner;
+
+	if (worker->linked)
+		bell_awake(&worker->link.sleeper);
+}
+
+static void beat(struct crew_worker *public)
+{
+	struct worker *worker = container_of(public, struct worker, public);
+
+	child_beat(worker->self);
+}
+
+static size_t link_memory(struct crew_worker *public, void **ret_start,
+			  size_t *ret_size, size_t max)
+{
+	struct worker *worker = container_of(public, struct worker, public);
+	uint64_t size[2];
+	void *start[2];
+	unsigned count;
+
+	if (!worker->linked)
+		return 0;
+	count = link_writable(&worker->link, start, size);
+	for (unsigned i = 0; i < count && i < max; i++) {
+		ret_start[i] = start[i];
+		ret_size[i] = (size_t)size[i];
+	}
+	return count;
+}

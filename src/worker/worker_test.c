@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT */
+/* A real worker process, and this test as its parent and its dispatcher: over
+ * a real channel and a real link. */
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "handler/encode.h"
+#include "transport/control.h"
+#include "transport/link.h"
+#include "worker/worker.h"
+
+#define BIG_BYTES (3u * 1024u * 1024u + 7u)
+#define PATIENCE_MS 5000u
+
+/* What the worker and the test both see. */
+struct shared {
+	struct score score;
+	_Atomic unsigned ran;
+	_Atomic unsigned torn_down;
+	_Atomic unsigned gate; /* wait_at_gate waits until it is open */
+};
+
+static struct shared *shared;
+static int channel;
+static pid_t pid;
+static struct link link_;
+static uint32_t generations[LINK_SLOTS];
+static uint32_t blocks[LINK_SLOTS]; /* offset of the request in each slot */
+static unsigned char big[BIG_BYTES];
+static unsigned char received[BIG_BYTES];
+
+/* ---- the application ---- */
+
+enum { HELLO, BIG, ECHO, WAIT };
+
+static crew_reply hello(struct crew_request *request)
+{
+	atomic_fetch_add(&shared->ran, 1);
+	return crew_json(request, 200,
+			 crew_int("id", (int64_t)crew_request_id(request)));
+}
+
+static crew_reply big_answer(struct crew_request *request)
+{
+	return crew_bytes_nocopy(request, 200, "x/big", big, sizeof(big));
+}
+
+static crew_reply echo(struct crew_request *request)
+{
+	size_t size;
+	const void *body = crew_body(request, &size);
+
+	return crew_bytes(request, 200, NULL, body, size);
+}
+
+static crew_reply wait_at_gate(struct crew_request *request)
+{
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+	return crew_text(request, 200, "open");
+}
+
+static void count_teardown(struct crew_worker *worker)
+{
+	(void)worker;
+	atomic_fetch_add(&shared->torn_down, 1);
+}
+
+static int fail_setup(struct crew_worker *worker)
+{
+	(void)worker;
+	return 9;
+}
+
+static const struct crew_route routes[] = {
+	[HELLO] = { .on = "GET /hello", .run = hello },
+	[BIG] = { .on = "GET /big", .run = big_answer },
+	[ECHO] = { .on = "POST /echo", .run = echo },
+	[WAIT] = { .on = "GET /wait", .run = wait_at_gate },
+	{ 0 },
+};
+static const struct crew_app app = { .name = "test", .routes = routes,
+				     .teardown = count_teardown };
+static const struct crew_app broken = { .name = "broken", .routes = routes,
+					.setup = fail_setup };
+
+/* ---- the parent ---- */
+
+static void give_link(void)
+{
+	const struct control control = { .kind = CONTROL_LINK };
+	struct link_fds fds;
+
+	assert_int_equal(link_create(&fds), 0);
+	assert_int_equal(os_channel_send(channel, &control, sizeof(control),
+					 (int[]){ fds.memory, fds.bell[0],
+						  fds.bell[1] }, 3), 0);
+	assert_int_equal(link_open(&link_, LINK_DISPATCHER, &fds), 0);
+	memset(generations, 0, sizeof(generations));
+}
+
+static int be_worker(int end, const struct crew_app *of)
+{
+	const struct crew_pool pool = { .app = of };
+	const struct worker_options options = { .pool = &pool,
+						.pool_name = of->name };
+	struct child_self self = {
+		.group = of->name, .generation = 1, .channel = end,
+		.parent = getppid(), .score = &shared->score,
+	};
+
+	return worker_main(&self, &options);
+}
+
+static void start(const struct crew_app *of)
+{
+	int ends[2];
+
+	memset(shared, 0, sizeof(*shared));
+	assert_int_equal(os_channel_create(ends), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(ends[0]);
+		_exit(be_worker(ends[1], of));
+	}
+	close(ends[1]);
+	channel = ends[0];
+}
+
+static int start_app(void **state)
+{
+	(void)state;
+	start(&app);
+	give_link();
+	return 0;
+}
+
+/* Wait for the process to end by itself; its exit code. */
+static int exit_code(void)
+{
+	int status = 0;
+
+	for (unsigned ms = 0; ms < PATIENCE_MS; ms++) {
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			pid = 0;
+			assert_true(WIFEXITED(status));
+			return WEXITSTATUS(status);
+		}
+		poll(NULL, 0, 1);
+	}
+	fail_msg("the worker did not end");
+	return -1;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		pid = 0;
+	}
+	if (channel >= 0)
+		close(channel);
+	channel = -1;
+	link_fini(&link_);
+	memset(&link_, 0, sizeof(link_));
+	return 0;
+}
+
+static void wait_until(_Atomic uint32_t *word, uint32_t value)
+{
+	for (unsigned ms = 0; ms < PATIENCE_MS; ms++) {
+		if (atomic_load(word) == value)
+			return;
+		poll(NULL, 0, 1);
+	}
+	fail_msg("waited in vain for a state of %u", value);
+}
+
+/* ---- the dispatcher ---- */
+
+static void send_request(uint32_t slot, uint32_t route, uint64_t id,
+			 struct span body, uint64_t body_size)
+{
+	const struct http_head head = { .method_text = { "GET", 3 } };
+	const struct encode_input input = {
+		.id = id, .head = &head, .path = { "/", 1 }, .route = route,
+		.client = { "unix:", 5 }, .body = body, .body_size = body_size,
+	};
+	struct message message = {
+		.kind = MESSAGE_REQUEST, .slot = slot,
+		.generation = ++generations[slot], .size = encode_size(&input),
+	};
+	void *block = link_alloc(&link_, slot, message.size, &message.offset);
+
+	assert_non_null(block);
+	encode_request(block, message.size, &input);
+	blocks[slot] = message.offset;
+	link_offer(&link_, slot, message.generation);
+	assert_int_equal(link_send(&link_, &message), 0);
+}
+
+static void ask(uint32_t slot, uint32_t route, uint64_t id)
+{
+	send_request(slot, route, id, (struct span){ 0 }, 0);
+	link_ring(&link_);
+}
+
+static void send_note(enum message_kind kind, uint32_t slot, uint32_t size)
+{
+	const struct message message = {
+		.kind = (uint16_t)kind, .slot = slot,
+		.generation = generations[slot], .size = size,
+	};
+
+	assert_int_equal(link_send(&link_, &message), 0);
+	link_ring(&link_);
+}
+
+/* The next message of the worker; false if none comes in that time. */
+static bool next_message(struct message *ret_message, int timeout_ms)
+{
+	const uint64_t until_ms = clock_now_ms() + (uint64_t)timeout_ms;
+	int r;
+
+	for (;;) {
+		r = link_receive(&link_, ret_message);
+		assert_true(r >= 0);
+		if (r > 0)
+			return true;
+		if (clock_now_ms() >= until_ms)
+			return false;
+		bell_announce(&link_.sleeper);
+		if (!link_has_news(&link_)) {
+			os_bell_wait(link_.sleeper.fd, timeout_ms);
+			os_bell_hush(link_.sleeper.fd);
+		}
+		bell_awake(&link_.sleeper);
+		assert_true(link_reap(&link_, NULL, NULL) >= 0);
+	}
+}
+
+static void release(const struct message *message)
+{
+	if (message->size)
+		assert_int_equal(link_release(&link_, message->offset), 0);
+	link_ring(&link_);
+}
+
+/* Read an answer from its first message to its last. Returns the body's size. */
+static size_t read_answer(uint32_t slot, unsigned char *body, size_t room)
+{
+	struct wire_answer answer;
+	struct message message;
+	size_t have = 0;
+
+	do {
+		const unsigned char *at;
+		size_t size;
+
+		assert_true(next_message(&message, PATIENCE_MS));
+		assert_int_equal(message.slot, slot);
+		assert_int_equal(message.generation, generations[slot]);
+		at = link_bytes(&link_, &message);
+		size = message.size;
+		if (message.kind == MESSAGE_ANSWER) {
+			memcpy(&answer, at, sizeof(answer));
+			assert_int_equal(answer.status, 200);
+			at += sizeof(answer) + answer.headers_size;
+			size -= sizeof(answer) + answer.headers_size;
+		} else {
+			assert_int_equal(message.kind, MESSAGE_ANSWER_PART);
+			assert_true(size <= LINK_PART_BYTES);
+			send_note(MESSAGE_CREDIT, slot, message.size);
+		}
+		assert_true(have + size <= room);
+		if (size)
+			memcpy(body + have, at, size);
+		have += size;
+		release(&message);
+	} while (!(message.flags & MESSAGE_LAST));
+	assert_int_equal(have, answer.body_size);
+	assert_true(link_free(&link_, blocks[slot]) > 0);
+	return have;
+}
+
+static void expect_text(uint32_t slot, const char *wanted)
+{
+	char body[256] = "";
+
+	read_answer(slot, (unsigned char *)body, sizeof(body) - 1);
+	assert_string_equal(body, wanted);
+}
+
+/* ---- tests ---- */
+
+static void a_request_is_answered(void **state)
+{
+	(void)state;
+	wait_until(&shared->score.state, CHILD_READY);
+	ask(3, HELLO, 77);
+	expect_text(3, "{\"id\":77}");
+	assert_int_equal(atomic_load(&shared->score.served), 1);
+	assert_int_equal(atomic_load(&shared->score.request_id), 0);
+}
+
+static void many_are_answered_in_order(void **state)
+{
+	char wanted[64];
+
+	(void)state;
+	for (uint64_t id = 0; id < 3000; id += LINK_SLOTS) {
+		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++)
+			send_request(slot, HELLO, id + slot, (struct span){ 0 }, 0);
+		link_ring(&link_);
+		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++) {
+			snprintf(wanted, sizeof(wanted), "{\"id\":%llu}",
+				 (unsigned long long)(id + slot));
+			expect_text(slot, wanted);
+		}
+	}
+}
+
+static void a_revoked_request_does_not_run(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, WAIT, 1);
+	ask(1, HELLO, 2);
+	ask(2, HELLO, 3);
+	wait_until(&shared->score.state, CHILD_BUSY);
+	assert_int_equal(atomic_load(&shared->score.request_id), 1);
+	assert_true(link_revoke(&link_, 1, generations[1]));
+	assert_false(link_revoke(&link_, 0, generations[0]));
+	atomic_store(&shared->gate, 1);
+	expect_text(0, "open");
+	expect_text(2, "{\"id\":3}");
+	assert_false(next_message(&message, 20));
+	assert_int_equal(atomic_load(&shared->ran), 1);
+}
+
+/* A request that was taken back may find other bytes in its place. */
+static void a_revoked_request_is_not_even_read(void **state)
+{
+	struct message message = { .kind = MESSAGE_REQUEST, .generation = 1,
+				   .size = 1000 };
+	void *block = link_alloc(&link_, 0, message.size, &message.offset);
+
+	(void)state;
+	memset(block, 0xff, message.size);
+	link_offer(&link_, 0, ++generations[0]);
+	assert_true(link_revoke(&link_, 0, generations[0]));
+	assert_int_equal(link_send(&link_, &message), 0);
+	ask(1, HELLO, 5);
+	expect_text(1, "{\"id\":5}");
+}
+
+static void a_large_answer_comes_in_parts(void **state)
+{
+	(void)state;
+	ask(0, BIG, 1);
+	assert_int_equal(read_answer(0, received, BIG_BYTES), BIG_BYTES);
+	assert_memory_equal(received, big, BIG_BYTES);
+}
+
+/* Take messages of a big answer, give no credit, until none comes any more. */
+static void let_it_stall(uint32_t slot)
+{
+	struct message message;
+	size_t parts = 0;
+
+	while (next_message(&message, parts == LINK_CREDIT_BYTES ? 20 : 2000)) {
+		assert_int_equal(message.slot, slot);
+		assert_false(message.flags & MESSAGE_LAST);
+		if (message.kind == MESSAGE_ANSWER_PART)
+			parts += message.size;
+		release(&message);
+	}
+	assert_int_equal(parts, LINK_CREDIT_BYTES);
+}
+
+static void a_slow_client_holds_up_nobody(void **state)
+{
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	ask(1, HELLO, 2);
+	expect_text(1, "{\"id\":2}");
+}
+
+static void a_cancelled_answer_ends(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	send_note(MESSAGE_CANCEL, 0, 0);
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.kind, MESSAGE_ANSWER_PART);
+	assert_int_equal(message.size, 0);
+	assert_true(message.flags & MESSAGE_LAST);
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+}
+
+static void a_slot_used_anew_drops_the_old_answer(void **state)
+{
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+}
+
+/* Send the rest of a body as the arena has room for it. */
+static void send_parts(uint32_t slot, const unsigned char *at, size_t left)
+{
+	struct message message = { .kind = MESSAGE_BODY_PART, .slot = slot,
+				   .generation = generations[slot] };
+	void *part;
+
+	while (left) {
+		message.size = left < LINK_PART_BYTES ? (uint32_t)left
+						      : LINK_PART_BYTES;
+		part = link_alloc(&link_, slot, message.size, &message.offset);
+		if (!part) {
+			poll(NULL, 0, 1);
+			assert_true(link_reap(&link_, NULL, NULL) >= 0);
+			continue;
+		}
+		memcpy(part, at, message.size);
+		assert_int_equal(link_send(&link_, &message), 0);
+		link_ring(&link_);
+		at += message.size;
+		left -= message.size;
+	}
+}
+
+static void a_large_body_goes_in_parts(void **state)
+{
+	(void)state;
+	send_request(4, ECHO, 1, (struct span){ (const char *)big, 1000 },
+		     BIG_BYTES);
+	send_parts(4, big + 1000, BIG_BYTES - 1000);
+	assert_int_equal(read_answer(4, received, BIG_BYTES), BIG_BYTES);
+	assert_memory_equal(received, big, BIG_BYTES);
+}
+
+static void a_new_link_replaces_the_old(void **state)
+{
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	link_fini(&link_);
+	give_link();
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+}
+
+static void an_orderly_stop_finishes_what_was_begun(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, WAIT, 1);
+	wait_until(&shared->score.state, CHILD_BUSY);
+	ask(1, HELLO, 2);
+	kill(pid, SIGTERM);
+	/* The signal is seen at the latest after the batch: what is not begun
+	 * by then is not begun at all. */
+	atomic_store(&shared->gate, 1);
+	expect_text(0, "open");
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 1);
+	while (next_message(&message, 0))
+		assert_int_equal(message.slot, 1);
+}
+
+static void a_stop_waits_for_a_slow_client(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	kill(pid, SIGTERM);
+	wait_until(&shared->score.state, CHILD_DRAINING);
+	ask(1, HELLO, 2);
+	assert_false(next_message(&message, 20));
+	assert_true(link_revoke(&link_, 1, generations[1]));
+	send_note(MESSAGE_CREDIT, 0, LINK_CREDIT_BYTES);
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		assert_int_equal(message.slot, 0);
+		send_note(MESSAGE_CREDIT, 0, message.size);
+		release(&message);
+	} while (!(message.flags & MESSAGE_LAST));
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->ran), 0);
+}
+
+static void without_a_parent_it_leaves(void **state)
+{
+	(void)state;
+	wait_until(&shared->score.state, CHILD_READY);
+	close(channel);
+	channel = -1;
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 0);
+}
+
+static void a_failed_setup_is_the_exit_code(void **state)
+{
+	(void)state;
+	start(&broken);
+	assert_int_equal(exit_code(), 9);
+	assert_int_not_equal(atomic_load(&shared->score.state), CHILD_READY);
+}
+
+static void nonsense_ends_the_worker(void **state)
+{
+	(void)state;
+	ask(0, 99, 1); /* there is no such route */
+	assert_int_equal(exit_code(), 76);
+}
+
+static void a_part_too_many_ends_the_worker(void **state)
+{
+	(void)state;
+	send_request(0, ECHO, 1, (struct span){ 0 }, 10);
+	send_parts(0, big, 11);
+	assert_int_equal(exit_code(), 76);
+}
+
+static void an_idle_worker_beats(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	wait_until(&shared->score.state, CHILD_READY);
+	before = atomic_load(&shared->score.heartbeat_ms);
+	for (unsigned ms = 0; ms < 3000 &&
+	     atomic_load(&shared->score.heartbeat_ms) == before; ms += 10)
+		poll(NULL, 0, 10);
+	assert_true(atomic_load(&shared->score.heartbeat_ms) >= before + 500);
+}
+
+#define with_worker(test) cmocka_unit_test_setup_teardown(test, start_app, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_worker(a_request_is_answered),
+		with_worker(many_are_answered_in_order),
+		with_worker(a_revoked_request_does_not_run),
+		with_worker(a_revoked_request_is_not_even_read),
+		with_worker(a_large_answer_comes_in_parts),
+		with_worker(a_slow_client_holds_up_nobody),
+		with_worker(a_cancelled_answer_ends),
+		with_worker(a_slot_used_anew_drops_the_old_answer),
+		with_worker(a_large_body_goes_in_parts),
+		with_worker(a_new_link_replaces_the_old),
+		with_worker(an_orderly_stop_finishes_what_was_begun),
+		with_worker(a_stop_waits_for_a_slow_client),
+		with_worker(without_a_parent_it_leaves),
+		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),
+		with_worker(nonsense_ends_the_worker),
+		with_worker(a_part_too_many_ends_the_worker),
+		with_worker(an_idle_worker_beats),
+	};
+
+	log_init();
+	log_set_level(LOG_CRITICAL_LEVEL + 1);
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = (unsigned char)(i * 31 + i / 257);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(shared != MAP_FAILED);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
