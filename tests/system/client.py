@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""A small, strict HTTP/1.1 client over a plain socket: it sends the bytes that a
+test gives it, and reads answers so exactly that a wrong byte is an error."""
+import socket
+
+
+class Answer:
+    def __init__(self, version, status, reason, headers, body):
+        self.version, self.status, self.reason = version, status, reason
+        self.headers, self.body = headers, body
+
+    def header(self, name):
+        values = [v for n, v in self.headers if n.lower() == name.lower()]
+        assert len(values) <= 1, f"{name} is repeated: {values}"
+        return values[0] if values else None
+
+
+class Closed(Exception):
+    """The server closed the connection where an answer should begin."""
+
+
+class Client:
+    def __init__(self, address, timeout=10):
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+        else:
+            self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        self.socket.connect(address)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def more(self):
+        data = self.socket.recv(1 << 18)
+        self.buffer += data
+        return data
+
+    def read_until(self, mark):
+        while mark not in self.buffer:
+            if not self.more():
+                if self.buffer:
+                    raise AssertionError(f"closed in the middle: {self.buffer[:200]!r}")
+                raise Closed()
+        part, self.buffer = self.buffer.split(mark, 1)
+        return part
+
+    def read_exactly(self, size):
+        while len(self.buffer) < size:
+            if not self.more():
+                raise AssertionError(f"closed {size - len(self.buffer)} bytes too early")
+        part, self.buffer = self.buffer[:size], self.buffer[size:]
+        return part
+
+    def read_chunks(self):
+        body = b""
+        while True:
+            line = self.read_until(b"\r\n")
+            size = int(line, 16)
+            body += self.read_exactly(size)
+            assert self.read_exactly(2) == b"\r\n"
+            if size == 0:
+                return body
+
+    def answer(self, method="GET"):
+        head = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        version, status, reason = head[0].split(" ", 2)
+        headers = [tuple(line.split(": ", 1)) for line in head[1:]]
+        answer = Answer(version, int(status), reason, headers, b"")
+        assert version == "HTTP/1.1"
+        if answer.status == 100:
+            return answer
+        assert answer.header("Date"), "every answer has a date"
+        if method == "HEAD" or answer.status in (204, 304):
+            return answer
+        if answer.header("Transfer-Encoding") == "chunked":
+            answer.body = self.read_chunks()
+        else:
+            answer.body = self.read_exactly(int(answer.header("Content-Length")))
+        return answer
+
+    def request(self, method, target, body=None, headers=()):
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b""))
+        return self.answer(method)
+
+    def get(self, target, **options):
+        return self.request("GET", target, **options)
+
+    def is_closed(self):
+        """Wait until the server closes; False if it sends something instead."""
+        try:
+            return not self.more()
+        except ConnectionResetError:
+            return True

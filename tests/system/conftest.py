@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Starting the sampler for a test, and seeing that it leaves nothing behind."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from client import Client
+
+BUILD = os.environ.get("CREW_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
+SAMPLER = os.path.join(BUILD, "examples", "sampler")
+
+
+def wait_for(condition, seconds=5.0, what="the condition"):
+    """Poll until it is true; returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not come true within {seconds} s"
+        time.sleep(0.005)
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Server:
+    def __init__(self, folder, arguments=(), environment=None, program=SAMPLER):
+        self.log_path = os.path.join(folder, "log")
+        self.log_file = open(self.log_path, "wb")
+        self.process = subprocess.Popen(
+            [program, "--listen", "127.0.0.1:0", *arguments], stdin=subprocess.DEVNULL,
+            stdout=self.log_file, stderr=self.log_file,
+            env={**os.environ, **(environment or {})})
+        self.pid = self.process.pid
+        self.address = None
+        found = wait_for(lambda: re.search(r"listening on (\S+)", self.log()) or
+                         self.process.poll() is not None, what="the server's start")
+        assert found is not True, self.log()
+        name = found.group(1)
+        if name.startswith("unix:"):
+            self.address = name[5:]
+        else:
+            self.address = ("127.0.0.1", int(name.rsplit(":", 1)[1]))
+        wait_for(lambda: self.get("/ready").status == 200, what="readiness")
+        self.known = set(children_of(self.pid))
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def client(self, **options):
+        return Client(self.address, **options)
+
+    def get(self, target):
+        with self.client() as client:
+            return client.get(target)
+
+    def status(self):
+        status = json.loads(self.get("/status").body)
+        self.known.add(status["dispatchers"][0]["pid"])
+        for pool in status["pools"]:
+            self.known.update(worker["pid"] for worker in pool["workers"])
+        return status
+
+    def workers(self, pool=0):
+        return [worker["pid"] for worker in self.status()["pools"][pool]["workers"]]
+
+    def dispatcher(self):
+        return self.status()["dispatchers"][0]["pid"]
+
+    def stop(self, how=signal.SIGTERM, seconds=15):
+        """Stop it in order; it must leave no process behind."""
+        if self.process.poll() is None:
+            self.known.update(children_of(self.pid))
+            self.process.send_signal(how)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("the server did not stop:\n" + self.log())
+        self.log_file.close()
+        wait_for(lambda: not any(is_alive(pid) for pid in self.known),
+                 what="the end of all children")
+        return self.process.returncode
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a sampler; all are stopped after the test."""
+    servers = []
+
+    def starter(*arguments, **environment):
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        servers.append(Server(str(folder), arguments, environment))
+        return servers[-1]
+
+    yield starter
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One sampler for all tests of a module that do it no harm."""
+    running = Server(str(tmp_path_factory.mktemp("sampler")), ["--workers", "2"])
+    yield running
+    assert running.stop() == 0
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
