@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""HTTP/1.1 as it must be, and as it must be refused."""
+import json
+import time
+
+import pytest
+
+OK = b"GET /hello HTTP/1.1\r\nHost: x\r\n"
+
+BAD = [
+    # what is wrong, the bytes, the status
+    ("obs-fold", OK + b"A: b\r\n c\r\n\r\n", 400),
+    ("bare CR in a value", OK + b"A: b\rc\r\n\r\n", 400),
+    ("bare LF", b"GET /hello HTTP/1.1\nHost: x\n\n", 400),
+    ("NUL in a value", OK + b"A: b\0c\r\n\r\n", 400),
+    ("NUL in the target", b"GET /he\0llo HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ("space before the colon", OK + b"A : b\r\n\r\n", 400),
+    ("empty header name", OK + b": b\r\n\r\n", 400),
+    ("header without a colon", OK + b"Abc\r\n\r\n", 400),
+    ("two lengths", OK + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
+    ("two different lengths", OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+    ("listed lengths", OK + b"Content-Length: 1, 1\r\n\r\nx", 400),
+    ("signed length", OK + b"Content-Length: +1\r\n\r\nx", 400),
+    ("negative length", OK + b"Content-Length: -1\r\n\r\nx", 400),
+    ("hexadecimal length", OK + b"Content-Length: 0x1\r\n\r\nx", 400),
+    ("empty length", OK + b"Content-Length: \r\n\r\n", 400),
+    ("length that overflows", OK + b"Content-Length: 99999999999999999999\r\n\r\n", 400),
+    ("length and coding", OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    ("coding and length", OK + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", 400),
+    ("unknown coding", OK + b"Transfer-Encoding: rot13\r\n\r\n", 501),
+    ("coding on 1.0", b"GET /hello HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ("repeated coding", OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n", 400),
+    ("two coding lines", OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+     400),
+    ("no host", b"GET /hello HTTP/1.1\r\n\r\n", 400),
+    ("two hosts", OK + b"Host: y\r\n\r\n", 400),
+    ("host with user", b"GET /hello HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+    ("host with a bad port", b"GET /hello HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+    ("host with broken brackets", b"GET /hello HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+    ("no version", b"GET /hello\r\n\r\n", 400),
+    ("another version", b"GET /hello HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+    ("broken escape", b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ("two spaces", b"GET  /hello HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ("method that is no token", b"G(T /hello HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ("unknown expectation", OK + b"Content-Length: 1\r\nExpect: tea\r\n\r\nx", 417),
+    ("long line", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    ("long line without an end", b"GET /" + b"a" * 9000, 414),
+    ("long header", OK + b"A: " + b"b" * 20000 + b"\r\n\r\n", 431),
+    ("many headers", OK + b"A: b\r\n" * 101 + b"\r\n", 431),
+    ("large body", b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 413),
+]
+
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+BAD_CHUNKS = [
+    ("no digits", b"\r\n\r\n"), ("sign", b"+1\r\na\r\n0\r\n\r\n"),
+    ("prefix", b"0x1\r\na\r\n0\r\n\r\n"), ("overflow", b"11111111111111111\r\n"),
+    ("bare LF", b"1\na\n0\n\n"), ("space before the size", b" 1\r\na\r\n0\r\n\r\n"),
+    ("more than it says", b"1\r\nab\r\n0\r\n\r\n"), ("bad extension", b"1;=\r\na\r\n0\r\n\r\n"),
+    ("endless extension", b"1;a=" + b"b" * 9000 + b"\r\n"),
+    ("bad trailer", b"0\r\nA : b\r\n\r\n"), ("folded trailer", b"0\r\nA: b\r\n c\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("data,status", [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_bad_heads_are_refused(server, data, status):
+    with server.client() as client:
+        client.send(data)
+        answer = client.answer()
+        assert answer.status == status
+        assert json.loads(answer.body)["error"]
+        assert answer.header("Connection") == "close"
+        assert client.is_closed()
+    assert server.get("/hello").status == 200
+
+
+@pytest.mark.parametrize("data", [row[1] for row in BAD_CHUNKS], ids=[row[0] for row in BAD_CHUNKS])
+def test_bad_chunks_are_refused(server, data):
+    with server.client() as client:
+        client.send(CHUNKED + data)
+        answer = client.answer()
+        assert answer.status == 400 and json.loads(answer.body)["error"]
+        assert client.is_closed()
+
+
+def test_connect_is_refused(server):
+    with server.client() as client:
+        client.send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+        assert client.answer().status == 405
+        assert client.is_closed()
+
+
+def test_a_chunked_body_that_grows_too_large(server):
+    with server.client() as client:
+        client.send(CHUNKED)
+        piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+        try:
+            for _ in range(9):
+                client.send(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert client.answer().status == 413
+
+
+def test_bad_clients_get_one_log_line_a_second(start):
+    server = start()
+    for _ in range(50):
+        with server.client() as client:
+            client.send(b"nonsense\r\n\r\n")
+            client.answer()
+    assert 1 <= server.log().count("refused a request") <= 3
+
+
+@pytest.mark.parametrize("path,body", [(b"/echo", b"some bytes"), (b"/local/hello", b"")])
+def test_a_request_split_at_every_byte(server, path, body):
+    data = (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path, len(body)) + body
+            if body else b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    with server.client() as client:
+        for cut in range(1, len(data)):
+            client.send(data[:cut])
+            time.sleep(0.0005)
+            client.send(data[cut:])
+            answer = client.answer()
+            assert answer.status == 200 and (not body or answer.body == body)
+        for byte in data:
+            client.send(bytes([byte]))
+        assert client.answer().status == 200
+
+
+def test_a_thousand_pipelined_requests_are_answered_in_order(server):
+    with server.client() as client:
+        bodies = [f"request {i}".encode() * (1 + i % 50) for i in range(1000)]
+        client.send(b"".join(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                             % (len(body), body) for body in bodies))
+        for body in bodies:
+            assert client.answer().body == body
+
+
+def test_pipelined_requests_of_different_speed_stay_in_order(server):
+    with server.client() as client:
+        paths = [b"/echo/60", b"/echo", b"/local/hello", b"/bytes/100000", b"/nope", b"/echo/10"]
+        client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths))
+        answers = [client.answer() for _ in paths]
+        assert [a.status for a in answers] == [200, 200, 200, 200, 404, 200]
+        assert len(answers[3].body) == 100_000
+
+
+def test_keep_alive_of_both_versions(server):
+    with server.client() as client:
+        client.send(b"GET /hello HTTP/1.0\r\n\r\n")
+        answer = client.answer()
+        assert answer.status == 200
+        assert client.is_closed()
+    with server.client() as client:
+        for _ in range(3):
+            client.send(b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            assert client.answer().header("Connection") == "keep-alive"
+        client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.answer().header("Connection") == "close"
+        assert client.is_closed()
+
+
+def test_head_has_the_same_head_and_no_body(server):
+    with server.client() as client:
+        for path in ("/hello", "/local/hello", "/bytes/100000", "/static/hello.txt"):
+            whole = client.request("GET", path)
+            head = client.request("HEAD", path)
+            assert head.status == 200
+            assert head.header("Content-Length") == str(len(whole.body))
+
+
+def test_100_continue(server):
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    with server.client() as client:
+        client.send(head)
+        assert client.answer().status == 100
+        client.send(b"hello")
+        assert client.answer().body == b"hello"
+        client.send(head + b"again")
+        assert client.answer().body == b"again"
+    with server.client() as client:
+        client.send(head.replace(b"/echo", b"/nope"))
+        answer = client.answer()
+        assert answer.status == 404
+        assert client.is_closed()
+
+
+def test_an_early_answer_drops_a_small_body_and_closes_before_a_large_one(server):
+    with server.client() as client:
+        client.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+        time.sleep(0.05)
+        client.send(b"llo")
+        assert client.answer().status == 404
+        assert client.get("/hello").status == 200
+    with server.client() as client:
+        client.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
+        answer = client.answer()
+        assert (answer.status, answer.header("Connection")) == (404, "close")
+
+
+def test_a_half_closed_client_is_answered(server):
+    with server.client() as client:
+        client.send(b"GET /sleep/100 HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.socket.shutdown(1)
+        assert client.answer().status == 200
+        assert client.answer().status == 200
+        assert client.is_closed()
+
+
+def test_a_client_that_leaves_harms_nobody(server):
+    for _ in range(100):
+        client = server.client()
+        client.send(b"POST /echo/5 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+        client.socket.close()
+    assert server.get("/hello").status == 200
+    assert server.status()["pools"][0]["restarts"] == 0
+
+
+def test_a_head_that_does_not_come_in_time(server):
+    with server.client() as client:
+        began = time.monotonic()
+        client.send(b"GET /hello HT")
+        time.sleep(2)
+        client.send(b"TP/1.1\r\nHost:")
+        assert client.answer().status == 408
+        assert 4 < time.monotonic() - began < 7, "the clock runs from the first byte"
+        assert client.is_closed()

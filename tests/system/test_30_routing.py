@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Where a request goes: routes, parameters, files."""
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("path,amount", [("/price/9.5", 9.5), ("/price/3", 3), ("/price/-0.25", -0.25)])
+def test_float_parameters(server, path, amount):
+    assert json.loads(server.get(path).body) == {"amount": amount}
+
+
+@pytest.mark.parametrize("path", [
+    "/nope", "/price/abc", "/price/1e5", "/price/nan", "/bytes/1.5", "/bytes/99999999999999999999",
+    "/hello/more", "/apix", "/api/nothing", "/sleep/", "/../hello", "/tag/a/b", "/./hello"])
+def test_what_is_not_there(server, path):
+    answer = server.get(path)
+    assert answer.status == 404
+    assert json.loads(answer.body)["error"]
+
+
+def test_text_parameters_are_decoded(server):
+    assert json.loads(server.get("/tag/%C3%A9t%C3%A9%20%26").body) == {"tag": "\u00e9t\u00e9 &"}
+
+
+def test_slashes_that_mean_nothing(server):
+    assert server.get("/hello/").status == 200
+    assert server.get("//hello").status == 200
+
+
+@pytest.mark.parametrize("method,path,allow", [
+    ("POST", "/hello", {"GET", "HEAD"}), ("PATCH", "/api/items", {"GET", "HEAD", "POST"}),
+    ("PUT", "/api/item/1", {"GET", "HEAD", "DELETE"}), ("POST", "/status", {"GET", "HEAD"}),
+    ("POST", "/static/hello.txt", {"GET", "HEAD"}), ("BREW", "/hello", {"GET", "HEAD"})])
+def test_other_methods(server, method, path, allow):
+    with server.client() as client:
+        answer = client.request(method, path)
+        assert answer.status == 405
+        assert set(answer.header("Allow").split(", ")) == allow
+        assert client.get("/hello").status == 200
+
+
+def test_any_method(server):
+    with server.client() as client:
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"):
+            assert client.request(method, "/echo").status == 200
+
+
+def test_a_file(server):
+    answer = server.get("/static/hello.txt")
+    assert answer.status == 200 and len(answer.body) > 2048
+    assert answer.header("Content-Type") == "text/plain; charset=utf-8"
+    with server.client() as client:
+        again = client.get("/static/hello.txt", headers=[("If-None-Match", answer.header("ETag"))])
+        assert again.status == 304 and again.header("ETag") == answer.header("ETag")
+        again = client.get("/static/hello.txt",
+                           headers=[("If-Modified-Since", answer.header("Last-Modified"))])
+        assert again.status == 304
+        assert client.get("/static/").header("Content-Type").startswith("text/html")
+
+
+@pytest.mark.parametrize("wanted,status,first,last", [
+    ("bytes=0-9", 206, 0, 10), ("bytes=100-", 206, 100, None), ("bytes=-5", 206, -5, None),
+    ("bytes=5-999999", 206, 5, None), ("bytes=0-1,5-6", 200, 0, None), ("pages=1", 200, 0, None),
+    ("bytes=999999-", 416, None, None)])
+def test_ranges(server, wanted, status, first, last):
+    whole = server.get("/static/hello.txt").body
+    with server.client() as client:
+        answer = client.get("/static/hello.txt", headers=[("Range", wanted)])
+        assert answer.status == status
+        if status == 416:
+            assert answer.header("Content-Range") == f"bytes */{len(whole)}"
+        else:
+            assert answer.body == whole[first:last]
+        assert client.get("/hello").status == 200
+
+
+@pytest.mark.parametrize("path", [
+    "/static/../sampler.c", "/static/%2e%2e/sampler/main.c", "/static/..%2fsampler/main.c",
+    "/static//etc/passwd", "/static/%2fetc/passwd", "/static/.hidden", "/static/nothing",
+    "/static/hello.txt/", "/static/hello.txt%00.html"])
+def test_nothing_above_the_root_is_served(server, path):
+    assert server.get(path).status in (400, 404)
+
+
+def test_a_link_out_of_the_root_is_not_followed(start, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "out").symlink_to("/etc")
+    (root / "file").write_text("inside")
+    (root / "deep").mkdir()
+    server = start(SAMPLER_STATIC=str(root))
+    assert server.get("/static/file").body == b"inside"
+    assert server.get("/static/out/passwd").status == 404
+    answer = server.get("/static/deep")
+    assert answer.status in (301, 404)
