@@ -149,6 +149,8 @@ static int init_pools(struct dispatcher *dispatcher)
 		pool->name = pool->options->name;
 		pool->number = i;
 		pool->timer.fire = pool_deadline;
+		/* Slow until it was seen to be fast. */
+		pool->service_ns = PACK_US * 1000u;
 		list_init(&pool->queue);
 		list_init(&pool->linked);
 		pool->seat_count = pool->options->workers;
@@ -201,7 +203,17 @@ static void beat(struct loop *loop, struct timer *timer)
 	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
 }
 
-/* Give what is stuck behind a slow request to workers that are idle. */
+/* Without an idle worker at hand what is taken back only waits elsewhere, but
+ * there it is counted, has its deadline, and goes to who is free first. */
+static bool is_stuck(const struct seat *seat, uint64_t now_ms)
+{
+	const uint64_t silent = now_ms - seat->progress_ms;
+
+	return silent > PULL_BACK_ANYWAY_MS ||
+	       (silent > PULL_BACK_MS && pool_has_idle(seat->pool));
+}
+
+/* Take back what is stuck behind a slow request. */
 static void pull_back(struct loop *loop, struct timer *timer)
 {
 	struct dispatcher *dispatcher = loop->owner;
@@ -213,8 +225,7 @@ static void pull_back(struct loop *loop, struct timer *timer)
 		if (seat->in_hand < 2 || seat->condemned)
 			continue;
 		again = true;
-		if (loop->now_ms - seat->progress_ms > PULL_BACK_MS &&
-		    pool_has_idle(seat->pool)) {
+		if (is_stuck(seat, loop->now_ms)) {
 			seat_pull_back(seat);
 			seat->pool->service_ns = PACK_US * 1000u;
 			pool_feed(seat->pool);

@@ -32,6 +32,8 @@
 #define PACK_US 30u
 /* A worker that answered nothing for so long gives back what it has not begun. */
 #define PULL_BACK_MS 1u
+/* The same where no other worker is idle to take it. */
+#define PULL_BACK_ANYWAY_MS 10u
 /* File bytes sent in one turn for one client. */
 #define FILE_TURN_BYTES (512u * 1024u)
 /* Descriptors that are not clients': listeners, bells, links, logs, spill. */

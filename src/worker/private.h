@@ -25,8 +25,8 @@
 #define EXIT_PROTOCOL 76
 #define EXIT_SYSTEM 71
 
-/* So often an idle worker shows that it lives. */
-#define IDLE_BEAT_MS 1000
+/* So often at least an idle worker shows that it lives. */
+#define IDLE_BEAT_MS 1000u
 /* A busy worker looks at signals and its channel after so many requests… */
 #define BATCH_REQUESTS 64u
 /* …or so much time, whichever comes first. */

@@ -140,13 +140,23 @@ static bool drained(const struct worker *worker)
 		worker->loop.now_ms >= worker->drain_until_ms);
 }
 
+/* Often enough to be seen well within the pool's heartbeat timeout. */
+static int idle_beat_ms(const struct worker *worker)
+{
+	const unsigned quarter = worker->options->pool->heartbeat_timeout_ms / 4;
+
+	if (quarter == 0 || quarter > IDLE_BEAT_MS)
+		return IDLE_BEAT_MS;
+	return (int)quarter;
+}
+
 static void serve_until_over(struct worker *worker)
 {
 	struct score *score = worker->self->score;
 	int r;
 
 	while (!worker->over && !drained(worker)) {
-		r = loop_turn(&worker->loop, IDLE_BEAT_MS);
+		r = loop_turn(&worker->loop, idle_beat_ms(worker));
 		if (r < 0) {
 			log_critical("the event loop failed: %s", strerror(-r));
 			worker->exit_code = EXIT_SYSTEM;

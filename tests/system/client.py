@@ -23,10 +23,10 @@ class Client:
     def __init__(self, address, timeout=10):
         if isinstance(address, str):
             self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(address)
         else:
-            self.socket = socket.socket()
-        self.socket.settimeout(timeout)
-        self.socket.connect(address)
+            self.socket = socket.create_connection(address, timeout)
         self.buffer = b""
 
     def __enter__(self):

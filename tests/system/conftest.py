@@ -60,7 +60,8 @@ class Server:
         if name.startswith("unix:"):
             self.address = name[5:]
         else:
-            self.address = ("127.0.0.1", int(name.rsplit(":", 1)[1]))
+            host, port = name.rsplit(":", 1)
+            self.address = (host.strip("[]"), int(port))
         wait_for(lambda: self.get("/ready").status == 200, what="readiness")
         self.known = set(children_of(self.pid))
 

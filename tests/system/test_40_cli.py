@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what it understands, and what it says where it does not."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, SAMPLER, Server, free_port
+
+
+def run(*arguments, program=SAMPLER):
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=10,
+                          stdin=subprocess.DEVNULL, check=False)
+
+
+def test_help_and_version():
+    for program in (SAMPLER, os.path.join(BUILD, "crew")):
+        done = run("--help", program=program)
+        assert done.returncode == 0 and "Usage:" in done.stdout and not done.stderr
+        done = run("--version", program=program)
+        assert done.returncode == 0 and re.search(r"crew \d+\.\d+\.\d+", done.stdout)
+    for option in ("--listen", "--workers", "--log-level"):
+        assert option in run("--help").stdout
+
+
+@pytest.mark.parametrize("arguments,says", [
+    (["--nonsense"], "--nonsense"), (["word"], "word"), (["--listen"], "value"),
+    (["--listen", "nowhere"], "ADDRESS:PORT"), (["--listen", "127.0.0.1:99999"], "ADDRESS:PORT"),
+    (["--listen", "unix:"], "path"), (["--listen", "unix:" + "x" * 200], "longer"),
+    (["--workers", "0"], "1 to"), (["--workers", "many"], "many"), (["--workers", "-1"], "-1"),
+    (["--workers", "99999"], "1 to"), (["--log-level", "loud"], "debug, info")])
+def test_what_is_not_understood(arguments, says):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr and not done.stdout
+    assert len(done.stderr.strip().split("\n")) == 1
+
+
+def test_a_port_in_use(start):
+    server = start()
+    done = run("--listen", f"127.0.0.1:{server.address[1]}")
+    assert done.returncode == 1
+    assert "in use" in done.stderr and "--listen" in done.stderr
+
+
+def test_an_address_of_another_machine():
+    done = run("--listen", f"192.0.2.1:{free_port()}")
+    assert done.returncode == 1
+    assert "192.0.2.1" in done.stderr
+
+
+def test_a_directory_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("SAMPLER_STATIC", "/nowhere")
+    done = run("--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert "/nowhere" in done.stderr
+
+
+def test_unix_socket(tmp_path):
+    path = str(tmp_path / "socket")
+    for _ in range(2):
+        folder = tmp_path / str(_)
+        folder.mkdir()
+        server = Server(str(folder), ["--listen", f"unix:{path}"])
+        assert server.get("/hello").status == 200
+        assert b'"unix:"' in server.get("/headers").body
+        done = run("--listen", f"unix:{path}")
+        assert done.returncode == 1 and "in use" in done.stderr
+        assert server.stop() == 0
+        assert not os.path.exists(path)
+
+
+def test_a_socket_that_the_dead_left_behind_is_replaced(tmp_path):
+    path = str(tmp_path / "socket")
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        server = Server(str(folder), ["--listen", f"unix:{path}"])
+        if number == 0:
+            server.process.kill()
+            server.process.wait()
+            assert os.path.exists(path)
+        server.stop()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
+    path = tmp_path / "precious"
+    path.write_text("data")
+    assert run("--listen", f"unix:{path}").returncode == 1
+    assert path.read_text() == "data"
+
+
+def test_workers_and_log_level(start):
+    server = start("--workers", "3", "--log-level", "debug")
+    assert len(server.workers()) == 3
+
+
+def test_ipv6(start):
+    server = start("--listen", "[::1]:0")
+    assert server.address[0] == "::1"
+    assert json.loads(server.get("/headers").body)["client"].startswith("[::1]:")
+
+
+def test_crew_run(tmp_path):
+    source = tmp_path / "app.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static crew_reply hi(struct crew_request *request) { return crew_text(request, 200, "hi"); }
+        static const struct crew_app app = { .name = "app", .routes = (const struct crew_route[]){
+            { .on = "GET /hi", .run = hi }, { 0 } } };
+        const unsigned crew_server_abi = CREW_ABI;
+        const struct crew_server crew_server = { .pools = { { .app = &app, .workers = 1 } } };
+    """)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-std=c17", f"-I{include}", "-o",
+                    str(tmp_path / "app.so"), str(source), f"-L{BUILD}", "-lcrew"], check=True)
+    crew = os.path.join(BUILD, "crew")
+    assert "needs the file" in run("run", program=crew).stderr
+    assert run("run", "/nowhere.so", program=crew).returncode == 1
+    done = run("run", str(tmp_path / "app.so"), "--bad", program=crew)
+    assert done.returncode == 2 and "--bad" in done.stderr
+
+
+BAD_TABLES = [
+    ('{ .on = "GET /x/{a:date}", .run = hi }', "unknown type"),
+    ('{ .on = "GET /x/{}", .run = hi }', "no name"),
+    ('{ .on = "GET x", .run = hi }', "slash"),
+    ('{ .on = "get /x", .run = hi }', "capital"),
+    ('{ .on = "GET /x", .run = hi }, { .on = "GET /x/", .run = hi }', "twice"),
+    ('{ .on = "GET /x/{a}", .run = hi }, { .on = "GET /x/{b}", .run = hi }', "twice"),
+    ('{ .on = "GET /x/{a}/{a}", .run = hi }', "same name"),
+    ('{ .on = "GET /x/{a", .run = hi }', "not closed"),
+    ('{ .on = "GET /**/x", .run = hi }', "follow"),
+    ('{ .on = "GET /x" }', "handler"),
+]
+
+
+@pytest.mark.parametrize("rows,says", BAD_TABLES, ids=[row[1] for row in BAD_TABLES])
+def test_a_bad_table_is_refused_by_row(tmp_path, rows, says):
+    source = tmp_path / "bad.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static crew_reply hi(struct crew_request *request) { return crew_text(request, 200, "hi"); }
+        static const struct crew_app app = { .name = "app", .routes = (const struct crew_route[]){
+            { .on = "GET /good", .run = hi }, %s, { 0 } } };
+        int main(int argc, char **argv) {
+            return crew_main(argc, argv, &(struct crew_server){ .listen = "127.0.0.1:0",
+                .pools = { { .app = &app, .workers = 1 } } });
+        }
+    """ % rows)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    program = str(tmp_path / "bad")
+    subprocess.run(["gcc", "-std=c17", f"-I{include}", "-o", program, str(source), f"-L{BUILD}",
+                    f"-Wl,-rpath,{os.path.abspath(BUILD)}", "-lcrew"], check=True)
+    done = run(program=program)
+    assert done.returncode == 2
+    assert says in done.stderr and "row" in done.stderr and '"app"' in done.stderr, done.stderr
