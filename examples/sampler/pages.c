@@ -176,7 +176,8 @@ crew_reply page_spin(struct crew_request *request)
 	const int64_t end = now_ms() + wanted_ms(request);
 
 	sampler_ran(request);
-	while (now_ms() < end)
+	/* To the whole millisecond after: never less than was asked for. */
+	while (now_ms() <= end)
 		;
 	return crew_json(request, 200, crew_int("spun_ms", wanted_ms(request)));
 }

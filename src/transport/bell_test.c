@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Who sleeps is rung, once for each sleep; who is awake is not.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,12 +74,14 @@ static void announcing_twice_is_one_sleep(void **state)
 	assert_false(bell_ring(&both->ringer));
 }
 
+#define with_both(test) cmocka_unit_test_setup_teardown(test, open_both, close_both)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(who_is_awake_is_not_rung, open_both, close_both),
-		cmocka_unit_test_setup_teardown(a_sleep_is_rung_once, open_both, close_both),
-		cmocka_unit_test_setup_teardown(announcing_twice_is_one_sleep, open_both, close_both),
+		with_both(who_is_awake_is_not_rung),
+		with_both(a_sleep_is_rung_once),
+		with_both(announcing_twice_is_one_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

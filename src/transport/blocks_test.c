@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The allocator of an arena, by examples and against a plain map at random.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Both sides of a link in one process: messages, bytes, claims, nonsense, and the
+ * walls between the halves.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A ring whose two sides lie in one process: order, fullness, wrap-around, and
+ * indexes that cannot be.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
