@@ -80,11 +80,15 @@ class Server:
         status = json.loads(self.get("/status").body)
         self.known.add(status["dispatchers"][0]["pid"])
         for pool in status["pools"]:
-            self.known.update(worker["pid"] for worker in pool["workers"])
+            self.known.update(worker["pid"] for worker in pool["workers"] if worker["pid"])
         return status
 
     def workers(self, pool=0):
-        return [worker["pid"] for worker in self.status()["pools"][pool]["workers"]]
+        """The pids of a pool's workers, once all places are filled: of a worker that is
+        being born the pid is 0, and a signal to 0 would end the tests."""
+        def pids():
+            return [worker["pid"] for worker in self.status()["pools"][pool]["workers"]]
+        return wait_for(lambda: (lambda found: found if all(found) else None)(pids()))
 
     def dispatcher(self):
         return self.status()["dispatchers"][0]["pid"]
