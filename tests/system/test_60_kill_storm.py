@@ -18,7 +18,7 @@ class Storm:
         self.server = server
         self.left = iter(range(REQUESTS))
         self.kills = []
-        self.failed = []       # (id, when)
+        self.failed = []       # (id, sent at, answered at)
         self.statuses = collections.Counter()
         self.done = False
 
@@ -30,6 +30,7 @@ class Storm:
             path = pick.choice((b"/echo", b"/echo/1"))
             writer.write(b"POST %s HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: r%06d\r\n"
                          b"Content-Length: %d\r\n\r\n" % (path, index, len(body)) + body)
+            sent = time.monotonic()
             status, keep, answer = await asyncio.wait_for(self.answer(reader), 10)
             self.statuses[status] += 1
             assert keep, "the connection is kept, whatever happens to a worker"
@@ -37,7 +38,7 @@ class Storm:
                 assert answer == body, f"request {index} got another's answer"
             else:
                 assert status == 502, (status, answer)
-                self.failed.append((index, time.monotonic()))
+                self.failed.append((index, sent, time.monotonic()))
         writer.close()
 
     @staticmethod
@@ -76,9 +77,12 @@ def test_each_kill_costs_at_most_one_request(start, tmp_path):
     assert len(storm.failed) <= len(storm.kills), (len(storm.failed), len(storm.kills))
     print(f"{len(storm.kills)} kills, {len(storm.failed)} requests failed")
 
-    late = [min((at - kill for kill in storm.kills if kill <= at), default=None)
-            for _, at in storm.failed]
-    assert all(wait is not None and wait < KILL_EVERY_S for wait in late), sorted(late)[-5:]
+    # A request fails by a kill between its sending and its answer; counted from the
+    # first of them that is the longest that its client can have waited for the word.
+    waits = sorted(max(at - kill for kill in storm.kills if sent <= kill <= at)
+                   for _, sent, at in storm.failed)
+    print(f"told within {waits[len(waits) // 2] * 1000:.1f} ms (median), {waits[-1] * 1000:.1f} (most)")
+    assert waits[int(len(waits) * 0.99)] < 0.1, waits[-5:]
 
     ran = collections.Counter(ran_path.read_text().split())
     assert max(ran.values()) == 1, [r for r, n in ran.items() if n > 1][:5]
