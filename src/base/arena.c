@@ -2,7 +2,8 @@
 /*
  * Arenas: a chain of blocks, of which the last one is filled. Blocks grow, so
  * that a large request takes few of them; a reset keeps the first, so that the
- * usual small request takes none.
+ * usual small request takes none. The first is always of the usual size, so
+ * that one huge request does not stay in memory for good.
  */
 #include "base/arena.h"
 
@@ -52,11 +53,12 @@ void *arena_alloc(struct arena *arena, size_t size)
 	if (size > SIZE_MAX / 4)
 		return NULL;
 	size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
-	if (!block || block->room - block->used < size) {
+	if (!block)
+		block = add_block(arena, FIRST_BYTES);
+	if (block && block->room - block->used < size)
 		block = add_block(arena, size);
-		if (!block)
-			return NULL;
-	}
+	if (!block)
+		return NULL;
 	place = block->bytes + block->used;
 	block->used += size;
 	return place;
@@ -64,7 +66,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 char *arena_copy(struct arena *arena, const void *data, size_t size)
 {
-	char *copy = arena_alloc(arena, size + 1);
+	char *copy = size < SIZE_MAX ? arena_alloc(arena, size + 1) : NULL;
 
 	if (!copy)
 		return NULL;

@@ -1,30 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Log lines: one message, one line, one write. What a message holds of control
- * bytes is escaped, so nobody can forge a line. A line that cannot be written
- * at once is dropped and counted: no log ever holds up a request.
+ * Log lines: one message, one line, one write. Every process writes them: the
+ * parent to the standard error that it was given, a child to its pipe. What a
+ * message holds of control bytes and of broken UTF-8 is escaped, so nobody can
+ * forge a line or talk to a terminal. A backslash stays as it is: so a line
+ * that a child has escaped passes the parent unchanged.
+ *
+ * A line that cannot be written at once is dropped and counted: no log ever
+ * holds up a request. Standard error is shared with whoever started crew, so
+ * it cannot be made non-blocking. Instead a pipe or a terminal is asked first,
+ * and given no more than PIPE_BUF bytes for one yes, which is what a pipe then
+ * takes without blocking; a socket is told with each send. A line whose rest
+ * had to be dropped is ended before the next one begins.
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 
+/* With its newline. The parent takes a child's lines apart at this size, so a
+ * line of ours must fit, or its tail would be taken for a new line. */
 #define LINE_BYTES 8192
-#define HEAD_BYTES 160
+#define HEAD_BYTES 64
+#define ORIGIN_BYTES 100
+#define TAIL_BYTES 5 /* end of colour, newline */
+
+enum sink {
+	SINK_PIPE, /* or a terminal: ask before writing */
+	SINK_SOCKET,
+	SINK_FILE, /* never blocks for long */
+};
+
+struct line {
+	char text[1 + LINE_BYTES]; /* the first ends a torn line: a newline */
+	int used;
+};
 
 static enum log_form form = LOG_FORM_PLAIN;
+static enum sink sink = SINK_PIPE;
 static bool colours;
-static bool may_block; /* standard error is no plain file */
-static int level_now = LOG_INFO_LEVEL;
-static uint64_t dropped;
+static _Atomic int level_now = LOG_INFO_LEVEL;
+static _Atomic uint64_t dropped;
+/* The threads of a worker share its pipe: a long line takes several writes. */
+static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
+static bool torn; /* the last line was not written whole; under `writing` */
 
 static const struct level_row {
 	int level;
@@ -41,36 +72,45 @@ static const struct level_row {
 
 static const struct level_row *row_of(int level);
 static bool journal_reads_us(void);
-static int write_head(char *line, const struct level_row *row, const char *origin);
-static int escape(char *line, int room, const char *text, int size);
-static void write_line(const char *line, int size);
+static void add_head(struct line *line, const struct level_row *row,
+		     const char *origin);
+static void add_time(struct line *line);
+static void add_escaped(struct line *line, int room, const char *text, int size);
+static int escape_one(char *out, const char *text, int size, int *ret_taken);
+static int utf8_size(const unsigned char *at, int size);
+static void write_line(const struct line *line);
+static ssize_t write_some(const char *bytes, size_t size);
 
 void log_init(void)
 {
 	const char *no_colour = getenv("NO_COLOR");
-	struct stat status;
+	struct stat status = { 0 };
 
 	form = journal_reads_us() ? LOG_FORM_SYSTEMD : LOG_FORM_PLAIN;
 	colours = form == LOG_FORM_PLAIN && isatty(STDERR_FILENO) &&
 		  !(no_colour && *no_colour);
-	may_block = fstat(STDERR_FILENO, &status) < 0 || !S_ISREG(status.st_mode);
+	fstat(STDERR_FILENO, &status);
+	sink = S_ISREG(status.st_mode)	  ? SINK_FILE
+	       : S_ISSOCK(status.st_mode) ? SINK_SOCKET
+					  : SINK_PIPE;
 }
 
 void log_become_child(void)
 {
 	form = LOG_FORM_CHILD;
 	colours = false;
-	may_block = true;
+	sink = SINK_PIPE;
+	torn = false;
 }
 
 void log_set_level(int level)
 {
-	level_now = level;
+	atomic_store_explicit(&level_now, level, memory_order_relaxed);
 }
 
 bool log_enabled(int level)
 {
-	return level >= level_now;
+	return level >= atomic_load_explicit(&level_now, memory_order_relaxed);
 }
 
 int log_level_by_name(const char *name)
@@ -93,39 +133,45 @@ void log_line(int level, const char *format, ...)
 
 void log_line_va(int level, const char *format, va_list arguments)
 {
-	char text[LINE_BYTES];
+	const int error = errno; /* who logs a failure still needs it */
+	char text[LINE_BYTES + 1];
 	int size;
 
 	if (!log_enabled(level))
 		return;
 	size = vsnprintf(text, sizeof(text), format, arguments);
-	if (size < 0)
-		return;
-	if (size >= (int)sizeof(text))
-		size = sizeof(text) - 1;
-	log_from("parent", level, text, size);
+	if (size >= 0)
+		log_from("parent", level, text,
+			 size > LINE_BYTES ? LINE_BYTES : size);
+	else
+		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+	errno = error;
 }
 
 void log_from(const char *origin, int level, const char *text, int size)
 {
-	char line[HEAD_BYTES + LINE_BYTES + 16];
-	int used;
+	const struct level_row *row = row_of(level);
+	struct line line;
 
 	if (!log_enabled(level))
 		return;
-	used = write_head(line, row_of(level), origin);
-	used += escape(line + used, LINE_BYTES, text, size);
-	if (colours && row_of(level)->colour[0]) {
-		memcpy(line + used, "\033[0m", 4);
-		used += 4;
+	if (size > 0 && text[size - 1] == '\n')
+		size--;
+	line.text[0] = '\n';
+	line.used = 1;
+	add_head(&line, row, origin);
+	add_escaped(&line, 1 + LINE_BYTES - TAIL_BYTES, text, size);
+	if (colours && row->colour[0]) {
+		memcpy(line.text + line.used, "\033[0m", 4);
+		line.used += 4;
 	}
-	line[used++] = '\n';
-	write_line(line, used);
+	line.text[line.used++] = '\n';
+	write_line(&line);
 }
 
 uint64_t log_dropped(void)
 {
-	return dropped;
+	return atomic_load_explicit(&dropped, memory_order_relaxed);
 }
 
 static const struct level_row *row_of(int level)
@@ -151,60 +197,149 @@ static bool journal_reads_us(void)
 	       status.st_dev == device && status.st_ino == inode;
 }
 
-static int write_head(char *line, const struct level_row *row, const char *origin)
+static void add_head(struct line *line, const struct level_row *row,
+		     const char *origin)
+{
+	if (form != LOG_FORM_PLAIN)
+		line->used += snprintf(line->text + 1, HEAD_BYTES, "<%d>", row->priority);
+	if (form == LOG_FORM_CHILD)
+		return;
+	if (form == LOG_FORM_PLAIN) {
+		if (colours)
+			line->used += snprintf(line->text + 1, HEAD_BYTES, "%s", row->colour);
+		add_time(line);
+		line->used += snprintf(line->text + line->used, HEAD_BYTES, " %-8s ",
+				       row->name);
+	}
+	add_escaped(line, line->used + ORIGIN_BYTES, origin, (int)strlen(origin));
+	memcpy(line->text + line->used, ": ", 2);
+	line->used += 2;
+}
+
+static void add_time(struct line *line)
 {
 	struct timespec now;
 	struct tm utc;
 
-	if (form == LOG_FORM_CHILD)
-		return snprintf(line, HEAD_BYTES, "<%d>", row->priority);
-	if (form == LOG_FORM_SYSTEMD)
-		return snprintf(line, HEAD_BYTES, "<%d>%.80s: ", row->priority,
-				origin);
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
-	return snprintf(line, HEAD_BYTES,
-			"%s%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %-8s %.60s: ",
-			colours ? row->colour : "", utc.tm_year + 1900,
-			utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-			utc.tm_sec, now.tv_nsec / 1000000, row->name, origin);
+	line->used += (int)strftime(line->text + line->used, HEAD_BYTES,
+				    "%Y-%m-%dT%H:%M:%S", &utc);
+	line->used += snprintf(line->text + line->used, HEAD_BYTES, ".%03dZ",
+			       (int)(now.tv_nsec / 1000000));
 }
 
-/* Copy with control bytes made visible; a text that is too long ends in a mark. */
-static int escape(char *line, int room, const char *text, int size)
+/* Add a text until the line has `room` bytes; one that is too long ends in a
+ * mark. */
+static void add_escaped(struct line *line, int room, const char *text, int size)
 {
 	static const char cut[] = " [cut]";
-	int used = 0;
+	const int mark = (int)sizeof(cut) - 1;
+	int before_mark = line->used;
+	char out[4];
+	int taken;
 
-	for (int i = 0; i < size; i++) {
-		const unsigned char byte = (unsigned char)text[i];
+	for (int i = 0; i < size; i += taken) {
+		int n = escape_one(out, text + i, size - i, &taken);
 
-		if (used + 4 + (int)sizeof(cut) > room) {
-			memcpy(line + used, cut, sizeof(cut) - 1);
-			return used + (int)sizeof(cut) - 1;
+		if (line->used + mark <= room)
+			before_mark = line->used;
+		if (line->used + n > room) {
+			memcpy(line->text + before_mark, cut, (size_t)mark);
+			line->used = before_mark + mark;
+			return;
 		}
-		if (byte == '\n')
-			used += snprintf(line + used, 5, "\\n");
-		else if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-			used += snprintf(line + used, 5, "\\x%02x", byte);
-		else
-			line[used++] = (char)byte;
+		memcpy(line->text + line->used, out, (size_t)n);
+		line->used += n;
 	}
-	return used;
 }
 
-static void write_line(const char *line, int size)
+/* One character, as it is shown: at most 4 bytes. */
+static int escape_one(char *out, const char *text, int size, int *ret_taken)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char byte = (unsigned char)*text;
+	const int whole = utf8_size((const unsigned char *)text, size);
+
+	*ret_taken = whole > 0 ? whole : 1;
+	if (whole > 1 || byte == '\t' || (whole == 1 && byte >= 0x20 && byte != 0x7f)) {
+		memcpy(out, text, (size_t)whole);
+		return whole;
+	}
+	out[0] = '\\';
+	out[1] = byte == '\n' ? 'n' : 'x';
+	if (byte == '\n')
+		return 2;
+	out[2] = digits[byte >> 4];
+	out[3] = digits[byte & 15];
+	return 4;
+}
+
+/* The size of the UTF-8 character at the start, 0 if there is none (RFC 3629,
+ * section 4) or if it is a control character of U+0080 to U+009F. */
+static int utf8_size(const unsigned char *at, int size)
+{
+	const unsigned char lead = at[0];
+	const int whole = lead < 0x80			? 1
+			  : lead >= 0xc2 && lead < 0xe0 ? 2
+			  : lead >= 0xe0 && lead < 0xf0 ? 3
+			  : lead >= 0xf0 && lead < 0xf5 ? 4
+							: 0;
+	const unsigned char low = lead == 0xc2 || lead == 0xe0 ? 0xa0
+				  : lead == 0xf0	       ? 0x90
+							       : 0x80;
+	const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+
+	if (whole > size)
+		return 0;
+	if (whole > 1 && (at[1] < low || at[1] > high))
+		return 0;
+	for (int i = 2; i < whole; i++) {
+		if (at[i] < 0x80 || at[i] > 0xbf)
+			return 0;
+	}
+	return whole;
+}
+
+static void write_line(const struct line *line)
+{
+	const char *const end = line->text + line->used;
+	const char *begin;
+	const char *at;
+
+	pthread_mutex_lock(&writing);
+	begin = line->text + (torn ? 0 : 1);
+	for (at = begin; at < end;) {
+		ssize_t n = write_some(at, (size_t)(end - at));
+
+		if (n <= 0)
+			break;
+		at += n;
+	}
+	if (at < end)
+		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+	if (at > begin)
+		torn = at < end;
+	pthread_mutex_unlock(&writing);
+}
+
+/* What can be written without waiting; -1 if nothing can. */
+static ssize_t write_some(const char *bytes, size_t size)
 {
 	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
 	ssize_t n;
 
-	if (may_block && poll(&out, 1, 0) != 1) {
-		dropped++;
-		return;
+	if (sink == SINK_PIPE) {
+		/* With an error, such as no reader, comes SIGPIPE. */
+		if (poll(&out, 1, 0) != 1 || out.revents != POLLOUT)
+			return -1;
+		if (size > PIPE_BUF)
+			size = PIPE_BUF;
 	}
 	do
-		n = write(STDERR_FILENO, line, (size_t)size);
+		n = sink == SINK_SOCKET ? send(STDERR_FILENO, bytes, size,
+					       MSG_DONTWAIT | MSG_NOSIGNAL)
+					: write(STDERR_FILENO, bytes, size);
 	while (n < 0 && errno == EINTR);
-	if (n != size)
-		dropped++;
+	return n;
 }

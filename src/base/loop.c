@@ -33,8 +33,11 @@ int loop_init(struct loop *loop)
 		return -ENOMEM;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd < 0) {
+		int r = -errno;
+
 		free(loop->pending);
-		return -errno;
+		loop->pending = NULL;
+		return r;
 	}
 	return 0;
 }
@@ -99,6 +102,9 @@ int loop_timer_set(struct loop *loop, struct timer *timer, uint64_t due_ms)
 		}
 		heap_place(loop, loop->timer_count++, timer);
 	}
+	/* Else a timer that sets itself for now would never let go. */
+	if (loop->firing && due_ms <= loop->now_ms)
+		due_ms = loop->now_ms + 1;
 	timer->due_ms = due_ms;
 	heap_up(loop, timer->place - 1, timer);
 	heap_down(loop, timer->place - 1, timer);
@@ -126,6 +132,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 {
 	int wait = wait_ms(loop, timeout_ms);
 	bool slept = false;
+	int r = 0;
 	int n;
 
 	if (wait != 0 && loop->may_sleep) {
@@ -135,9 +142,13 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	}
 	n = epoll_wait(loop->epoll_fd, loop->pending, EVENTS_A_TURN, wait);
 	if (n < 0 && errno != EINTR)
-		return -errno;
+		r = -errno;
+	/* Also after a failure: the others must not ring for a sleeper that is
+	 * none. */
 	if (slept && loop->woke)
 		loop->woke(loop);
+	if (r < 0)
+		return r;
 	loop->now_ms = clock_now_ms();
 	loop->pending_count = n > 0 ? n : 0;
 	handle_events(loop);
@@ -188,19 +199,17 @@ static void handle_events(struct loop *loop)
 	loop->pending_count = 0;
 }
 
-/* No more than were set when it began: one that sets itself for now again gets
- * its next turn in the next turn. */
+/* Each at most once: what is set meanwhile is due after now_ms. */
 static void fire_timers(struct loop *loop)
 {
-	for (size_t left = loop->timer_count; left > 0 && loop->timer_count > 0;
-	     left--) {
+	loop->firing = true;
+	while (loop->timer_count > 0 && loop->timers[0]->due_ms <= loop->now_ms) {
 		struct timer *timer = loop->timers[0];
 
-		if (timer->due_ms > loop->now_ms)
-			return;
 		loop_timer_clear(loop, timer);
 		timer->fire(loop, timer);
 	}
+	loop->firing = false;
 }
 
 static void heap_place(struct loop *loop, size_t index, struct timer *timer)

@@ -47,6 +47,7 @@ struct loop {
 	/* After a sleep that may_sleep allowed, before any event; may be NULL. */
 	void (*woke)(struct loop *loop);
 	bool stopping;
+	bool firing; /* timers are being fired: the loop's own */
 };
 
 int loop_init(struct loop *loop);
@@ -62,7 +63,8 @@ int loop_change(struct loop *loop, struct watch *watch, uint32_t events);
 void loop_remove(struct loop *loop, struct watch *watch);
 
 /** Fire at `due_ms` (loop->now_ms plus a delay), once. Setting it again moves
- * it. 0, or -ENOMEM. Moving a timer that is set never fails. */
+ * it. 0, or -ENOMEM. Moving a timer that is set never fails. What a firing
+ * timer sets for now or earlier fires a millisecond later, in another turn. */
 int loop_timer_set(struct loop *loop, struct timer *timer, uint64_t due_ms);
 /** Do not fire. Harmless if it is not set. */
 void loop_timer_clear(struct loop *loop, struct timer *timer);

@@ -2,7 +2,8 @@
 /*
  * Channels: whole messages, with descriptors, between the parent and a child.
  * A descriptor that arrives is either the caller's or closed: none leaks, also
- * when a message is cut or carries more than was agreed.
+ * when a message is cut or carries more than was agreed. What a child said
+ * before it died is still heard after its death.
  */
 #include <errno.h>
 #include <string.h>
@@ -68,18 +69,22 @@ int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
 	ssize_t n;
 
 	*ret_fd_count = 0;
+	/* ECONNRESET, told once: the other side is gone and had not read all.
+	 * What it sent itself waits behind that error. */
 	do
 		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
 	count = take_fds(&message, fds);
-	if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+	/* An empty message reads as the end, whose descriptors nobody takes. */
+	if (n == 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		while (count > 0)
 			close(fds[--count]);
-		return -EMSGSIZE;
+		return n == 0 ? 0 : -EMSGSIZE;
 	}
-	memcpy(ret_fds, fds, count * sizeof(int));
+	if (count > 0)
+		memcpy(ret_fds, fds, count * sizeof(int));
 	*ret_fd_count = count;
 	return (int)n;
 }

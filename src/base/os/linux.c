@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux: memory, bells, processes and signals. Calls that glibc of Debian 12
- * has no wrapper for are made by number. Nothing here keeps state.
+ * Linux: memory, bells, processes and signals. Calls for which older glibc has
+ * no wrapper are made by number. Nothing here keeps state.
  */
 #include "base/os/os.h"
 
@@ -23,13 +23,23 @@ static int compare_ints(const void *a, const void *b);
 
 int os_memory_create(const char *name, size_t size)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int fd;
 	int r;
 
+	/* The kernel does not count a memfd against the memory that there is:
+	 * it would kill other processes to find the room. */
+	if (size / page >= (size_t)sysconf(_SC_PHYS_PAGES))
+		return -ENOMEM;
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)size) < 0 ||
-	    fallocate(fd, 0, 0, (off_t)size) < 0 ||
+	r = ftruncate(fd, (off_t)size);
+	while (r == 0 && fallocate(fd, 0, 0, (off_t)size) < 0) {
+		if (errno != EINTR)
+			r = -1;
+	}
+	if (r < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
 		r = -errno;
 		close(fd);
@@ -73,6 +83,8 @@ int os_bell_wait(int fd, int timeout_ms)
 
 	if (r < 0)
 		return errno == EINTR ? 0 : -errno;
+	if (poll_fd.revents & POLLNVAL)
+		return -EBADF;
 	if (r > 0)
 		os_bell_hush(fd);
 	return r;
@@ -93,12 +105,19 @@ int os_process_signal(int pidfd, int signal)
 
 int os_signals_open(const sigset_t *signals)
 {
+	sigset_t before;
 	int fd;
+	int r = pthread_sigmask(SIG_BLOCK, signals, &before);
 
-	if (sigprocmask(SIG_BLOCK, signals, NULL) < 0)
-		return -errno;
+	if (r != 0)
+		return -r;
 	fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0) {
+		r = -errno;
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+		return r;
+	}
+	return fd;
 }
 
 int os_signals_next(int fd, pid_t *ret_sender)
@@ -156,10 +175,13 @@ void os_close_all_but(const int *keep, size_t count)
 unsigned os_processors(void)
 {
 	cpu_set_t set;
+	long online;
 
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		return 1;
-	return (unsigned)CPU_COUNT(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (unsigned)CPU_COUNT(&set);
+	/* More than the set has room for. */
+	online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online > 0 ? (unsigned)online : 1;
 }
 
 uint64_t os_resident_bytes(pid_t pid)

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Log lines, read back from what stands in for standard error: a pipe, a file,
+ * a socket. The real one is kept aside for cmocka's own words.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <regex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+
+#define PIPE_BYTES 65536
+
+static int real_error;
+static int reader = -1;
+static char seen[2 * PIPE_BYTES];
+
+static void take_over(int fd)
+{
+	assert_true(dup2(fd, STDERR_FILENO) >= 0);
+	close(fd);
+}
+
+static int set_up(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	reader = ends[0];
+	take_over(ends[1]);
+	unsetenv("JOURNAL_STREAM");
+	log_set_level(LOG_INFO_LEVEL);
+	log_init();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	dup2(real_error, STDERR_FILENO);
+	if (reader >= 0)
+		close(reader);
+	reader = -1;
+	return 0;
+}
+
+/* All that was logged since the last look. */
+static const char *look(void)
+{
+	size_t used = 0;
+	ssize_t n;
+
+	while ((n = read(reader, seen + used, sizeof(seen) - 1 - used)) > 0)
+		used += (size_t)n;
+	seen[used] = '\0';
+	return seen;
+}
+
+static void fill_pipe(void)
+{
+	static const char bytes[PIPE_BYTES];
+	const int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+	fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);
+	while (write(STDERR_FILENO, bytes, sizeof(bytes)) > 0)
+		;
+	fcntl(STDERR_FILENO, F_SETFL, flags);
+}
+
+static void assert_like(const char *text, const char *pattern)
+{
+	regex_t regex;
+	int r;
+
+	assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
+	r = regexec(&regex, text, 0, NULL, 0);
+	regfree(&regex);
+	if (r != 0)
+		fail_msg("\"%s\" is not like \"%s\"", text, pattern);
+}
+
+static void a_plain_line_has_time_level_origin_message(void **state)
+{
+	(void)state;
+	log_info("%d bolts", 3);
+	assert_like(look(), "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:"
+			    "[0-6][0-9]\\.[0-9]{3}Z info     parent: 3 bolts\n$");
+	log_from("items[2]", LOG_ERROR_LEVEL, "no nut, no more", 6);
+	assert_like(look(), "Z error    items\\[2\\]: no nut\n$");
+}
+
+static void a_child_gives_the_priority_alone(void **state)
+{
+	(void)state;
+	log_become_child();
+	log_set_level(LOG_DEBUG_LEVEL);
+	log_critical("a");
+	log_error("b");
+	log_warning("c");
+	log_info("d");
+	log_debug("e");
+	assert_string_equal(look(), "<2>a\n<3>b\n<4>c\n<6>d\n<7>e\n");
+}
+
+static void levels_are_a_threshold(void **state)
+{
+	static const char *const names[] = { "debug", "info", "warning", "error",
+					     "critical" };
+
+	(void)state;
+	log_become_child();
+	log_set_level(LOG_ERROR_LEVEL);
+	assert_false(log_enabled(LOG_WARNING_LEVEL));
+	assert_true(log_enabled(LOG_ERROR_LEVEL));
+	log_warning("unheard");
+	log_error("heard");
+	assert_string_equal(look(), "<3>heard\n");
+	for (int i = 0; i < (int)COUNT_OF(names); i++)
+		assert_int_equal(log_level_by_name(names[i]), 10 * (i + 1));
+	assert_int_equal(log_level_by_name("loud"), 0);
+	assert_int_equal(log_level_by_name(""), 0);
+}
+
+static void nobody_forges_a_line(void **state)
+{
+	static const struct {
+		const char *message, *shown;
+	} cases[] = {
+		{ "a\nb", "a\\nb" },
+		{ "a\r\nb", "a\\x0d\\nb" },
+		{ "ends\n\n", "ends\\n" },
+		{ "\tok", "\tok" },
+		{ "\033[31mred\x7f", "\\x1b[31mred\\x7f" },
+		{ "na\xc3\xafve \xe2\x82\xac \xf0\x9f\x94\xa9",
+		  "na\xc3\xafve \xe2\x82\xac \xf0\x9f\x94\xa9" },
+		{ "\x9b" "31m", "\\x9b31m" },         /* control, 8 bit */
+		{ "\xc2\x9b" "31m", "\\xc2\\x9b31m" }, /* the same in UTF-8 */
+		{ "\xc0\x8a", "\\xc0\\x8a" },         /* a newline, overlong */
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" }, /* a surrogate */
+		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" },
+		{ "\xe2\x82", "\\xe2\\x82" },
+		{ "\\x0a", "\\x0a" }, /* what a child escaped stays */
+	};
+	char expected[100];
+
+	(void)state;
+	log_become_child();
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		log_info("%s", cases[i].message);
+		snprintf(expected, sizeof(expected), "<6>%s\n", cases[i].shown);
+		assert_string_equal(look(), expected);
+	}
+}
+
+static void an_origin_forges_no_line_either(void **state)
+{
+	char origin[300];
+
+	(void)state;
+	log_from("a\nb", LOG_INFO_LEVEL, "x", 1);
+	assert_like(look(), "a\\\\nb: x\n$");
+	memset(origin, 'o', sizeof(origin) - 1);
+	origin[sizeof(origin) - 1] = '\0';
+	log_from(origin, LOG_INFO_LEVEL, "x", 1);
+	assert_like(look(), "ooo \\[cut\\]: x\n$");
+}
+
+static void long_lines_are_cut_with_a_mark(void **state)
+{
+	static char text[20000];
+
+	(void)state;
+	log_become_child();
+	memset(text, 'x', sizeof(text) - 1);
+	for (int size = 8170; size < 8200; size++) {
+		log_info("%.*s", size, text);
+		look();
+		assert_true(strlen(seen) <= 8192);
+		if (strlen(seen) != (size_t)size + strlen("<6>\n"))
+			assert_like(seen, "x \\[cut\\]\n$");
+	}
+	log_info("%.*s", 8000, text);
+	assert_int_equal(strlen(look()), 8000 + 4);
+	log_info("%s", text);
+	assert_like(look(), "^<6>x+ \\[cut\\]\n$");
+	memset(text, '\n', sizeof(text) - 1);
+	text[sizeof(text) - 2] = 'x';
+	log_info("%s", text);
+	assert_like(look(), "^<6>(\\\\n)+ \\[cut\\]\n$");
+	assert_true(strlen(seen) <= 8192);
+}
+
+static void a_full_pipe_drops_and_counts(void **state)
+{
+	const uint64_t before = log_dropped();
+
+	(void)state;
+	log_become_child();
+	fill_pipe();
+	log_info("lost");
+	assert_int_equal(log_dropped(), before + 1);
+	while (read(reader, seen, sizeof(seen)) > 0)
+		;
+	log_info("heard");
+	assert_string_equal(look(), "<6>heard\n");
+	assert_int_equal(log_dropped(), before + 1);
+}
+
+/* Room for one page: a long line begins, cannot go on, and must not block. The
+ * next one starts a line of its own. */
+static void a_torn_line_is_ended_before_the_next(void **state)
+{
+	static char text[6000];
+	const uint64_t before = log_dropped();
+
+	(void)state;
+	log_become_child();
+	memset(text, 'x', sizeof(text) - 1);
+	fill_pipe();
+	assert_int_equal(read(reader, seen, 4096), 4096);
+	alarm(10);
+	log_info("%s", text);
+	alarm(0);
+	assert_int_equal(log_dropped(), before + 1);
+	while (read(reader, seen, 4096) == 4096 && seen[0] == '\0')
+		;
+	assert_memory_equal(seen, "<6>xxx", 6);
+	log_info("next");
+	assert_string_equal(look(), "\n<6>next\n");
+}
+
+static void a_pipe_that_nobody_reads_is_no_death(void **state)
+{
+	const uint64_t before = log_dropped();
+
+	(void)state;
+	close(reader);
+	reader = -1;
+	log_become_child();
+	log_info("to nobody"); /* SIGPIPE has its default action here */
+	assert_int_equal(log_dropped(), before + 1);
+}
+
+static void a_socket_never_blocks(void **state)
+{
+	const uint64_t before = log_dropped();
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	take_over(ends[1]);
+	log_init();
+	alarm(10);
+	for (int i = 0; i < 100000 && log_dropped() == before; i++)
+		log_info("over and over again, until nothing more goes in");
+	alarm(0);
+	assert_true(log_dropped() > before);
+	close(ends[0]);
+	log_info("to nobody");
+	assert_int_equal(log_dropped(), before + 2);
+}
+
+static void a_file_gets_whole_lines(void **state)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	static char text[6000];
+	struct stat status;
+
+	(void)state;
+	assert_true(fd >= 0);
+	take_over(fd);
+	log_init();
+	memset(text, 'x', sizeof(text) - 1);
+	log_info("%s", text);
+	assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+	assert_in_range(status.st_size, 6000, 6100);
+}
+
+static void the_journal_gets_priority_and_origin(void **state)
+{
+	struct stat status;
+	char stream[60];
+
+	(void)state;
+	setenv("JOURNAL_STREAM", "1:1", 1); /* somebody else's */
+	log_init();
+	log_info("x");
+	assert_like(look(), "Z info     parent: x\n$");
+
+	assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu",
+		 (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_init();
+	log_from("items[0]", LOG_WARNING_LEVEL, "late", 4);
+	assert_string_equal(look(), "<4>items[0]: late\n");
+	unsetenv("JOURNAL_STREAM");
+}
+
+static void a_terminal_gets_colours(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	int fd;
+
+	(void)state;
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		skip();
+	fd = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	take_over(fd);
+	close(reader);
+	reader = master;
+	unsetenv("NO_COLOR");
+	log_init();
+	log_critical("red");
+	assert_like(look(), "^\033\\[1;31m20.*Z critical parent: red\033\\[0m\r\n$");
+	log_info("plain");
+	assert_like(look(), "^20.*Z info     parent: plain\r\n$");
+	setenv("NO_COLOR", "1", 1);
+	log_init();
+	log_error("grey");
+	assert_like(look(), "^20.*Z error    parent: grey\r\n$");
+	unsetenv("NO_COLOR");
+}
+
+static void errno_is_left_alone(void **state)
+{
+	(void)state;
+	fill_pipe();
+	errno = ENOSPC;
+	log_info("lost");
+	assert_int_equal(errno, ENOSPC);
+}
+
+int main(void)
+{
+#define ON_A_PIPE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		ON_A_PIPE(a_plain_line_has_time_level_origin_message),
+		ON_A_PIPE(a_child_gives_the_priority_alone),
+		ON_A_PIPE(levels_are_a_threshold),
+		ON_A_PIPE(nobody_forges_a_line),
+		ON_A_PIPE(an_origin_forges_no_line_either),
+		ON_A_PIPE(long_lines_are_cut_with_a_mark),
+		ON_A_PIPE(a_full_pipe_drops_and_counts),
+		ON_A_PIPE(a_torn_line_is_ended_before_the_next),
+		ON_A_PIPE(a_pipe_that_nobody_reads_is_no_death),
+		ON_A_PIPE(a_socket_never_blocks),
+		ON_A_PIPE(a_file_gets_whole_lines),
+		ON_A_PIPE(the_journal_gets_priority_and_origin),
+		ON_A_PIPE(a_terminal_gets_colours),
+		ON_A_PIPE(errno_is_left_alone),
+	};
+
+	real_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

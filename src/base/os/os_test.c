@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What crew needs of the system. What a test does to its own process it does
+ * in a fork, which ends with 0 if all was well, else with the failing line.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/os/os.h"
+
+#define MEMORY_BYTES 10000
+
+/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
+#define must(condition)                         \
+	do {                                    \
+		if (!(condition))               \
+			_exit(__LINE__ & 0xff); \
+	} while (0)
+
+static void in_a_fork(void (*code)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		code();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static bool is_cloexec(int fd)
+{
+	return fcntl(fd, F_GETFD) == FD_CLOEXEC;
+}
+
+/* The lowest number free now: equal before and after means that none leaked. */
+static int next_fd(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	close(fd);
+	return fd;
+}
+
+static void memory_is_zeroed_and_keeps_its_size(void **state)
+{
+	int fd = os_memory_create("test", MEMORY_BYTES);
+	static const unsigned char zeroes[MEMORY_BYTES];
+	unsigned char *bytes;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(is_cloexec(fd));
+	bytes = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(bytes != MAP_FAILED);
+	assert_memory_equal(bytes, zeroes, MEMORY_BYTES);
+	bytes[MEMORY_BYTES - 1] = 1;
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(ftruncate(fd, 1 << 20), -1);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	munmap(bytes, MEMORY_BYTES);
+	close(fd);
+}
+
+static void memory_that_is_not_there_is_an_error(void **state)
+{
+	const int before = next_fd();
+
+	(void)state;
+	assert_int_equal(os_memory_create("none", 0), -EINVAL);
+	/* No file can have this size. One that a file can have, but not the
+	 * machine, would be its end if os_memory_create were wrong. */
+	assert_int_equal(os_memory_create("huge", SIZE_MAX), -ENOMEM);
+	assert_int_equal(next_fd(), before);
+}
+
+static void a_bell_is_heard_once(void **state)
+{
+	int fd = os_bell_create();
+
+	(void)state;
+	assert_true(is_cloexec(fd));
+	assert_int_equal(os_bell_wait(fd, 0), 0);
+	os_bell_hush(fd); /* does not block */
+	os_bell_ring(fd);
+	os_bell_ring(fd);
+	assert_int_equal(os_bell_wait(fd, -1), 1);
+	os_bell_hush(fd);
+	assert_int_equal(os_bell_wait(fd, 1), 0);
+	close(fd);
+	assert_int_equal(os_bell_wait(fd, -1), -EBADF);
+}
+
+static void a_process_tells_its_end(void **state)
+{
+	pid_t pid = fork();
+	struct pollfd ended = { .events = POLLIN };
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		pause();
+		_exit(0);
+	}
+	ended.fd = os_process_open(pid);
+	assert_true(is_cloexec(ended.fd));
+	assert_int_equal(poll(&ended, 1, 0), 0);
+	assert_int_equal(os_process_signal(ended.fd, SIGKILL), 0);
+	assert_int_equal(poll(&ended, 1, 5000), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(os_process_signal(ended.fd, SIGKILL), -ESRCH);
+	close(ended.fd);
+	assert_int_equal(os_process_open(pid), -ESRCH);
+}
+
+static void read_signals(void)
+{
+	sigset_t signals;
+	pid_t sender = 0;
+	int fd;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGTERM);
+	fd = os_signals_open(&signals);
+	must(fd >= 0 && is_cloexec(fd));
+	must(os_signals_next(fd, NULL) == 0);
+	kill(getpid(), SIGTERM); /* blocked, or this would be the end */
+	must(os_signals_next(fd, &sender) == SIGTERM);
+	must(sender == getpid());
+	kill(getpid(), SIGUSR1);
+	must(os_signals_next(fd, NULL) == SIGUSR1);
+	must(os_signals_next(fd, &sender) == 0);
+}
+
+static void refuse_signals(void)
+{
+	const struct rlimit none = { 3, 3 };
+	sigset_t signals;
+	sigset_t now;
+
+	os_close_all_but(NULL, 0);
+	setrlimit(RLIMIT_NOFILE, &none);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	must(os_signals_open(&signals) == -EMFILE);
+	sigprocmask(SIG_BLOCK, NULL, &now);
+	must(!sigismember(&now, SIGUSR1));
+}
+
+static void signals_are_events(void **state)
+{
+	(void)state;
+	in_a_fork(read_signals);
+	in_a_fork(refuse_signals);
+}
+
+/* The middle process dies at once; its child must follow without being told. */
+static void a_child_dies_with_its_parent(void **state)
+{
+	int ends[2];
+	struct pollfd end = { .events = POLLIN };
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		const pid_t middle = getpid();
+
+		if (fork() == 0) {
+			must(os_die_with_parent(SIGKILL, middle) == 0);
+			(void)!write(ends[1], "x", 1);
+			pause();
+		}
+		(void)!read(ends[0], &byte, 1);
+		_exit(0);
+	}
+	close(ends[1]);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	end.fd = ends[0];
+	assert_int_equal(poll(&end, 1, 5000), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
+}
+
+static void find_parent_gone(void)
+{
+	must(os_die_with_parent(SIGKILL, getppid()) == 0);
+	must(os_die_with_parent(SIGKILL, getpid()) == -ESRCH);
+}
+
+static void a_parent_that_is_gone_already_is_told(void **state)
+{
+	(void)state;
+	in_a_fork(find_parent_gone);
+}
+
+static void take_a_name(void)
+{
+	char name[16];
+
+	os_set_process_name("items[2] and much more");
+	prctl(PR_GET_NAME, name);
+	must(strcmp(name, "items[2] and mu") == 0);
+}
+
+static void a_process_has_a_name(void **state)
+{
+	(void)state;
+	in_a_fork(take_a_name);
+}
+
+static void close_others(void)
+{
+	static const int keep[] = { 30, 10, 10, 3, -1, 1 };
+
+	for (int fd = 3; fd < 40; fd++)
+		must(dup2(STDIN_FILENO, fd) == fd);
+	os_close_all_but(keep, COUNT_OF(keep));
+	for (int fd = 0; fd < 40; fd++)
+		must(is_open(fd) == (fd < 4 || fd == 10 || fd == 30));
+	os_close_all_but(NULL, 0);
+	for (int fd = 0; fd < 40; fd++)
+		must(is_open(fd) == (fd < 3));
+}
+
+static void all_but_the_kept_are_closed(void **state)
+{
+	(void)state;
+	in_a_fork(close_others);
+}
+
+static void the_machine_is_measured(void **state)
+{
+	(void)state;
+	assert_in_range(os_processors(), 1, 100000);
+	assert_in_range(os_resident_bytes(getpid()), 100000, (uint64_t)1 << 40);
+	assert_int_equal(os_resident_bytes(-1), 0);
+}
+
+static void messages_keep_their_bounds(void **state)
+{
+	char data[OS_CHANNEL_BYTES_MAX];
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t count = 9;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	assert_true(is_cloexec(ends[0]) && is_cloexec(ends[1]));
+	assert_int_equal(os_channel_receive(ends[1], data, sizeof(data), fds, &count),
+			 -EAGAIN);
+	assert_int_equal(os_channel_send(ends[0], "one", 3, NULL, 0), 0);
+	assert_int_equal(os_channel_send(ends[0], "three", 5, NULL, 0), 0);
+	assert_int_equal(os_channel_receive(ends[1], data, sizeof(data), fds, &count), 3);
+	assert_memory_equal(data, "one", 3);
+	assert_int_equal(count, 0);
+	assert_int_equal(os_channel_receive(ends[1], data, 2, fds, &count), -EMSGSIZE);
+	close(ends[0]);
+	assert_int_equal(os_channel_receive(ends[1], data, sizeof(data), fds, &count), 0);
+	assert_int_equal(os_channel_send(ends[1], "x", 1, NULL, 0), -EPIPE);
+	close(ends[1]);
+}
+
+static void what_no_channel_carries_is_refused(void **state)
+{
+	static const char data[OS_CHANNEL_BYTES_MAX + 1];
+	static const int fds[OS_CHANNEL_FDS_MAX + 1];
+	int ends[2];
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	assert_int_equal(os_channel_send(ends[0], data, 0, NULL, 0), -EINVAL);
+	assert_int_equal(os_channel_send(ends[0], data, sizeof(data), NULL, 0), -EINVAL);
+	assert_int_equal(os_channel_send(ends[0], data, 1, fds, COUNT_OF(fds)), -EINVAL);
+	for (int i = 0; i < 100000 && r == 0; i++)
+		r = os_channel_send(ends[0], data, OS_CHANNEL_BYTES_MAX, NULL, 0);
+	assert_int_equal(r, -EAGAIN);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void descriptors_travel(void **state)
+{
+	char byte;
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t count;
+	int ends[2];
+	int tubes[2];
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	assert_int_equal(pipe(tubes), 0);
+	assert_int_equal(os_channel_send(ends[0], "x", 1,
+					 (int[]){ tubes[1], tubes[0], 0, 0 }, 4), 0);
+	assert_int_equal(os_channel_receive(ends[1], &byte, 1, fds, &count), 1);
+	assert_int_equal(count, 4);
+	for (size_t i = 0; i < count; i++)
+		assert_true(is_cloexec(fds[i]));
+	assert_int_equal(write(fds[0], "y", 1), 1);
+	assert_int_equal(read(tubes[0], &byte, 1), 1);
+	assert_int_equal(byte, 'y');
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	close(tubes[0]);
+	close(tubes[1]);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* What a worker gone wild may send: any size, any number of descriptors. */
+static void send_wild(int fd, size_t size, size_t fd_count)
+{
+	static char bytes[CMSG_SPACE(20 * sizeof(int))]
+		__attribute__((aligned(__alignof__(struct cmsghdr))));
+	char data[2] = "x";
+	struct iovec part = { data, size };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = bytes,
+				  .msg_controllen = CMSG_SPACE(fd_count * sizeof(int)) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	int zeroes[20] = { 0 };
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+	memcpy(CMSG_DATA(header), zeroes, fd_count * sizeof(int));
+	assert_int_equal(sendmsg(fd, &message, 0), size);
+}
+
+static void no_descriptor_leaks(void **state)
+{
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t count;
+	char byte;
+	int ends[2];
+	int before;
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	before = next_fd();
+	send_wild(ends[0], 2, 1); /* too long for its receiver */
+	send_wild(ends[0], 1, 20);
+	send_wild(ends[0], 0, 2);
+	assert_int_equal(os_channel_receive(ends[1], &byte, 1, fds, &count), -EMSGSIZE);
+	assert_int_equal(count, 0);
+	assert_int_equal(os_channel_receive(ends[1], &byte, 1, fds, &count), -EMSGSIZE);
+	assert_int_equal(count, 0);
+	assert_int_equal(os_channel_receive(ends[1], &byte, 1, fds, &count), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(next_fd(), before);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* A child that dies with unread messages resets the channel; what it said
+ * itself must not be lost. */
+static void last_words_are_heard(void **state)
+{
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t count;
+	char data[8];
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	assert_int_equal(os_channel_send(ends[0], "unread", 6, NULL, 0), 0);
+	assert_int_equal(os_channel_send(ends[1], "last", 4, NULL, 0), 0);
+	close(ends[1]);
+	assert_int_equal(os_channel_receive(ends[0], data, sizeof(data), fds, &count), 4);
+	assert_memory_equal(data, "last", 4);
+	assert_int_equal(os_channel_receive(ends[0], data, sizeof(data), fds, &count), 0);
+	close(ends[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_zeroed_and_keeps_its_size),
+		cmocka_unit_test(memory_that_is_not_there_is_an_error),
+		cmocka_unit_test(a_bell_is_heard_once),
+		cmocka_unit_test(a_process_tells_its_end),
+		cmocka_unit_test(signals_are_events),
+		cmocka_unit_test(a_child_dies_with_its_parent),
+		cmocka_unit_test(a_parent_that_is_gone_already_is_told),
+		cmocka_unit_test(a_process_has_a_name),
+		cmocka_unit_test(all_but_the_kept_are_closed),
+		cmocka_unit_test(the_machine_is_measured),
+		cmocka_unit_test(messages_keep_their_bounds),
+		cmocka_unit_test(what_no_channel_carries_is_refused),
+		cmocka_unit_test(descriptors_travel),
+		cmocka_unit_test(no_descriptor_leaks),
+		cmocka_unit_test(last_words_are_heard),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
