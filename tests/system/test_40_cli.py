@@ -10,6 +10,10 @@ import pytest
 from conftest import BUILD, SAMPLER, Server, free_port
 
 
+# What the library was built with, where that must be said to the linker too.
+FLAGS = os.environ.get("CREW_CFLAGS", "").split()
+
+
 def run(*arguments, program=SAMPLER):
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=10,
                           stdin=subprocess.DEVNULL, check=False)
@@ -114,7 +118,7 @@ def test_crew_run(tmp_path):
         const struct crew_server crew_server = { .pools = { { .app = &app, .workers = 1 } } };
     """)
     include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-std=c17", f"-I{include}", "-o",
+    subprocess.run(["gcc", *FLAGS, "-shared", "-fPIC", "-std=c17", f"-I{include}", "-o",
                     str(tmp_path / "app.so"), str(source), f"-L{BUILD}", "-lcrew"], check=True)
     crew = os.path.join(BUILD, "crew")
     assert "needs the file" in run("run", program=crew).stderr
@@ -152,7 +156,7 @@ def test_a_bad_table_is_refused_by_row(tmp_path, rows, says):
     """ % rows)
     include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
     program = str(tmp_path / "bad")
-    subprocess.run(["gcc", "-std=c17", f"-I{include}", "-o", program, str(source), f"-L{BUILD}",
+    subprocess.run(["gcc", "-std=c17", *FLAGS, f"-I{include}", "-o", program, str(source), f"-L{BUILD}",
                     f"-Wl,-rpath,{os.path.abspath(BUILD)}", "-lcrew"], check=True)
     done = run(program=program)
     assert done.returncode == 2

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import children_of, is_alive, wait_for
+from conftest import SAMPLER, children_of, is_alive, wait_for
 
 
 def test_three_kinds_of_process(start):
@@ -277,8 +277,7 @@ def test_a_full_queue_and_its_deadline(start):
 
 
 def test_a_server_whose_workers_never_come_up_ends_with_3(tmp_path):
-    done = subprocess.run([os.path.join(os.path.dirname(__file__), "..", "..", "build", "examples",
-                                        "sampler"), "--listen", "127.0.0.1:0"],
+    done = subprocess.run([SAMPLER, "--listen", "127.0.0.1:0"],
                           env={**os.environ, "SAMPLER_RAN": "/nowhere/file"}, timeout=30,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 3
