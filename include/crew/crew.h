@@ -10,7 +10,9 @@
 
 #include <crew/error.h>
 #include <crew/json.h>
+#include <crew/log.h>
 #include <crew/serve.h>
+#include <crew/supervise.h>
 #include <crew/worker.h>
 
 #endif

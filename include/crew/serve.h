@@ -8,6 +8,8 @@
 #define CREW_SERVE_H
 
 #include <crew/error.h>
+#include <crew/log.h>
+#include <crew/supervise.h>
 #include <crew/worker.h>
 
 /**
@@ -38,7 +40,10 @@ struct crew_app {
 struct crew_pool {
 	const struct crew_app *app;
 	const char *name;          /* NULL: the application's */
-	unsigned workers;          /* 0: processors less one, at least 2 */
+	enum crew_kind kind;       /* CREW_PROCESS, or CREW_THREAD: all workers are
+				      threads of one process, not isolated from each
+				      other */
+	unsigned workers;          /* 0: see crew_default_count() */
 	/* Paths that are this pool's: a NULL-terminated list of patterns, of which
 	 * one that ends in a segment of two stars takes all below it (and itself).
 	 * NULL: the pool takes what is no other pool's. */
@@ -48,6 +53,11 @@ struct crew_pool {
 	unsigned request_timeout_ms;     /* 504 after that; 0: 30000 */
 	unsigned boot_timeout_ms;        /* 0: 60000 */
 	unsigned heartbeat_timeout_ms;   /* 0: 60000 */
+	/* As in struct crew_group; a degraded pool without a worker answers 503. */
+	unsigned max_starting;
+	unsigned max_restarts;
+	unsigned restart_window_ms;
+	uint64_t max_rss_bytes;
 };
 
 /** Files of a directory, sent by the dispatcher. */
@@ -77,12 +87,12 @@ struct crew_server {
 	uint64_t body_max_bytes;         /* 0: 8 MiB */
 	unsigned connections_max;        /* 0: what the descriptor limit allows */
 	enum crew_level log_level;       /* 0: CREW_INFO */
+	struct crew_daemon daemon;
 };
 
 /**
- * Run a server from main(): reads the command line (--listen, --workers,
- * --log-level, --help, --version), validates, forks, supervises, and returns
- * the program's exit code: 0 after an orderly stop, 1 if it could not start, 2
+ * Run a server from main(): reads the command line (--help lists it),
+ * validates, forks, supervises, and returns the program's exit code: 0 after an orderly stop, 1 if it could not start, 2
  * for a command line or table that is wrong, 3 if no worker ever came up.
  * Blocks until the server stops; must be called from a single-threaded process.
  */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <crew/json.h>
+#include <crew/log.h>
 
 struct crew_request; /* one request; valid until its handler returns */
 struct crew_worker;  /* the worker that runs it; valid from setup to teardown */
@@ -118,15 +119,6 @@ crew_reply crew_error(struct crew_request *request, int status,
 	__attribute__((format(printf, 3, 4)));
 
 /* ---- the worker ---- */
-
-/** Log levels; numbers grow with gravity. */
-enum crew_level {
-	CREW_DEBUG = 10,
-	CREW_INFO = 20,
-	CREW_WARNING = 30,
-	CREW_ERROR = 40,
-	CREW_CRITICAL = 50,
-};
 
 /** The worker that runs this request. Never NULL. */
 struct crew_worker *crew_worker(const struct crew_request *request);

@@ -10,8 +10,9 @@
  * holds up a request. Standard error is shared with whoever started crew, so
  * it cannot be made non-blocking. Instead a pipe or a terminal is asked first,
  * and given no more than PIPE_BUF bytes for one yes, which is what a pipe then
- * takes without blocking; a socket is told with each send. A line whose rest
- * had to be dropped is ended before the next one begins.
+ * takes without blocking; a socket is told with each send. If only a part of a
+ * line was taken, its rest is kept and goes before the next line: no line is
+ * ever torn.
  */
 #include "base/log.h"
 
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/rotate.h"
 
 /* With its newline. The parent takes a child's lines apart at this size, so a
  * line of ours must fit, or its tail would be taken for a new line. */
@@ -44,7 +46,7 @@ enum sink {
 };
 
 struct line {
-	char text[1 + LINE_BYTES]; /* the first ends a torn line: a newline */
+	char text[LINE_BYTES];
 	int used;
 };
 
@@ -55,7 +57,8 @@ static _Atomic int level_now = LOG_INFO_LEVEL;
 static _Atomic uint64_t dropped;
 /* The threads of a worker share its pipe: a long line takes several writes. */
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
-static bool torn; /* the last line was not written whole; under `writing` */
+static struct line rest; /* of the last line, not yet written; under `writing` */
+static struct rotate *file; /* instead of standard error */
 
 static const struct level_row {
 	int level;
@@ -78,7 +81,9 @@ static void add_time(struct line *line);
 static void add_escaped(struct line *line, int room, const char *text, int size);
 static int escape_one(char *out, const char *text, int size, int *ret_taken);
 static int utf8_size(const unsigned char *at, int size);
-static void write_line(const struct line *line);
+static bool write_line(const struct line *line);
+static bool write_rest(void);
+static int write_all(const char *bytes, int size);
 static ssize_t write_some(const char *bytes, size_t size);
 
 void log_init(void)
@@ -86,6 +91,7 @@ void log_init(void)
 	const char *no_colour = getenv("NO_COLOR");
 	struct stat status = { 0 };
 
+	rest.used = 0;
 	form = journal_reads_us() ? LOG_FORM_SYSTEMD : LOG_FORM_PLAIN;
 	colours = form == LOG_FORM_PLAIN && isatty(STDERR_FILENO) &&
 		  !(no_colour && *no_colour);
@@ -100,7 +106,19 @@ void log_become_child(void)
 	form = LOG_FORM_CHILD;
 	colours = false;
 	sink = SINK_PIPE;
-	torn = false;
+	rest.used = 0;
+	file = NULL;
+	/* Another thread of the parent may have held it at the fork. */
+	pthread_mutex_init(&writing, NULL);
+}
+
+void log_to_file(struct rotate *rotate)
+{
+	pthread_mutex_lock(&writing);
+	file = rotate;
+	form = LOG_FORM_PLAIN;
+	colours = false;
+	pthread_mutex_unlock(&writing);
 }
 
 void log_set_level(int level)
@@ -148,25 +166,46 @@ void log_line_va(int level, const char *format, va_list arguments)
 	errno = error;
 }
 
-void log_from(const char *origin, int level, const char *text, int size)
+bool log_from(const char *origin, int level, const char *text, int size)
 {
 	const struct level_row *row = row_of(level);
 	struct line line;
 
 	if (!log_enabled(level))
-		return;
+		return true;
 	if (size > 0 && text[size - 1] == '\n')
 		size--;
-	line.text[0] = '\n';
-	line.used = 1;
+	line.used = 0;
 	add_head(&line, row, origin);
-	add_escaped(&line, 1 + LINE_BYTES - TAIL_BYTES, text, size);
+	add_escaped(&line, LINE_BYTES - TAIL_BYTES, text, size);
 	if (colours && row->colour[0]) {
 		memcpy(line.text + line.used, "\033[0m", 4);
 		line.used += 4;
 	}
 	line.text[line.used++] = '\n';
-	write_line(&line);
+	return write_line(&line);
+}
+
+bool log_raw(const char *text, int size)
+{
+	struct line line;
+
+	line.used = 0;
+	add_escaped(&line, LINE_BYTES - 1, text, size);
+	line.text[line.used++] = '\n';
+	return write_line(&line);
+}
+
+bool log_has_room(void)
+{
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	bool room;
+
+	pthread_mutex_lock(&writing);
+	room = file || sink == SINK_FILE ||
+	       (write_rest() && poll(&out, 1, 0) != 0);
+	pthread_mutex_unlock(&writing);
+	return room;
 }
 
 uint64_t log_dropped(void)
@@ -201,12 +240,12 @@ static void add_head(struct line *line, const struct level_row *row,
 		     const char *origin)
 {
 	if (form != LOG_FORM_PLAIN)
-		line->used += snprintf(line->text + 1, HEAD_BYTES, "<%d>", row->priority);
+		line->used += snprintf(line->text, HEAD_BYTES, "<%d>", row->priority);
 	if (form == LOG_FORM_CHILD)
 		return;
 	if (form == LOG_FORM_PLAIN) {
 		if (colours)
-			line->used += snprintf(line->text + 1, HEAD_BYTES, "%s", row->colour);
+			line->used += snprintf(line->text, HEAD_BYTES, "%s", row->colour);
 		add_time(line);
 		line->used += snprintf(line->text + line->used, HEAD_BYTES, " %-8s ",
 				       row->name);
@@ -301,26 +340,50 @@ static int utf8_size(const unsigned char *at, int size)
 	return whole;
 }
 
-static void write_line(const struct line *line)
+static bool write_line(const struct line *line)
 {
-	const char *const end = line->text + line->used;
-	const char *begin;
-	const char *at;
+	bool written;
+	int n;
 
 	pthread_mutex_lock(&writing);
-	begin = line->text + (torn ? 0 : 1);
-	for (at = begin; at < end;) {
-		ssize_t n = write_some(at, (size_t)(end - at));
+	if (file) {
+		written = rotate_write(file, line->text, (size_t)line->used);
+	} else {
+		n = write_rest() ? write_all(line->text, line->used) : 0;
+		written = n > 0;
+		if (n > 0 && n < line->used) {
+			rest.used = line->used - n;
+			memcpy(rest.text, line->text + n, (size_t)rest.used);
+		}
+	}
+	if (!written)
+		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&writing);
+	return written;
+}
+
+static bool write_rest(void)
+{
+	const int n = write_all(rest.text, rest.used);
+
+	rest.used -= n;
+	memmove(rest.text, rest.text + n, (size_t)rest.used);
+	return rest.used == 0;
+}
+
+/* As much as can be written now. */
+static int write_all(const char *bytes, int size)
+{
+	int at = 0;
+
+	while (at < size) {
+		ssize_t n = write_some(bytes + at, (size_t)(size - at));
 
 		if (n <= 0)
 			break;
-		at += n;
+		at += (int)n;
 	}
-	if (at < end)
-		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
-	if (at > begin)
-		torn = at < end;
-	pthread_mutex_unlock(&writing);
+	return at;
 }
 
 /* What can be written without waiting; -1 if nothing can. */

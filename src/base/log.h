@@ -45,9 +45,17 @@ int log_level_by_name(const char *name);
 void log_line(int level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void log_line_va(int level, const char *format, va_list arguments);
+struct rotate;
+/** From now on lines go to this file, not to standard error; NULL: back. It
+ * stays the caller's. */
+void log_to_file(struct rotate *rotate);
 /** Write a line in the name of `origin`, such as "items[2]". The text need not
- * be NUL-terminated. Only the parent calls it. */
-void log_from(const char *origin, int level, const char *text, int size);
+ * be NUL-terminated. Only the parent calls it. False: it was dropped. */
+bool log_from(const char *origin, int level, const char *text, int size);
+/** Write a line as it is, but for control bytes. False: it was dropped. */
+bool log_raw(const char *text, int size);
+/** Would a line be taken now? For those who would rather wait. */
+bool log_has_room(void);
 /** Lines that could not be written since the start. */
 uint64_t log_dropped(void);
 

@@ -224,9 +224,9 @@ static void a_full_pipe_drops_and_counts(void **state)
 	assert_int_equal(log_dropped(), before + 1);
 }
 
-/* Room for one page: a long line begins, cannot go on, and must not block. The
- * next one starts a line of its own. */
-static void a_torn_line_is_ended_before_the_next(void **state)
+/* Room for one page: a long line begins, cannot go on, and must not block. Its
+ * rest goes before the next line. */
+static void a_torn_line_is_finished_before_the_next(void **state)
 {
 	static char text[6000];
 	const uint64_t before = log_dropped();
@@ -236,15 +236,20 @@ static void a_torn_line_is_ended_before_the_next(void **state)
 	memset(text, 'x', sizeof(text) - 1);
 	fill_pipe();
 	assert_int_equal(read(reader, seen, 4096), 4096);
+	assert_true(log_has_room());
 	alarm(10);
 	log_info("%s", text);
 	alarm(0);
+	assert_int_equal(log_dropped(), before);
+	assert_false(log_has_room());
+	log_info("no room: the rest of the last line comes first");
 	assert_int_equal(log_dropped(), before + 1);
 	while (read(reader, seen, 4096) == 4096 && seen[0] == '\0')
 		;
 	assert_memory_equal(seen, "<6>xxx", 6);
+	assert_true(log_has_room());
 	log_info("next");
-	assert_string_equal(look(), "\n<6>next\n");
+	assert_like(look(), "^x+\n<6>next\n$");
 }
 
 static void a_pipe_that_nobody_reads_is_no_death(void **state)
@@ -362,7 +367,7 @@ int main(void)
 		ON_A_PIPE(an_origin_forges_no_line_either),
 		ON_A_PIPE(long_lines_are_cut_with_a_mark),
 		ON_A_PIPE(a_full_pipe_drops_and_counts),
-		ON_A_PIPE(a_torn_line_is_ended_before_the_next),
+		ON_A_PIPE(a_torn_line_is_finished_before_the_next),
 		ON_A_PIPE(a_pipe_that_nobody_reads_is_no_death),
 		ON_A_PIPE(a_socket_never_blocks),
 		ON_A_PIPE(a_file_gets_whole_lines),

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -18,6 +19,8 @@
 
 #define EVENTS_A_TURN 256
 
+static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events);
+static void clock_set(struct loop *loop);
 static int wait_ms(const struct loop *loop, int timeout_ms);
 static void handle_events(struct loop *loop);
 static void fire_timers(struct loop *loop);
@@ -46,6 +49,8 @@ void loop_fini(struct loop *loop)
 {
 	if (!loop->pending)
 		return;
+	if (loop->clock.ready)
+		close(loop->clock.fd);
 	close(loop->epoll_fd);
 	free(loop->pending);
 	free(loop->timers);
@@ -128,6 +133,24 @@ void loop_timer_clear(struct loop *loop, struct timer *timer)
 	heap_down(loop, last->place - 1, last);
 }
 
+int loop_expose(struct loop *loop)
+{
+	const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	loop->clock = (struct watch){ .fd = fd, .ready = clock_rang };
+	r = loop_add(loop, &loop->clock, EPOLLIN);
+	if (r < 0) {
+		close(fd);
+		loop->clock = (struct watch){ 0 };
+		return r;
+	}
+	clock_set(loop);
+	return 0;
+}
+
 int loop_turn(struct loop *loop, int timeout_ms)
 {
 	int wait = wait_ms(loop, timeout_ms);
@@ -155,6 +178,8 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	fire_timers(loop);
 	if (loop->turn_done)
 		loop->turn_done(loop);
+	if (loop->clock.ready)
+		clock_set(loop);
 	return 0;
 }
 
@@ -171,6 +196,28 @@ int loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	loop->stopping = true;
+}
+
+static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	(void)!read(watch->fd, &count, sizeof(count));
+	loop->clock_due_ms = 0;
+}
+
+static void clock_set(struct loop *loop)
+{
+	const uint64_t due = loop->timer_count ? loop->timers[0]->due_ms : 0;
+	const struct itimerspec when = {
+		.it_value = { .tv_sec = (time_t)(due / 1000),
+			      .tv_nsec = (long)(due % 1000) * 1000000l },
+	};
+
+	if (due != loop->clock_due_ms)
+		timerfd_settime(loop->clock.fd, TFD_TIMER_ABSTIME, &when, NULL);
+	loop->clock_due_ms = due;
 }
 
 static int wait_ms(const struct loop *loop, int timeout_ms)

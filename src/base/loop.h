@@ -46,6 +46,8 @@ struct loop {
 	bool (*may_sleep)(struct loop *loop);
 	/* After a sleep that may_sleep allowed, before any event; may be NULL. */
 	void (*woke)(struct loop *loop);
+	struct watch clock;  /* a timerfd, once exposed */
+	uint64_t clock_due_ms;
 	bool stopping;
 	bool firing; /* timers are being fired: the loop's own */
 };
@@ -72,6 +74,11 @@ static inline bool loop_timer_is_set(const struct timer *timer)
 {
 	return timer->place != 0;
 }
+
+/** Let the loop's epoll_fd become readable when a timer is due too, for a
+ * program that polls it in a loop of its own; costs a system call for each turn
+ * that changes the next timer. 0 or -errno. */
+int loop_expose(struct loop *loop);
 
 /** One turn: sleep until something is ready or due, at most `timeout_ms` (-1:
  * no limit, 0: poll), handle it. 0 or -errno. */

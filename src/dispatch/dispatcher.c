@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -24,7 +23,7 @@
 #define BEAT_MS 1000u
 
 static int init(struct dispatcher *dispatcher);
-static int init_pools(struct dispatcher *dispatcher);
+static void init_pools(struct dispatcher *dispatcher);
 static void init_limits(struct dispatcher *dispatcher);
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
@@ -32,7 +31,7 @@ static void fini(struct dispatcher *dispatcher);
 static void beat(struct loop *loop, struct timer *timer);
 static void pull_back(struct loop *loop, struct timer *timer);
 
-int dispatcher_main(struct child_self *self, const struct dispatcher_options *options)
+int dispatcher_main(struct crew_child *self, const struct dispatcher_options *options)
 {
 	struct dispatcher *dispatcher = calloc(1, sizeof(*dispatcher));
 	int r;
@@ -47,7 +46,7 @@ int dispatcher_main(struct child_self *self, const struct dispatcher_options *op
 		log_critical("the dispatcher cannot start: %s", strerror(-r));
 		return 1;
 	}
-	child_ready(self);
+	crew_ready(self);
 	beat(&dispatcher->loop, &dispatcher->beat);
 	r = loop_run(&dispatcher->loop);
 	if (r < 0)
@@ -69,8 +68,6 @@ const char *dispatcher_date(struct dispatcher *dispatcher)
 
 static int init(struct dispatcher *dispatcher)
 {
-	sigset_t signals;
-	int fd;
 	int r;
 
 	list_init(&dispatcher->connections);
@@ -94,16 +91,10 @@ static int init(struct dispatcher *dispatcher)
 	/* Ids stay unique in one run of the program, over dispatchers. */
 	dispatcher->next_id = (uint64_t)(dispatcher->self->generation - 1) << 40;
 	init_limits(dispatcher);
-	r = init_pools(dispatcher);
-	if (r < 0)
-		return r;
+	init_pools(dispatcher);
 	dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	fd = os_signals_open(&signals);
-	if (fd < 0)
-		return fd;
-	r = watch_fd(dispatcher, &dispatcher->signals, fd, signal_came);
+	r = watch_fd(dispatcher, &dispatcher->stop, dispatcher->self->stop_fd,
+		     asked_to_stop);
 	if (r == 0)
 		r = watch_fd(dispatcher, &dispatcher->channel,
 			     dispatcher->self->channel, control_came);
@@ -137,7 +128,7 @@ static void init_limits(struct dispatcher *dispatcher)
 	}
 }
 
-static int init_pools(struct dispatcher *dispatcher)
+static void init_pools(struct dispatcher *dispatcher)
 {
 	const struct crew_server *server = dispatcher->server;
 
@@ -153,19 +144,8 @@ static int init_pools(struct dispatcher *dispatcher)
 		pool->service_ns = PACK_US * 1000u;
 		list_init(&pool->queue);
 		list_init(&pool->linked);
-		pool->seat_count = pool->options->workers;
-		pool->seats = calloc(pool->seat_count, sizeof(*pool->seats));
-		if (!pool->seats)
-			return -ENOMEM;
-		for (unsigned j = 0; j < pool->seat_count; j++) {
-			pool->seats[j].dispatcher = dispatcher;
-			pool->seats[j].pool = pool;
-			pool->seats[j].index = j;
-			list_init(&pool->seats[j].in_active);
-		}
 		dispatcher->pool_count++;
 	}
-	return 0;
 }
 
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
@@ -185,8 +165,9 @@ static void fini(struct dispatcher *dispatcher)
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j].up)
-				link_fini(&pool->seats[j].link);
+			if (pool->seats[j]->up)
+				link_fini(&pool->seats[j]->link);
+			free(pool->seats[j]);
 		}
 		free(pool->seats);
 	}
@@ -199,7 +180,7 @@ static void beat(struct loop *loop, struct timer *timer)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	child_beat(dispatcher->self);
+	crew_child_beat(dispatcher->self);
 	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
 }
 

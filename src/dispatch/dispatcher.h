@@ -17,13 +17,12 @@ struct dispatcher_options {
 	const struct router *router;
 	const int *mount_fds;             /* one for each mount */
 	int listener;
-	const unsigned *first_lines;      /* scoreboard line of each pool's worker 0 */
-	unsigned dispatcher_line;
+	unsigned first_group;             /* the number of the first pool's group */
 	uint64_t started_ms;              /* when the program started, monotonic */
 };
 
 /** A dispatcher's life, in the child: serves until SIGTERM (then it drains) or
  * until the parent is gone. Returns its exit code. Blocks. */
-int dispatcher_main(struct child_self *self, const struct dispatcher_options *options);
+int dispatcher_main(struct crew_child *self, const struct dispatcher_options *options);
 
 #endif

@@ -12,10 +12,11 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
+static const char degraded_text[] = "this service is degraded: its workers fail";
+
 static void set_timer(struct pool *pool);
 static void too_long_in_queue(struct exchange *exchange);
 static void too_long_at_work(struct exchange *exchange);
-static bool any_seat_up(const struct pool *pool);
 
 void pool_enter(struct exchange *exchange)
 {
@@ -25,8 +26,12 @@ void pool_enter(struct exchange *exchange)
 		exchange_fail(exchange, 503, "the queue of this service is full");
 		return;
 	}
-	if (pool->dispatcher->draining && !any_seat_up(pool)) {
+	if (pool->dispatcher->draining && !pool_has_workers(pool)) {
 		exchange_fail(exchange, 503, "the server is stopping");
+		return;
+	}
+	if (pool->degraded && !pool_has_workers(pool)) {
+		exchange_refuse(exchange, 503, "Retry-After: 5\r\n", degraded_text);
 		return;
 	}
 	exchange->state = EXCHANGE_QUEUED;
@@ -97,14 +102,28 @@ void pool_deadline(struct loop *loop, struct timer *timer)
 	set_timer(pool);
 }
 
+void pool_set_degraded(struct pool *pool, bool degraded)
+{
+	pool->degraded = degraded;
+	while (degraded && !pool_has_workers(pool) && !list_empty(&pool->queue)) {
+		struct exchange *exchange = container_of(
+			pool->queue.next, struct exchange, in_pool);
+
+		pool_leave(exchange);
+		exchange->state = EXCHANGE_READING;
+		exchange_fail(exchange, 503, degraded_text);
+	}
+}
+
 struct seat *pool_choose(struct pool *pool)
 {
 	struct seat *idle = NULL;
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = &pool->seats[i];
+		struct seat *seat = pool->seats[i];
 
-		if (!seat->up || seat->condemned || !seat->free_slots)
+		if (!seat->up || seat->condemned || seat->draining ||
+		    !seat->free_slots)
 			continue;
 		if (seat->in_hand == 0) {
 			if (!idle)
@@ -158,9 +177,10 @@ void pool_linked(struct exchange *exchange)
 bool pool_has_idle(const struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		const struct seat *seat = &pool->seats[i];
+		const struct seat *seat = pool->seats[i];
 
-		if (seat->up && !seat->condemned && seat->in_hand == 0)
+		if (seat->up && !seat->condemned && !seat->draining &&
+		    seat->in_hand == 0)
 			return true;
 	}
 	return false;
@@ -190,10 +210,10 @@ static void too_long_at_work(struct exchange *exchange)
 	exchange_fail(exchange, 504, "the worker did not answer in time");
 }
 
-static bool any_seat_up(const struct pool *pool)
+bool pool_has_workers(const struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		if (pool->seats[i].up)
+		if (pool->seats[i]->up)
 			return true;
 	}
 	return false;

@@ -25,6 +25,7 @@
 #include "dispatch/limits.h"
 #include "handler/request.h"
 #include "http/parse.h"
+#include "transport/control.h"
 #include "transport/link.h"
 
 #define CLIENT_TEXT_BYTES 64u
@@ -203,6 +204,7 @@ struct seat {
 	uint64_t progress_ms;   /* last answer, or first request after idleness */
 	bool up;
 	bool condemned;
+	bool draining;          /* gets no more work: the worker is leaving */
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
 	uint64_t want_parts;    /* slots that have more of a body to send */
@@ -217,12 +219,13 @@ struct pool {
 	struct list linked;     /* exchanges in links, by since_ms */
 	struct timer timer;     /* the next deadline of both */
 	unsigned queued;
-	struct seat *seats;
+	struct seat **seats; /* grows as workers come */
 	unsigned seat_count;
 	uint32_t service_ns;    /* of a handler, moving average */
 	uint64_t served;
 	uint64_t restarts;
 	uint64_t late_answers;
+	bool degraded;          /* its workers fail: they are tried slowly */
 };
 
 /** An exchange whose request is whole enters its pool. */
@@ -241,9 +244,16 @@ bool pool_has_idle(const struct pool *pool);
 /** The worker that should get the next request, or NULL. */
 struct seat *pool_choose(struct pool *pool);
 
-/** A worker came up: open its link. */
-void seat_up(struct seat *seat, uint32_t generation, int32_t pid,
-	     struct link_fds *fds);
+/** That pool's workers fail, or work again. */
+void pool_set_degraded(struct pool *pool, bool degraded);
+bool pool_has_workers(const struct pool *pool);
+/** A worker came up: give it a seat and open its link. */
+void seat_up(struct pool *pool, const struct control *order, struct link_fds *fds);
+/** The seat of that worker, or NULL. */
+struct seat *seat_find(const struct pool *pool, uint32_t index,
+		       uint32_t generation);
+/** It is leaving: give it no more, take back what it has not begun. */
+void seat_drain(struct seat *seat);
 /** It died: settle all that it had. */
 void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
 /** See what the worker has sent. */
@@ -280,14 +290,14 @@ struct refusal_mark {
 #define REFUSAL_MARKS 256u
 
 struct dispatcher {
-	struct child_self *self;
+	struct crew_child *self;
 	const struct dispatcher_options *options;
 	const struct crew_server *server;
 	struct loop loop;
 	struct http_limits limits;
 	struct watch listener;
 	struct watch channel;
-	struct watch signals;
+	struct watch stop;
 	struct timer beat;
 	struct timer accept_rest;
 	struct timer drain_timer;
@@ -324,7 +334,7 @@ bool turn_may_sleep(struct loop *loop);
 void turn_woke(struct loop *loop);
 void listener_ready(struct loop *loop, struct watch *watch, uint32_t events);
 void listener_rested(struct loop *loop, struct timer *timer);
-void signal_came(struct loop *loop, struct watch *watch, uint32_t events);
+void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 void control_came(struct loop *loop, struct watch *watch, uint32_t events);
 void drain_over(struct loop *loop, struct timer *timer);
 const char *dispatcher_date(struct dispatcher *dispatcher);

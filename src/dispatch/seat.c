@@ -18,36 +18,42 @@
 #include "base/os/os.h"
 #include "dispatch/private.h"
 #include "supervise/scoreboard.h"
-#include "transport/control.h"
 
+static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
 static void settle(struct seat *seat, struct slot *slot);
 static unsigned in_order(struct seat *seat, uint32_t ret_slots[LINK_SLOTS]);
 static bool keep_block(struct seat *seat, struct slot *slot);
 
-void seat_up(struct seat *seat, uint32_t generation, int32_t pid,
-	     struct link_fds *fds)
+void seat_up(struct pool *pool, const struct control *order, struct link_fds *fds)
 {
-	struct dispatcher *dispatcher = seat->dispatcher;
-	int r;
+	struct dispatcher *dispatcher = pool->dispatcher;
+	struct seat *seat = seat_find(pool, order->index, order->generation);
+	int r = -ENOMEM;
 
-	if (seat->up)
-		seat_down(seat, DEATH_SIGNAL, 0);
-	memset(seat->slots, 0, sizeof(seat->slots));
-	r = link_open(&seat->link, LINK_DISPATCHER, fds);
+	if (seat)
+		seat_down(seat, CREW_CAUSE_SIGNAL, 0);
+	else
+		seat = empty_seat(pool);
+	if (seat) {
+		memset(seat->slots, 0, sizeof(seat->slots));
+		r = link_open(&seat->link, LINK_DISPATCHER, fds);
+	}
 	if (r < 0) {
-		log_error("%s[%u]: cannot open its link: %s", seat->pool->name,
-			  seat->index, strerror(-r));
+		log_error("%s[%u]: cannot open its link: %s", pool->name,
+			  order->index, strerror(-r));
 		link_close_fds(fds);
 		return;
 	}
-	seat->worker_generation = generation;
-	seat->pid = pid;
+	seat->index = order->index;
+	seat->worker_generation = order->generation;
+	seat->pid = order->pid;
 	seat->free_slots = UINT64_MAX;
 	seat->in_hand = 0;
 	seat->want_parts = 0;
 	seat->condemned = false;
+	seat->draining = false;
 	seat->must_ring = false;
 	seat->announced = false;
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
@@ -63,6 +69,25 @@ void seat_up(struct seat *seat, uint32_t generation, int32_t pid,
 	pool_feed(seat->pool);
 }
 
+struct seat *seat_find(const struct pool *pool, uint32_t index, uint32_t generation)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		struct seat *seat = pool->seats[i];
+
+		if (seat->up && seat->index == index &&
+		    seat->worker_generation == generation)
+			return seat;
+	}
+	return NULL;
+}
+
+void seat_drain(struct seat *seat)
+{
+	seat->draining = true;
+	seat_pull_back(seat);
+	pool_feed(seat->pool);
+}
+
 void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 {
 	uint32_t slots[LINK_SLOTS];
@@ -71,7 +96,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	(void)detail;
 	if (!seat->up)
 		return;
-	if (cause == DEATH_PROTOCOL)
+	if (cause == CREW_CAUSE_PROTOCOL)
 		seat->condemned = true;
 	if (!seat->condemned)
 		seat_receive(seat);
@@ -118,7 +143,7 @@ void seat_condemn(struct seat *seat, const char *why)
 		.pool = seat->pool->number,
 		.index = seat->index,
 		.generation = seat->worker_generation,
-		.cause = DEATH_PROTOCOL,
+		.cause = CREW_CAUSE_PROTOCOL,
 	};
 
 	if (seat->condemned)
@@ -163,6 +188,32 @@ void seat_pull_back(struct seat *seat)
 		slot_free(seat, slots[count]);
 		pool_return(exchange);
 	}
+}
+
+/* One that nobody has now; or a new one, since while workers are replaced there
+ * are more of them than places. */
+static struct seat *empty_seat(struct pool *pool)
+{
+	struct seat **seats;
+	struct seat *seat;
+
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		if (!pool->seats[i]->up)
+			return pool->seats[i];
+	}
+	seat = calloc(1, sizeof(*seat));
+	seats = realloc(pool->seats, (pool->seat_count + 1) * sizeof(*seats));
+	if (seats)
+		pool->seats = seats;
+	if (!seat || !seats) {
+		free(seat);
+		return NULL;
+	}
+	seat->dispatcher = pool->dispatcher;
+	seat->pool = pool;
+	list_init(&seat->in_active);
+	seats[pool->seat_count++] = seat;
+	return seat;
 }
 
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)

@@ -14,8 +14,11 @@
 
 static json_t *status_all(struct dispatcher *dispatcher);
 static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool);
-static json_t *status_worker(struct dispatcher *dispatcher, struct seat *seat);
-static json_t *status_requests(struct seat *seat);
+static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool);
+static int by_index(const void *a, const void *b);
+static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
+			     const struct score *score);
+static json_t *status_requests(const struct seat *seat);
 static const char *pool_state(const struct pool *pool);
 static bool ready(const struct dispatcher *dispatcher);
 static void answer_json(struct exchange *exchange, int status, json_t *value);
@@ -64,14 +67,10 @@ static json_t *status_all(struct dispatcher *dispatcher)
 
 static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool)
 {
-	json_t *workers = json_array();
 	json_int_t in_hand = 0;
 
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		in_hand += pool->seats[i].in_hand;
-		json_array_append_new(workers, status_worker(dispatcher,
-							     &pool->seats[i]));
-	}
+	for (unsigned i = 0; i < pool->seat_count; i++)
+		in_hand += pool->seats[i]->up ? pool->seats[i]->in_hand : 0;
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "name", pool->name, "state", pool_state(pool),
 			 "queue", (json_int_t)pool->queued,
@@ -80,38 +79,74 @@ static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool)
 			 "served", (json_int_t)pool->served,
 			 "restarts", (json_int_t)pool->restarts,
 			 "late_answers", (json_int_t)pool->late_answers,
-			 "workers", workers);
+			 "workers", status_workers(dispatcher, pool));
 }
 
-static json_t *status_worker(struct dispatcher *dispatcher, struct seat *seat)
+/* Who is there is told by the scoreboard: also those that boot, those that are
+ * leaving, and places whose worker is dead and waits to be started again. */
+static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool)
 {
-	const unsigned line =
-		dispatcher->options->first_lines[seat->pool->number] + seat->index;
-	const struct score *score =
-		scoreboard_line(dispatcher->self->board, line);
-	const uint32_t state = load(score->state);
+	const struct scoreboard *board = dispatcher->self->board;
+	const unsigned used = scoreboard_used(board);
+	const unsigned group =
+		dispatcher->options->first_group + pool->number;
+	const struct score **scores = calloc(used, sizeof(*scores));
+	json_t *workers = json_array();
+	unsigned count = 0;
+
+	for (unsigned i = 0; scores && i < used; i++) {
+		const struct score *score = scoreboard_line(board, i);
+
+		if (score_state(score) != CREW_CHILD_EMPTY &&
+		    load(score->group) == group)
+			scores[count++] = score;
+	}
+	if (count > 0)
+		qsort(scores, count, sizeof(const struct score *), by_index);
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(workers,
+				      status_worker(dispatcher, pool, scores[i]));
+	free(scores);
+	return workers;
+}
+
+static int by_index(const void *a, const void *b)
+{
+	const struct score *left = *(const struct score *const *)a;
+	const struct score *right = *(const struct score *const *)b;
+	const uint64_t l = (uint64_t)load(left->index) << 32 | load(left->generation);
+	const uint64_t r = (uint64_t)load(right->index) << 32 | load(right->generation);
+
+	return (l > r) - (l < r);
+}
+
+static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
+			     const struct score *score)
+{
 	const uint64_t beat = load(score->heartbeat_ms);
 	const uint64_t now = dispatcher->loop.now_ms;
 	const pid_t pid = load(score->pid);
 
 	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "index", (json_int_t)seat->index,
+			 "index", (json_int_t)load(score->index),
 			 "pid", (json_int_t)pid,
-			 "state", child_state_names[state < CHILD_STATE_COUNT ? state : 0],
+			 "state", crew_child_state_name(score_state(score)),
 			 "generation", (json_int_t)load(score->generation),
 			 "last_seen_ms", (json_int_t)(now > beat ? now - beat : 0),
 			 "served", (json_int_t)load(score->served),
 			 "rss_bytes", (json_int_t)os_resident_bytes(pid),
 			 "bells", (json_int_t)load(score->bells),
-			 "requests", status_requests(seat));
+			 "requests",
+			 status_requests(seat_find(pool, load(score->index),
+						   load(score->generation))));
 }
 
-static json_t *status_requests(struct seat *seat)
+static json_t *status_requests(const struct seat *seat)
 {
 	json_t *requests = json_array();
-	const uint64_t now = seat->dispatcher->loop.now_ms;
+	const uint64_t now = seat ? seat->dispatcher->loop.now_ms : 0;
 
-	for (unsigned i = 0; seat->up && i < LINK_SLOTS; i++) {
+	for (unsigned i = 0; seat && i < LINK_SLOTS; i++) {
 		const struct slot *slot = &seat->slots[i];
 		const struct wire_request *wire =
 			(const void *)(seat->link.arena + slot->offset);
@@ -134,17 +169,15 @@ static json_t *status_requests(struct seat *seat)
 
 static const char *pool_state(const struct pool *pool)
 {
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		if (pool->seats[i].up)
-			return "ready";
-	}
-	return "starting";
+	if (pool->degraded)
+		return "degraded";
+	return pool_has_workers(pool) ? "ready" : "starting";
 }
 
 static bool ready(const struct dispatcher *dispatcher)
 {
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
-		if (strcmp(pool_state(&dispatcher->pools[i]), "ready") != 0)
+		if (!pool_has_workers(&dispatcher->pools[i]))
 			return false;
 	}
 	return !dispatcher->draining;

@@ -17,10 +17,8 @@
 #define LAST_WORDS_MS 500u
 
 static void drain(struct dispatcher *dispatcher);
-static void link_up(struct dispatcher *dispatcher, const struct control *order,
-		    struct link_fds *fds);
-static struct seat *find_seat(struct dispatcher *dispatcher,
-			      const struct control *order);
+static void obey(struct pool *pool, const struct control *order, const int *fds,
+		 size_t *fd_count);
 static void receive_all(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
@@ -49,8 +47,8 @@ bool turn_may_sleep(struct loop *loop)
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j].up && !pool->seats[j].announced)
-				seat_announce(&pool->seats[j]);
+			if (pool->seats[j]->up && !pool->seats[j]->announced)
+				seat_announce(pool->seats[j]);
 		}
 	}
 	list_each(link, &dispatcher->active) {
@@ -86,15 +84,14 @@ void listener_rested(struct loop *loop, struct timer *timer)
 		loop_change(loop, &dispatcher->listener, EPOLLIN);
 }
 
-void signal_came(struct loop *loop, struct watch *watch, uint32_t events)
+void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
+	(void)watch;
 	(void)events;
-	while (os_signals_next(watch->fd, NULL) > 0) {
-		if (!dispatcher->draining)
-			drain(dispatcher);
-	}
+	if (self_take_stop(dispatcher->self) && !dispatcher->draining)
+		drain(dispatcher);
 }
 
 void control_came(struct loop *loop, struct watch *watch, uint32_t events)
@@ -103,7 +100,6 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 	int fds[OS_CHANNEL_FDS_MAX];
 	struct control order;
 	size_t fd_count;
-	struct seat *seat;
 	int r;
 
 	(void)events;
@@ -117,44 +113,33 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 			loop_stop(loop);
 			return;
 		}
-		if (r == sizeof(order) && order.kind == CONTROL_LINK_UP &&
-		    fd_count == 3) {
-			struct link_fds link = { fds[0], { fds[1], fds[2] } };
-
-			link_up(dispatcher, &order, &link);
-			continue;
-		}
+		if (r == sizeof(order) && order.pool < dispatcher->pool_count)
+			obey(&dispatcher->pools[order.pool], &order, fds, &fd_count);
 		while (fd_count > 0)
 			close(fds[--fd_count]);
-		seat = r == sizeof(order) ? find_seat(dispatcher, &order) : NULL;
-		if (seat && order.kind == CONTROL_LINK_DOWN &&
-		    seat->worker_generation == order.generation) {
-			seat->pool->restarts = order.restarts;
-			seat_down(seat, order.cause, order.detail);
-		}
 	}
 }
 
-static void link_up(struct dispatcher *dispatcher, const struct control *order,
-		    struct link_fds *fds)
+static void obey(struct pool *pool, const struct control *order, const int *fds,
+		 size_t *fd_count)
 {
-	struct seat *seat = find_seat(dispatcher, order);
+	struct link_fds link = { -1, { -1, -1 } };
+	struct seat *seat = seat_find(pool, order->index, order->generation);
 
-	if (!seat) {
-		link_close_fds(fds);
+	if (order->kind == CONTROL_DEGRADED) {
+		pool_set_degraded(pool, order->detail != 0);
 		return;
 	}
-	seat->pool->restarts = order->restarts;
-	seat_up(seat, order->generation, order->pid, fds);
-}
-
-static struct seat *find_seat(struct dispatcher *dispatcher,
-			      const struct control *order)
-{
-	if (order->pool >= dispatcher->pool_count ||
-	    order->index >= dispatcher->pools[order->pool].seat_count)
-		return NULL;
-	return &dispatcher->pools[order->pool].seats[order->index];
+	pool->restarts = order->restarts;
+	if (order->kind == CONTROL_LINK_UP && *fd_count == 3) {
+		link = (struct link_fds){ fds[0], { fds[1], fds[2] } };
+		*fd_count = 0;
+		seat_up(pool, order, &link);
+	} else if (order->kind == CONTROL_LINK_DOWN && seat) {
+		seat_down(seat, order->cause, order->detail);
+	} else if (order->kind == CONTROL_DRAIN && seat) {
+		seat_drain(seat);
+	}
 }
 
 /* By place, not by the list of active ones: an answer that ends a connection
@@ -167,7 +152,7 @@ static void receive_all(struct dispatcher *dispatcher)
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			struct seat *seat = &pool->seats[j];
+			struct seat *seat = pool->seats[j];
 
 			if (seat->up && seat->in_hand > 0 && seat_has_news(seat))
 				seat_receive(seat);

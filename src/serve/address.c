@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "serve/error.h"
+#include "base/error.h"
 
 #define BACKLOG 4096
 

@@ -8,8 +8,8 @@
 #include <errno.h>
 
 #include "base/check.h"
-#include "base/os/os.h"
-#include "serve/error.h"
+#include "base/error.h"
+#include "base/log.h"
 
 static void fill_pool(struct crew_pool *pool);
 
@@ -42,6 +42,11 @@ int defaults_fill(const struct crew_server *server, struct crew_server *ret_serv
 		struct crew_pool *pool = &full->pools[i];
 
 		fill_pool(pool);
+		if (pool->kind != CREW_PROCESS && pool->kind != CREW_THREAD)
+			return error_set(ret_error, EINVAL,
+					 "pool \"%s\": its workers are processes or "
+					 "threads; another program cannot answer requests",
+					 pool->name ? pool->name : "");
 		if (pool->workers > WORKERS_MAX)
 			return error_set(ret_error, EINVAL,
 					 "pool \"%s\" has %u workers; at most %u are possible",
@@ -53,10 +58,14 @@ int defaults_fill(const struct crew_server *server, struct crew_server *ret_serv
 
 static void fill_pool(struct crew_pool *pool)
 {
-	const unsigned processors = os_processors();
+	char why[120];
 
 	fill(pool->name, pool->app->name);
-	fill(pool->workers, processors > 3 ? processors - 1 : 2);
+	if (!pool->workers) {
+		pool->workers = crew_default_count(why, sizeof(why));
+		log_info("%s: %u workers (%s)", pool->name ? pool->name : "",
+			 pool->workers, why);
+	}
 	fill(pool->queue_max, 1000);
 	fill(pool->queue_timeout_ms, 30000);
 	fill(pool->request_timeout_ms, 30000);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * crew_main: the command line of every program that is a crew server. What is
- * not understood is refused with exit code 2 before anything is opened.
+ * not understood is refused with exit code 2 before anything is opened. The
+ * options are a table, from which the help is printed too.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -11,64 +12,105 @@
 
 #include <crew/serve.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "serve/address.h"
 #include "serve/defaults.h"
 
 #define EXIT_USAGE 2
+#define HELP_COLUMN 21
 
-enum option_code { OPTION_LISTEN = 1000, OPTION_WORKERS, OPTION_LOG_LEVEL,
-		   OPTION_HELP, OPTION_VERSION };
-
-static const struct option long_options[] = {
-	{ "listen", required_argument, NULL, OPTION_LISTEN },
-	{ "workers", required_argument, NULL, OPTION_WORKERS },
-	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
-	{ "help", no_argument, NULL, OPTION_HELP },
-	{ "version", no_argument, NULL, OPTION_VERSION },
-	{ NULL, 0, NULL, 0 },
+struct command_line {
+	const char *program;
+	struct crew_server server;
 };
 
+struct option_row {
+	const char *name;
+	const char *value; /* its name in the help; NULL: takes none */
+	const char *help;
+	/* 0 or an exit code, after a message. */
+	int (*take)(struct command_line *line, const char *value);
+};
+
+static int take_listen(struct command_line *line, const char *value);
+static int take_workers(struct command_line *line, const char *value);
+static int take_class(struct command_line *line, const char *value);
+static int take_level(struct command_line *line, const char *value);
+static int take_daemon(struct command_line *line, const char *value);
+static int take_pidfile(struct command_line *line, const char *value);
+static int take_group_file(struct command_line *line, const char *value);
+static int take_log_file(struct command_line *line, const char *value);
+static int take_directory(struct command_line *line, const char *value);
+static int take_user(struct command_line *line, const char *value);
+static int take_group(struct command_line *line, const char *value);
+
+static const struct option_row rows[] = {
+	{ "listen", "ADDRESS",
+	  "where to listen: IP:PORT, [IPV6]:PORT or unix:PATH; port 0 picks\n"
+	  "a free one", take_listen },
+	{ "workers", "N", "workers of the first pool; default: $WEB_CONCURRENCY, else\n"
+	  "the processors that may be used less one, at least 2", take_workers },
+	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
+	  take_class },
+	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
+	  take_level },
+	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
+	  "8 old ones are kept", take_log_file },
+	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon },
+	{ "pidfile", "FILE", "write the parent's process number there, and refuse to run\n"
+	  "twice", take_pidfile },
+	{ "group-file", "FILE", "the same with the number of the process group",
+	  take_group_file },
+	{ "directory", "PATH", "work there; a daemon's default is /", take_directory },
+	{ "user", "NAME", "give up root for this user, once all is opened", take_user },
+	{ "group", "NAME", "and for this group; default: the user's", take_group },
+};
+
+#define ROWS ((int)COUNT_OF(rows))
+
+enum { OPTION_FIRST = 1000, OPTION_HELP = 2000, OPTION_VERSION };
+
 static const char *base_name(const char *path);
-static int take_option(int code, const char *program, struct crew_server *server);
-static int take_workers(const char *program, struct crew_server *server);
-static int take_level(const char *program, struct crew_server *server);
+static void make_options(struct option *options);
 static int bad_option(const char *program, int code, char **argv);
 static void print_help(const char *program, const struct crew_server *server);
 
 int crew_main(int argc, char **argv, const struct crew_server *tables)
 {
-	const char *program = base_name(argc > 0 ? argv[0] : "crew");
-	struct crew_server server = *tables;
+	struct command_line line = { .program = base_name(argc > 0 ? argv[0] : "crew"),
+				     .server = *tables };
+	struct option options[ROWS + 3];
 	struct crew_error error = { 0 };
 	int code;
 	int r;
 
+	make_options(options);
 	opterr = 0;
 	optind = 1;
-	while ((code = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		if (code == '?' || code == ':')
-			return bad_option(program, code, argv);
+			return bad_option(line.program, code, argv);
 		if (code == OPTION_HELP) {
-			print_help(program, tables);
+			print_help(line.program, tables);
 			return 0;
 		}
 		if (code == OPTION_VERSION) {
-			printf("%s (crew %s)\n", program, crew_version());
+			printf("%s (crew %s)\n", line.program, crew_version());
 			return 0;
 		}
-		r = take_option(code, program, &server);
+		r = rows[code - OPTION_FIRST].take(&line, optarg);
 		if (r != 0)
 			return r;
 	}
 	if (optind < argc) {
 		fprintf(stderr, "%s: \"%s\" is not an option; see %s --help\n",
-			program, argv[optind], program);
+			line.program, argv[optind], line.program);
 		return EXIT_USAGE;
 	}
-	r = crew_serve(&server, &error);
+	r = crew_serve(&line.server, &error);
 	if (r != 0 && error.text[0])
-		fprintf(stderr, "%s: %s\n", program, error.text);
+		fprintf(stderr, "%s: %s\n", line.program, error.text);
 	return r;
 }
 
@@ -79,55 +121,123 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static int take_option(int code, const char *program, struct crew_server *server)
+static void make_options(struct option *options)
+{
+	for (int i = 0; i < ROWS; i++)
+		options[i] = (struct option){ rows[i].name,
+					      rows[i].value ? required_argument
+							    : no_argument,
+					      NULL, OPTION_FIRST + i };
+	options[ROWS] = (struct option){ "help", no_argument, NULL, OPTION_HELP };
+	options[ROWS + 1] = (struct option){ "version", no_argument, NULL,
+					     OPTION_VERSION };
+	options[ROWS + 2] = (struct option){ 0 };
+}
+
+static int take_listen(struct command_line *line, const char *value)
 {
 	struct crew_error error;
 
-	switch (code) {
-	case OPTION_LISTEN:
-		server->listen = optarg;
-		if (address_check(optarg, &error) == 0)
-			return 0;
-		fprintf(stderr, "%s: --listen: %s\n", program, error.text);
-		return EXIT_USAGE;
-	case OPTION_WORKERS:
-		return take_workers(program, server);
-	default:
-		return take_level(program, server);
-	}
+	line->server.listen = value;
+	if (address_check(value, &error) == 0)
+		return 0;
+	fprintf(stderr, "%s: --listen: %s\n", line->program, error.text);
+	return EXIT_USAGE;
 }
 
-static int take_workers(const char *program, struct crew_server *server)
+static int no_workers(const struct command_line *line, const char *option)
+{
+	if (line->server.pools[0].app)
+		return 0;
+	fprintf(stderr, "%s: --%s: this server has no workers\n", line->program, option);
+	return EXIT_USAGE;
+}
+
+static int take_workers(struct command_line *line, const char *value)
 {
 	unsigned long workers = 0;
-	char *end = optarg;
+	char *end = NULL;
 
-	if (*optarg >= '0' && *optarg <= '9')
-		workers = strtoul(optarg, &end, 10);
-	if (*end || workers < 1 || workers > WORKERS_MAX) {
+	if (*value >= '0' && *value <= '9')
+		workers = strtoul(value, &end, 10);
+	if (!end || *end || workers < 1 || workers > WORKERS_MAX) {
 		fprintf(stderr, "%s: --workers takes a number from 1 to %u, not "
-			"\"%s\"\n", program, WORKERS_MAX, optarg);
+			"\"%s\"\n", line->program, WORKERS_MAX, value);
 		return EXIT_USAGE;
 	}
-	if (!server->pools[0].app) {
-		fprintf(stderr, "%s: --workers: this server has no workers\n",
-			program);
-		return EXIT_USAGE;
-	}
-	server->pools[0].workers = (unsigned)workers;
-	return 0;
+	line->server.pools[0].workers = (unsigned)workers;
+	return no_workers(line, "workers");
 }
 
-static int take_level(const char *program, struct crew_server *server)
+static int take_class(struct command_line *line, const char *value)
 {
-	const int level = log_level_by_name(optarg);
+	enum crew_kind kind = CREW_PROCESS;
+
+	if (strcmp(value, "thread") == 0) {
+		kind = CREW_THREAD;
+	} else if (strcmp(value, "process") != 0) {
+		fprintf(stderr, "%s: --worker-class takes process or thread, not "
+			"\"%s\"\n", line->program, value);
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
+		line->server.pools[i].kind = kind;
+	return no_workers(line, "worker-class");
+}
+
+static int take_level(struct command_line *line, const char *value)
+{
+	const int level = log_level_by_name(value);
 
 	if (!level) {
 		fprintf(stderr, "%s: --log-level takes debug, info, warning, "
-			"error or critical, not \"%s\"\n", program, optarg);
+			"error or critical, not \"%s\"\n", line->program, value);
 		return EXIT_USAGE;
 	}
-	server->log_level = (enum crew_level)level;
+	line->server.log_level = (enum crew_level)level;
+	return 0;
+}
+
+static int take_daemon(struct command_line *line, const char *value)
+{
+	(void)value;
+	line->server.daemon.detach = true;
+	return 0;
+}
+
+static int take_pidfile(struct command_line *line, const char *value)
+{
+	line->server.daemon.pidfile = value;
+	return 0;
+}
+
+static int take_group_file(struct command_line *line, const char *value)
+{
+	line->server.daemon.group_file = value;
+	return 0;
+}
+
+static int take_log_file(struct command_line *line, const char *value)
+{
+	line->server.daemon.log_file = value;
+	return 0;
+}
+
+static int take_directory(struct command_line *line, const char *value)
+{
+	line->server.daemon.directory = value;
+	return 0;
+}
+
+static int take_user(struct command_line *line, const char *value)
+{
+	line->server.daemon.user = value;
+	return 0;
+}
+
+static int take_group(struct command_line *line, const char *value)
+{
+	line->server.daemon.group = value;
 	return 0;
 }
 
@@ -144,25 +254,35 @@ static int bad_option(const char *program, int code, char **argv)
 	return EXIT_USAGE;
 }
 
+/* An option and its text, whose further lines stand below the first. */
+static void print_option(const char *name, const char *value, const char *help)
+{
+	int used = printf("  --%s %s", name, value ? value : "");
+
+	while (*help) {
+		const char *end = strchrnul(help, '\n');
+
+		printf("%*s%.*s\n", used < HELP_COLUMN ? HELP_COLUMN - used : 1, "",
+		       (int)(end - help), help);
+		used = 0;
+		help = *end ? end + 1 : end;
+	}
+}
+
 static void print_help(const char *program, const struct crew_server *server)
 {
 	printf("Usage: %s [OPTION]...\n\n"
-	       "Serves HTTP/1.1 from pools of isolated workers (crew %s).\n\n"
-	       "  --listen ADDRESS  where to listen: IP:PORT, [IPV6]:PORT or unix:PATH;\n"
-	       "                    port 0 picks a free one (default %s)\n"
-	       "  --workers N       worker processes of the %s%s%s, 1 to %u\n"
-	       "  --log-level NAME  debug, info, warning, error or critical (default info)\n"
-	       "  --help            print this and exit\n"
-	       "  --version         print the version and exit\n\n"
-	       "Signals: TERM, INT and QUIT stop it gracefully; a second one at once.\n"
-	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
-	       "table, 3 no worker ever came up.\n",
+	       "Serves HTTP/1.1 from pools of isolated workers (crew %s),\n"
+	       "by default on %s.\n\n",
 	       program, crew_version(),
-	       server->listen ? server->listen : "127.0.0.1:8080",
-	       server->pools[0].app ? "pool \"" : "first pool",
-	       server->pools[0].app ? (server->pools[0].name
-					       ? server->pools[0].name
-					       : server->pools[0].app->name)
-				    : "",
-	       server->pools[0].app ? "\"" : "", WORKERS_MAX);
+	       server->listen ? server->listen : "127.0.0.1:8080");
+	for (int i = 0; i < ROWS; i++)
+		print_option(rows[i].name, rows[i].value, rows[i].help);
+	print_option("help", NULL, "print this and exit");
+	print_option("version", NULL, "print the version and exit");
+	printf("\nSignals: TERM, INT and QUIT stop it gracefully, a second one at once; HUP\n"
+	       "replaces all workers one after another; TTIN and TTOU start one worker more\n"
+	       "or stop one; USR1 reopens the log file.\n"
+	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
+	       "table, 3 no worker ever came up.\n");
 }

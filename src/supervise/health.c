@@ -1,58 +1,138 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The clocks of children: until it is ready a child has its boot timeout, from
- * then on its heartbeat must go on. A heartbeat is progress, not existence: a
- * child that is stopped or that loops is found, and killed.
+ * The clocks and limits of children: until it is ready a child has its boot
+ * timeout, from then on its heartbeat must go on. A heartbeat is progress, not
+ * existence: a child that is stopped or that loops is found. Memory and
+ * descriptors are looked at each second, a part of the children in each look.
+ *
+ * A thread is judged by its own heart only while its host's beats: if the whole
+ * process stands still, it is the host that is stuck.
  */
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/os/os.h"
 #include "supervise/private.h"
 
-static void examine(struct child_private *child, uint64_t now_ms);
+static void examine(struct life *life, uint64_t now_ms);
+static void examine_heart(struct life *life, uint64_t now_ms);
+static void examine_limits(struct life *life);
+static unsigned descriptors_max(const struct life *life);
+static uint64_t beat_of(const struct life *life);
 
 void health_fire(struct loop *loop, struct timer *timer)
 {
 	struct plan *plan = container_of(timer, struct plan, health);
+	unsigned number = 0;
 
+	plan->tick++;
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
-		for (unsigned j = 0; j < plan->options.groups[i].count; j++) {
-			struct child_private *child =
-				&plan->groups[i].children[j];
+		list_each(link, &plan->groups[i].lives) {
+			struct life *life = container_of(link, struct life, in_group);
 
-			if (child->child.pid && !child->killed)
-				examine(child, loop->now_ms);
+			if (life->killed)
+				continue;
+			examine(life, loop->now_ms);
+			if (number++ % LIMIT_TICKS == plan->tick % LIMIT_TICKS &&
+			    !life->host && !life->killed)
+				examine_limits(life);
 		}
+		plan_check_late(&plan->groups[i]);
+		budget_look(&plan->groups[i]);
 	}
-	if (plan->stopping)
-		plan_check_stop(plan);
 	loop_timer_set(loop, timer, loop->now_ms + HEALTH_MS);
 }
 
-static void examine(struct child_private *child, uint64_t now_ms)
+static void examine(struct life *life, uint64_t now_ms)
 {
-	const struct group *group = child->child.group;
-	const struct score *score = child->child.score;
-	const uint64_t beat = atomic_load_explicit(&score->heartbeat_ms,
-						   memory_order_relaxed);
-	const uint64_t request = atomic_load_explicit(&score->request_id,
-						      memory_order_relaxed);
+	const struct group *group = life->child.group;
+	char name[64];
 
-	if (!child->ready) {
-		if (group->boot_timeout_ms &&
-		    now_ms - child->born_ms > group->boot_timeout_ms) {
-			log_error("%s[%u] (pid %d) was not ready within %u ms",
-				  group->name, child->child.index,
-				  (int)child->child.pid, group->boot_timeout_ms);
-			kill_child(child, DEATH_BOOT_TIMEOUT);
-		}
+	if (life->ready) {
+		examine_heart(life, now_ms);
 		return;
 	}
-	if (group->heartbeat_timeout_ms && now_ms > beat &&
-	    now_ms - beat > group->heartbeat_timeout_ms) {
-		log_error("%s[%u] (pid %d) is stuck: no heartbeat for %u ms "
-			  "(request in hand: %llu)", group->name,
-			  child->child.index, (int)child->child.pid,
-			  (unsigned)(now_ms - beat), (unsigned long long)request);
-		kill_child(child, DEATH_STUCK);
+	if (now_ms <= life->boot_until_ms)
+		return;
+	name_life(life, name, sizeof(name));
+	log_error("%s (pid %d) was not ready within its boot timeout of %u ms", name,
+		  (int)life->child.pid, group->is.boot_timeout_ms);
+	if (life->host && !life->stale)
+		thread_replace(life);
+	else if (!life->host)
+		life_kill(life, CREW_CAUSE_BOOT_TIMEOUT);
+}
+
+static void examine_heart(struct life *life, uint64_t now_ms)
+{
+	const uint64_t beat = beat_of(life);
+	const unsigned limit = life->watchdog_ms;
+	const uint64_t request = atomic_load_explicit(&life->child.score->request_id,
+						      memory_order_relaxed);
+	char name[64];
+
+	if (limit == CREW_NEVER || life->stale || now_ms <= beat ||
+	    now_ms - beat <= limit)
+		return;
+	if (life->host && now_ms - beat_of(life->host) > limit / 2 + HOST_BEAT_MS)
+		return;
+	name_life(life, name, sizeof(name));
+	log_error("%s (pid %d) is stuck: no heartbeat for %u ms, heartbeat timeout "
+		  "%u ms (request in hand: %llu)", name, (int)life->child.pid,
+		  (unsigned)(now_ms - beat), limit, (unsigned long long)request);
+	if (life->host)
+		thread_replace(life);
+	else
+		life_kill(life, CREW_CAUSE_STUCK);
+}
+
+static void examine_limits(struct life *life)
+{
+	const struct crew_group *group = &life->child.group->is;
+	const unsigned fds_max = descriptors_max(life);
+	uint64_t resident;
+	long fds;
+	char name[64];
+
+	name_life(life, name, sizeof(name));
+	if (group->max_rss_bytes) {
+		resident = os_resident_bytes(life->child.pid);
+		if (resident > group->max_rss_bytes) {
+			log_error("%s (pid %d) has %llu KiB resident, more than its "
+				  "limit of %llu", name, (int)life->child.pid,
+				  (unsigned long long)resident / 1024,
+				  (unsigned long long)group->max_rss_bytes / 1024);
+			life_kill(life, CREW_CAUSE_MEMORY_LIMIT);
+			return;
+		}
 	}
+	fds = fds_max == CREW_NEVER ? 0 : os_descriptor_count(life->child.pid);
+	if (fds > (long)fds_max) {
+		log_error("%s (pid %d) has %ld descriptors open, more than its limit "
+			  "of %u", name, (int)life->child.pid, fds, fds_max);
+		life_kill(life, CREW_CAUSE_DESCRIPTOR_LIMIT);
+	}
+}
+
+/* Of our own limit, which the child has inherited, unless it was given one. */
+static unsigned descriptors_max(const struct life *life)
+{
+	const unsigned max = life->child.group->is.max_descriptors;
+	struct rlimit limit;
+	rlim_t tenth;
+
+	if (max)
+		return max;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+		return CREW_NEVER;
+	tenth = limit.rlim_cur / 10;
+	return (unsigned)(limit.rlim_cur - (tenth > 10 ? tenth : 10));
+}
+
+static uint64_t beat_of(const struct life *life)
+{
+	return atomic_load_explicit(&life->child.score->heartbeat_ms,
+				    memory_order_relaxed);
 }

@@ -1,104 +1,268 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of this room share: plan.c decides about the whole, spawn.c
- * forks, reap.c buries, restart.c decides when to start again, health.c
- * watches clocks, streams.c reads what children print.
+ * What the files of this room share. Three kinds of things live here:
+ *
+ *   group_state   a group of the plan, with its books (plan.c, budget.c, roll.c)
+ *   place         one id of a group, to be kept filled (place.c, restart.c)
+ *   life          one child from birth to burial (spawn.c, exec.c, threads.c,
+ *                 reap.c, health.c, streams.c, notify.c)
+ *
+ * A place is filled by one life, `now`. While it is rolled over, `next` boots
+ * beside it; a life that was replaced, and has not gone yet, belongs to its
+ * group only. The host process of a group of threads is a life without a place.
  */
 #ifndef SUPERVISE_PRIVATE_H
 #define SUPERVISE_PRIVATE_H
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "base/check.h"
+#include "base/list.h"
 #include "base/loop.h"
+#include "base/rotate.h"
+#include "supervise/limits.h"
 #include "supervise/supervise.h"
 
-/* Lines of a child that are kept to be shown if its group never comes up. */
-#define LAST_LINES 10u
-#define LINE_MAX_BYTES 8192u
-/* A child that was never ready is started
- * again with a delay that doubles, from the first to the second number. */
-#define BACKOFF_FIRST_MS 100u
-#define BACKOFF_MAX_MS 5000u
-/* Children of one group that die in one second before that counts as failing. */
-#define DEATHS_A_SECOND 100u
-/* A group gives up if each of its places failed so often before any was ready. */
-#define BOOT_FAILURES 3u
-/* How often clocks are looked at. */
-#define HEALTH_MS 100u
-#define READY_MESSAGE "RDY"
+struct group_state;
+
+/* What parent and host say to each other about threads. */
+enum host_order { HOST_START = 1, HOST_FINISH, HOST_INTERRUPT };
+
+struct host_message {
+	uint32_t order;
+	uint32_t line;
+	uint32_t index;
+	uint32_t generation;
+};
+
+#define THREAD_END_MESSAGE "END"
+
+struct thread_end {
+	char what[4];
+	int32_t code;
+};
+
+/* Where lines of a group's stream go. */
+struct sink {
+	const struct crew_stream *options;
+	int log_level;        /* of lines that say none */
+	struct rotate file;   /* CREW_TO_FILE */
+	bool file_is_open;
+	uint64_t dropped;     /* lines, not yet told */
+};
 
 /* One of a child's standard streams, as the parent reads it. */
 struct stream {
 	struct watch watch;
-	struct child_private *owner;
-	int level; /* of lines that say none */
+	struct life *owner;
+	struct sink *sink;
+	struct list in_waiting; /* for room in its sink */
+	char *line;             /* what there is of a line, malloc'ed */
 	uint32_t used;
-	char *line;
+	uint32_t room;
+	bool open;
 };
 
-struct child_private {
+struct life {
 	struct child child; /* the public part */
+	struct list in_group;
+	struct place *place;  /* NULL: a host, or replaced, or removed */
+	struct life *host;    /* of a thread: the process that it is in */
 	struct watch pid_watch;
 	struct watch channel_watch;
+	struct watch notify_watch;
 	struct stream out;
 	struct stream error;
-	struct timer restart;
+	int input;            /* its standard input; -1: none */
+	uint32_t epoch;       /* of the group, when it was started */
 	uint64_t born_ms;
+	uint64_t boot_until_ms;
+	uint64_t ready_ms;
+	uint64_t told_ms;     /* when it was told to stop; 0: was not */
+	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
+	bool is_host;
+	bool starting;        /* counted among those that boot */
 	bool ready;
-	bool killed;               /* cause is known already */
-	enum death_cause cause;
-	unsigned failures;         /* in a row, without having been ready */
-	unsigned boot_failures;
+	bool stale;
+	bool killed;          /* cause is known already */
+	bool buried;
+	enum crew_cause cause;
 	char *last_lines[LAST_LINES];
 	unsigned last_line;
 };
 
+struct place {
+	struct list in_group;  /* in the order of their ids */
+	struct group_state *group;
+	unsigned index;
+	unsigned generation;
+	struct life *now;
+	struct life *next;
+	struct timer restart;
+	int dead_line;         /* of the scoreboard, while nobody is here; -1 */
+	bool waiting;          /* may start when fewer are booting */
+	unsigned failures;     /* in a row, without having been ready */
+	unsigned boot_failures;
+	bool removed;
+	plan_gone *gone;
+	void *gone_argument;
+};
+
 struct group_state {
-	struct child_private *children;
-	unsigned alive;
+	struct plan *plan;
+	struct group options;
+	unsigned number;
+	struct list places;
+	struct list lives;
+	struct sink out;
+	struct sink error;
+	struct life *host;     /* that new threads are started in */
+	unsigned place_count;
+	unsigned alive;        /* lives, hosts included */
+	unsigned starting;
+	uint32_t epoch;        /* counts reloads */
+	bool rolling;
 	bool ever_ready;
 	uint64_t restarts;
+	bool told;             /* to stop */
+	/* the budget of restarts (budget.c) */
+	uint64_t *restart_times; /* the last max_restarts + 1 */
+	unsigned restart_at;
+	bool degraded;
+	uint64_t degraded_ms;  /* since when */
+	uint64_t next_try_ms;
 	uint64_t second;       /* for counting deaths in it */
 	unsigned deaths_in_second;
-	uint64_t term_ms;      /* when it was told to stop */
-	bool told;
+	uint64_t minute_ms;    /* failures are counted from there */
+	unsigned failures_in_minute;
+	uint64_t said_failing_ms;
 };
 
 struct plan {
 	struct plan_options options;
 	struct loop loop;
 	struct scoreboard board;
+	unsigned char *lines_used;
 	struct group_state *groups;
 	struct watch signals;
 	struct timer health;
+	struct timer room;     /* looks whether sinks have room again */
+	struct list waiting;   /* streams that wait for it */
+	unsigned tick;
 	unsigned alive;
+	int64_t oom_kills;     /* of the cgroup, as last seen */
 	bool started;
 	bool stopping;
 	bool killing;
 	bool gave_up;
+	struct crew_death deaths[DEATHS_KEPT];
+	unsigned death_count;
 };
 
-struct group_state *group_of(struct child_private *child);
+static inline struct life *life_of(struct child *child)
+{
+	return container_of(child, struct life, child);
+}
+
+static inline struct group_state *group_of(const struct life *life)
+{
+	return &life->child.plan->groups[life->child.group_index];
+}
+
+static inline bool is_threads(const struct group_state *group)
+{
+	return group->options.is.kind == CREW_THREAD;
+}
+
+/* group.c */
+int group_init(struct plan *plan, unsigned number, const struct group *options);
+void group_fini(struct group_state *group);
+/* place.c */
+int place_new(struct group_state *group, unsigned index, struct place **ret_place);
+void place_free(struct place *place);
+struct place *place_find(const struct group_state *group, unsigned index);
+/** Start the life that it lacks, as soon as may be. */
+void place_start(struct place *place);
+/** One fewer is booting: who waits for that may start. */
+void place_start_waiting(struct group_state *group);
+void place_restart_fire(struct loop *loop, struct timer *timer);
+/** The removed place's life is gone. */
+void place_gone(struct place *place, const struct crew_death *death);
 /* spawn.c */
-int spawn_child(struct plan *plan, struct child_private *child);
+struct life *life_new(struct group_state *group, struct place *place);
+void life_free(struct life *life);
+/** Make it the group's, and count it. */
+void life_enter(struct life *life);
+int spawn_process(struct life *life);
+/** Its line of the scoreboard, for a new life. */
+void life_begin_line(struct life *life);
+void name_life(const struct life *life, char *ret_name, size_t size);
+/* exec.c: in the child */
+_Noreturn void exec_become(const struct life *life, int channel,
+			   const char *notify_name);
+/* notify.c */
+int notify_open(struct life *life, char *ret_name, size_t size);
+void notify_close(struct life *life);
+/* host.c: in the host process */
+int host_live(struct crew_child *self, struct plan *plan, struct group_state *group);
+/* threads.c: in the parent */
+int spawn_thread(struct life *life);
+void thread_tell(struct life *life, enum self_asked what);
+/** Its heart stands still: replace it, let it drain. */
+void thread_replace(struct life *life);
+/** No thread is left in this host: it may go. */
+void host_check(struct life *host);
+/* life.c */
+/** Ready or not, it counts no more among those that boot. */
+void life_started(struct life *life);
+void life_ready(struct life *life);
+/** Ask it to stop by this signal. */
+void life_tell(struct life *life, int signal);
+void life_kill(struct life *life, enum crew_cause cause);
 /* reap.c */
-void reap_child(struct plan *plan, struct child_private *child);
-void reap_strangers(struct plan *plan);
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events);
 void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events);
-void kill_child(struct child_private *child, enum death_cause cause);
+void reap_strangers(struct plan *plan);
+/** Take it from the books; `code` is of exit(), or 128 + a signal's number. */
+void life_bury(struct life *life, const struct crew_death *death);
 /* restart.c */
-void restart_later(struct plan *plan, struct child_private *child,
-		   const struct death *death);
-void restart_fire(struct loop *loop, struct timer *timer);
+void restart_later(struct place *place, const struct crew_death *death);
+/* budget.c */
+/** A restart is due: false if the group has used up its budget. */
+bool budget_take(struct group_state *group);
+/** In a degraded group: how long the next try has to wait. */
+unsigned budget_delay_ms(struct group_state *group);
+void budget_look(struct group_state *group);
+void budget_count_failure(struct group_state *group);
+/* roll.c */
+void roll_step(struct group_state *group);
+void roll_failed(struct group_state *group);
 /* health.c */
 void health_fire(struct loop *loop, struct timer *timer);
+/* history.c */
+void history_add(struct plan *plan, const struct crew_death *death);
+void history_free(struct plan *plan);
+const char *exit_code_name(int code);
 /* streams.c */
-int stream_open(struct plan *plan, struct child_private *owner,
-		struct stream *stream, int fd, int level);
-void stream_close(struct plan *plan, struct stream *stream);
-void stream_show_last(struct child_private *child);
+int stream_open(struct stream *stream, struct life *owner, struct sink *sink, int fd);
+void stream_close(struct stream *stream);
+void streams_room_fire(struct loop *loop, struct timer *timer);
+/** The last lines, newlines between; malloc'ed, may be NULL. */
+char *stream_last_lines(const struct life *life);
+/* sink.c */
+int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
+void sink_close(struct sink *sink);
+bool sink_has_room(const struct sink *sink);
+void sink_write(struct sink *sink, const struct life *life, const char *line,
+		size_t size);
+/* signals.c */
+int signals_take(struct plan *plan);
 /* plan.c */
 void plan_check_stop(struct plan *plan);
-void plan_give_up(struct plan *plan, struct child_private *child);
+void plan_check_late(struct group_state *group);
+void plan_give_up(struct group_state *group, const struct crew_death *death);
+int plan_take_line(struct plan *plan);
+void plan_free_line(struct plan *plan, unsigned line);
 
 #endif

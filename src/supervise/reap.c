@@ -2,8 +2,9 @@
 /*
  * Deaths. A child is reaped through its pidfd, so that a number that the system
  * gave to another process is never mistaken for it. Each death has one cause:
- * what we killed it for, or else what the system says. As PID 1 the parent
- * also buries orphans that are no children of any group.
+ * what we killed it for, or else what the system says. A host takes its threads
+ * along. As PID 1 the parent also buries orphans that are no children of any
+ * group.
  */
 #include <errno.h>
 #include <signal.h>
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,130 +20,128 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
-const char *const death_cause_names[DEATH_CAUSE_COUNT] = {
-	[DEATH_EXIT] = "exit",
-	[DEATH_SIGNAL] = "signal",
-	[DEATH_BOOT_TIMEOUT] = "boot timeout",
-	[DEATH_STUCK] = "stuck",
-	[DEATH_REQUEST_TIMEOUT] = "request timeout",
-	[DEATH_PROTOCOL] = "protocol",
-	[DEATH_ORDER] = "order",
+static const char *const cause_names[] = {
+	[CREW_CAUSE_EXIT] = "exit",
+	[CREW_CAUSE_SIGNAL] = "signal",
+	[CREW_CAUSE_BOOT_TIMEOUT] = "boot timeout",
+	[CREW_CAUSE_STUCK] = "stuck",
+	[CREW_CAUSE_REQUEST_TIMEOUT] = "request timeout",
+	[CREW_CAUSE_PROTOCOL] = "protocol",
+	[CREW_CAUSE_MEMORY_LIMIT] = "memory limit",
+	[CREW_CAUSE_DESCRIPTOR_LIMIT] = "descriptor limit",
+	[CREW_CAUSE_OUT_OF_MEMORY] = "out of memory",
+	[CREW_CAUSE_HOST] = "host died",
+	[CREW_CAUSE_ORDER] = "order",
 };
+_Static_assert(COUNT_OF(cause_names) == CREW_CAUSE_COUNT, "every cause has a name");
 
-static const char *const exit_names[] = {
-	[EX_USAGE - EX__BASE] = "EX_USAGE",
-	[EX_DATAERR - EX__BASE] = "EX_DATAERR",
-	[EX_NOINPUT - EX__BASE] = "EX_NOINPUT",
-	[EX_NOUSER - EX__BASE] = "EX_NOUSER",
-	[EX_NOHOST - EX__BASE] = "EX_NOHOST",
-	[EX_UNAVAILABLE - EX__BASE] = "EX_UNAVAILABLE",
-	[EX_SOFTWARE - EX__BASE] = "EX_SOFTWARE",
-	[EX_OSERR - EX__BASE] = "EX_OSERR",
-	[EX_OSFILE - EX__BASE] = "EX_OSFILE",
-	[EX_CANTCREAT - EX__BASE] = "EX_CANTCREAT",
-	[EX_IOERR - EX__BASE] = "EX_IOERR",
-	[EX_TEMPFAIL - EX__BASE] = "EX_TEMPFAIL",
-	[EX_PROTOCOL - EX__BASE] = "EX_PROTOCOL",
-	[EX_NOPERM - EX__BASE] = "EX_NOPERM",
-	[EX_CONFIG - EX__BASE] = "EX_CONFIG",
-};
-
-static void judge(const struct plan *plan, struct child_private *child,
-		  const siginfo_t *info, struct death *ret_death);
-static void tell(const struct plan *plan, const struct child_private *child,
-		 const struct death *death, const siginfo_t *info);
-static void let_go(struct plan *plan, struct child_private *child);
+static void judge(struct life *life, struct crew_death *death);
+static bool was_out_of_memory(struct plan *plan);
+static void tell(const struct life *life, const struct crew_death *death);
+static void bury_threads(struct life *host, const struct crew_death *death);
+static void let_go(struct life *life);
+static bool hear_channel(struct life *life);
+static void channel_ended(struct life *life);
+static struct life *thread_of(const struct life *host);
+static void thread_ended(struct life *life, int code);
 static bool is_ours(const struct plan *plan, pid_t pid);
+
+const char *crew_cause_name(enum crew_cause cause)
+{
+	return (unsigned)cause < CREW_CAUSE_COUNT ? cause_names[cause] : "unknown";
+}
 
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct child_private *child =
-		container_of(watch, struct child_private, pid_watch);
+	struct life *life = container_of(watch, struct life, pid_watch);
+	struct crew_death death = { .exit_code = -1 };
+	struct os_end end;
+	int r = os_process_wait(life->child.pidfd, &end);
 
 	(void)loop;
 	(void)events;
-	reap_child(child->child.plan, child);
+	if (r == -EAGAIN)
+		return;
+	/* ECHILD: this program ignores SIGCHLD, or somebody waits for all of its
+	 * children. Dead it is. */
+	if (r == 0 && end.signal)
+		death.signal = end.signal;
+	else if (r == 0)
+		death.exit_code = end.exit_code;
+	death.peak_rss_bytes = r == 0 ? end.peak_rss_bytes : 0;
+	life_bury(life, &death);
 }
 
-void reap_child(struct plan *plan, struct child_private *child)
+/* What is known of a death by now is how it ended; the rest is filled in. */
+void life_bury(struct life *life, const struct crew_death *how)
 {
-	struct group_state *group = group_of(child);
-	siginfo_t info = { 0 };
-	struct death death;
+	struct group_state *group = group_of(life);
+	struct plan *plan = group->plan;
+	struct place *place = life->place;
+	struct crew_death death = *how;
+	struct life *host;
+	char *last_lines;
 
-	if (waitid(P_PIDFD, (id_t)child->child.pidfd, &info,
-		   WEXITED | WNOHANG) < 0 || info.si_pid == 0)
-		return;
-	judge(plan, child, &info, &death);
-	let_go(plan, child);
-	tell(plan, child, &death, &info);
-	child->child.pid = 0;
+	life->buried = true;
+	/* First what it said before it died. */
+	if (!life->host)
+		(void)hear_channel(life);
+	let_go(life);
+	last_lines = stream_last_lines(life->host ? life->host : life);
+	judge(life, &death);
+	death.last_lines = last_lines ? last_lines : "";
+	tell(life, &death);
+	if (life->is_host)
+		bury_threads(life, &death);
+	list_remove(&life->in_group);
 	plan->alive--;
 	group->alive--;
-	if (child->child.group->died)
-		child->child.group->died(plan->options.context, &child->child,
-					 &death);
+	life_started(life);
+	if (!life->is_host) {
+		history_add(plan, &death);
+		if (group->options.died)
+			group->options.died(plan->options.context, &life->child,
+					    &death);
+	}
+	if (place && place->next == life) {
+		place->next = NULL;
+		place = NULL;
+		life->place = NULL;
+		roll_failed(group);
+	} else if (place) {
+		place->now = place->next;
+		place->next = NULL;
+	}
+	if (group->host == life)
+		group->host = NULL;
+	host = life->host;
+	life_free(life);
+	if (host && !host->buried)
+		host_check(host);
+	if (place && place->removed)
+		place_gone(place, &death);
+	else if (place && !plan->stopping && !place->now)
+		restart_later(place, &death);
+	free(last_lines);
 	if (plan->stopping)
 		plan_check_stop(plan);
 	else
-		restart_later(plan, child, &death);
+		place_start_waiting(group);
 }
 
 void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct child_private *child =
-		container_of(watch, struct child_private, channel_watch);
-	const struct group *group = child->child.group;
-	char data[OS_CHANNEL_BYTES_MAX];
-	int fds[OS_CHANNEL_FDS_MAX];
-	size_t fd_count = 0;
-	int n = os_channel_receive(watch->fd, data, sizeof(data), fds, &fd_count);
-
+	(void)loop;
 	(void)events;
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		/* It closed its end or is dying: its pidfd will tell. */
-		loop_remove(loop, watch);
-		return;
-	}
-	if (n == sizeof(READY_MESSAGE) &&
-	    memcmp(data, READY_MESSAGE, sizeof(READY_MESSAGE)) == 0) {
-		child->ready = true;
-		child->failures = 0;
-		group_of(child)->ever_ready = true;
-		if (group->ready)
-			group->ready(child->child.plan->options.context,
-				     &child->child);
-		return;
-	}
-	if (group->message) {
-		group->message(child->child.plan->options.context, &child->child,
-			       data, (size_t)n, fds, fd_count);
-		return;
-	}
-	while (fd_count > 0)
-		close(fds[--fd_count]);
+	(void)hear_channel(container_of(watch, struct life, channel_watch));
 }
 
-void kill_child(struct child_private *child, enum death_cause cause)
-{
-	if (!child->child.pid)
-		return;
-	if (!child->killed) {
-		child->killed = true;
-		child->cause = cause;
-	}
-	os_process_signal(child->child.pidfd, SIGKILL);
-}
-
-/* Orphans that fell to us as PID 1, and children that a library forked. */
 void reap_strangers(struct plan *plan)
 {
 	siginfo_t info;
 
 	for (;;) {
-		info.si_pid = 0;
+		memset(&info, 0, sizeof(info));
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
 		    info.si_pid == 0 || is_ours(plan, info.si_pid))
 			return;
@@ -150,76 +149,202 @@ void reap_strangers(struct plan *plan)
 	}
 }
 
+/* All that has come by now. True if it was a thread's last word: it is buried. */
+static bool hear_channel(struct life *life)
+{
+	const struct group *group = life->child.group;
+	char data[OS_CHANNEL_BYTES_MAX];
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t fd_count = 0;
+	struct thread_end end;
+	int n;
+
+	while (life->channel_watch.events) {
+		n = os_channel_receive(life->channel_watch.fd, data, sizeof(data),
+				       fds, &fd_count);
+		if (n == -EAGAIN)
+			return false;
+		if (n <= 0) {
+			channel_ended(life);
+		} else if (n == sizeof(READY_MESSAGE) &&
+			   memcmp(data, READY_MESSAGE, sizeof(READY_MESSAGE)) == 0) {
+			life_ready(life);
+		} else if (n > 3 && memcmp(data, "ERR", 3) == 0 &&
+			   group->is.kind == CREW_EXEC) {
+			log_error("%s[%u]: %.*s", group->is.name,
+				  life->child.index, n - 3, data + 3);
+			loop_remove(&life->child.plan->loop, &life->channel_watch);
+		} else if (life->host && n == sizeof(end) &&
+			   memcmp(data, THREAD_END_MESSAGE, 4) == 0) {
+			memcpy(&end, data, sizeof(end));
+			thread_ended(life, end.code);
+			return true;
+		} else if (group->message) {
+			group->message(life->child.plan->options.context,
+				       &life->child, data, (size_t)n, fds, fd_count);
+			fd_count = 0;
+		}
+		while (fd_count > 0)
+			close(fds[--fd_count]);
+	}
+	return false;
+}
+
+/* It closed its end or is dying: its pidfd will tell, or its host's. Of another
+ * program it says that it is being executed. */
+static void channel_ended(struct life *life)
+{
+	const struct crew_group *group = &life->child.group->is;
+
+	loop_remove(&life->child.plan->loop, &life->channel_watch);
+	if (group->kind == CREW_EXEC && !group->notify && !life->buried) {
+		score_set_state(life->child.score, CREW_CHILD_READY);
+		life_ready(life);
+	}
+}
+
+static void thread_ended(struct life *life, int code)
+{
+	const struct crew_death death = { .exit_code = code };
+
+	life_bury(life, &death);
+}
+
 static bool is_ours(const struct plan *plan, pid_t pid)
 {
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
-		for (unsigned j = 0; j < plan->options.groups[i].count; j++) {
-			if (plan->groups[i].children[j].child.pid == pid)
+		list_each(link, &plan->groups[i].lives) {
+			if (container_of(link, struct life, in_group)->child.pid == pid)
 				return true;
 		}
 	}
 	return false;
 }
 
-static void judge(const struct plan *plan, struct child_private *child,
-		  const siginfo_t *info, struct death *ret_death)
+static void judge(struct life *life, struct crew_death *death)
 {
-	*ret_death = (struct death){
-		.cause = info->si_code == CLD_EXITED ? DEATH_EXIT : DEATH_SIGNAL,
-		.detail = info->si_status,
-		.was_ready = child->ready,
-		.age_ms = clock_now_ms() - child->born_ms,
-	};
-	if (child->killed)
-		ret_death->cause = child->cause;
-	else if (plan->stopping && ret_death->cause == DEATH_EXIT &&
-		 ret_death->detail == 0)
-		ret_death->cause = DEATH_ORDER;
+	const struct child *child = &life->child;
+
+	death->group = child->group->is.name;
+	death->index = child->index;
+	death->generation = child->generation;
+	death->pid = child->pid;
+	death->was_ready = life->ready;
+	death->age_ms = clock_now_ms() - life->born_ms;
+	death->at = (int64_t)time(NULL);
+	if (death->signal)
+		death->name = os_signal_name(death->signal);
+	else
+		death->name = death->exit_code >= 0 ? exit_code_name(death->exit_code)
+						    : "";
+	if (death->cause == CREW_CAUSE_HOST)
+		return;
+	death->cause = death->signal ? CREW_CAUSE_SIGNAL : CREW_CAUSE_EXIT;
+	if (life->killed)
+		death->cause = life->cause;
+	else if (life->stale)
+		death->cause = CREW_CAUSE_STUCK;
+	else if (life->told_ms)
+		death->cause = CREW_CAUSE_ORDER;
+	else if (death->signal == SIGKILL && was_out_of_memory(child->plan))
+		death->cause = CREW_CAUSE_OUT_OF_MEMORY;
 }
 
-static void tell(const struct plan *plan, const struct child_private *child,
-		 const struct death *death, const siginfo_t *info)
+/* The kernel counts whom it killed for the memory of our cgroup. */
+static bool was_out_of_memory(struct plan *plan)
 {
-	const struct child *public = &child->child;
+	const int64_t before = plan->oom_kills;
+
+	plan->oom_kills = os_oom_kills();
+	return before >= 0 && plan->oom_kills > before;
+}
+
+static void tell(const struct life *life, const struct crew_death *death)
+{
+	const struct plan *plan = life->child.plan;
 	const double age = (double)death->age_ms / 1000;
-	const int code = info->si_status;
-	const char *name = NULL;
+	char name[64];
 	char how[96];
 
-	if (info->si_code != CLD_EXITED) {
-		snprintf(how, sizeof(how), "signal %d (SIG%s)", code,
-			 sigabbrev_np(code) ? sigabbrev_np(code) : "?");
-	} else {
-		if (code >= EX__BASE && code < EX__BASE + (int)COUNT_OF(exit_names))
-			name = exit_names[code - EX__BASE];
-		snprintf(how, sizeof(how), "exit code %d%s%s%s", code,
-			 name ? " (" : "", name ? name : "", name ? ")" : "");
-	}
-	if (death->cause == DEATH_ORDER && !child->killed)
-		log_debug("%s[%u] (pid %d) has stopped after %.1f s",
-			  public->group->name, public->index, (int)public->pid,
-			  age);
-	else if (child->killed)
-		log_error("%s[%u] (pid %d) was killed, cause: %s (%s), after %.1f s",
-			  public->group->name, public->index, (int)public->pid,
-			  death_cause_names[death->cause], how, age);
+	name_life(life, name, sizeof(name));
+	if (death->signal)
+		snprintf(how, sizeof(how), "signal %d (%s)", death->signal,
+			 death->name);
 	else
-		log_error("%s[%u] (pid %d) died: %s after %.1f s%s",
-			  public->group->name, public->index, (int)public->pid,
-			  how, age,
-			  plan->stopping ? "" : "; starting it again");
+		snprintf(how, sizeof(how), "exit code %d%s%s%s", death->exit_code,
+			 death->name[0] ? " (" : "", death->name,
+			 death->name[0] ? ")" : "");
+	if (death->cause == CREW_CAUSE_ORDER && !life->killed)
+		log_debug("%s (pid %d) has stopped after %.1f s", name,
+			  (int)death->pid, age);
+	else if (life->killed)
+		log_error("%s (pid %d) was killed, cause: %s (%s), after %.1f s",
+			  name, (int)death->pid, crew_cause_name(death->cause), how,
+			  age);
+	else if (death->cause == CREW_CAUSE_HOST)
+		log_error("%s died with its host (pid %d): %s after %.1f s", name,
+			  (int)death->pid, how, age);
+	else
+		log_error("%s (pid %d) died: %s after %.1f s%s%s", name,
+			  (int)death->pid, how, age,
+			  death->cause == CREW_CAUSE_OUT_OF_MEMORY
+				  ? "; the cgroup's memory was used up"
+				  : "",
+			  plan->stopping || life->is_host || !life->place ||
+					  life->place->removed
+				  ? ""
+				  : "; starting it again");
 }
 
-static void let_go(struct plan *plan, struct child_private *child)
+/* What it could still say is heard; then each dies of its host, but for those
+ * that were leaving anyway. */
+static void bury_threads(struct life *host, const struct crew_death *death)
 {
-	stream_close(plan, &child->out);
-	stream_close(plan, &child->error);
-	loop_remove(&plan->loop, &child->pid_watch);
-	loop_remove(&plan->loop, &child->channel_watch);
-	close(child->child.pidfd);
-	close(child->child.channel);
-	child->child.pidfd = -1;
-	child->child.channel = -1;
-	atomic_store_explicit(&child->child.score->state, CHILD_DEAD,
-			      memory_order_relaxed);
+	struct life *life;
+
+	while ((life = thread_of(host)) != NULL) {
+		struct crew_death own = *death;
+
+		if (hear_channel(life))
+			continue;
+		own.cause = CREW_CAUSE_HOST;
+		if (host->killed)
+			own.cause = host->cause;
+		if (life->told_ms)
+			own.cause = CREW_CAUSE_ORDER;
+		life->cause = own.cause;
+		life->killed = own.cause != CREW_CAUSE_HOST;
+		life_bury(life, &own);
+	}
+}
+
+static struct life *thread_of(const struct life *host)
+{
+	list_each(link, &group_of(host)->lives) {
+		struct life *life = container_of(link, struct life, in_group);
+
+		if (life->host == host)
+			return life;
+	}
+	return NULL;
+}
+
+static void let_go(struct life *life)
+{
+	struct loop *loop = &life->child.plan->loop;
+
+	stream_close(&life->out);
+	stream_close(&life->error);
+	notify_close(life);
+	loop_remove(loop, &life->pid_watch);
+	loop_remove(loop, &life->channel_watch);
+	if (life->child.pidfd >= 0)
+		close(life->child.pidfd);
+	if (life->input >= 0)
+		close(life->input);
+	if (life->child.channel >= 0)
+		close(life->child.channel);
+	life->child.pidfd = life->child.channel = life->input = -1;
+	score_set_state(life->child.score,
+			life->is_host ? CREW_CHILD_EMPTY : CREW_CHILD_DEAD);
 }

@@ -1,62 +1,73 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * When to start again. A child that had been ready is back at once: it worked,
- * something happened to it. One that was never ready, or that lives for a
- * moment only, will probably fail again: it waits, each time twice as long,
- * with some jitter so that a group does not fail in step.
+ * something happened to it. One that was never ready will probably fail again:
+ * it waits, each time twice as long, with some jitter so that a group does not
+ * fail in step. The same if it ends by itself, a moment after it was ready,
+ * again and again; or if a whole group dies too fast. Beyond all this is the
+ * group's budget (budget.c).
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervise/private.h"
 
-static unsigned delay_of(struct child_private *child, const struct death *death);
-static bool is_storm(struct group_state *group);
-static void start(struct plan *plan, struct child_private *child);
+/* A child that ends by itself so soon, and more often than this in a row. */
+#define MOMENT_MS 1000u
+#define MOMENTS_MAX 3u
 
-void restart_later(struct plan *plan, struct child_private *child,
-		   const struct death *death)
+static unsigned delay_of(struct place *place, const struct crew_death *death);
+static unsigned backoff(unsigned failures);
+static bool is_storm(struct group_state *group);
+
+void restart_later(struct place *place, const struct crew_death *death)
 {
-	struct group_state *group = group_of(child);
-	const unsigned delay = delay_of(child, death);
+	struct group_state *group = place->group;
+	struct plan *plan = group->plan;
+	unsigned delay = delay_of(place, death);
 
 	if (!death->was_ready)
-		child->boot_failures++;
+		place->boot_failures++;
 	if (!group->ever_ready) {
-		plan_give_up(plan, child);
+		plan_give_up(group, death);
 		if (plan->gave_up)
 			return;
 	}
+	budget_count_failure(group);
 	group->restarts++;
+	if (!budget_take(group))
+		delay = budget_delay_ms(group);
 	if (delay == 0)
-		start(plan, child);
+		place_start(place);
 	else
-		loop_timer_set(&plan->loop, &child->restart,
+		loop_timer_set(&plan->loop, &place->restart,
 			       clock_now_ms() + delay);
 }
 
-void restart_fire(struct loop *loop, struct timer *timer)
+static unsigned delay_of(struct place *place, const struct crew_death *death)
 {
-	struct child_private *child =
-		container_of(timer, struct child_private, restart);
+	const bool storm = is_storm(place->group);
+	const bool moment = death->cause == CREW_CAUSE_EXIT &&
+			    death->age_ms < MOMENT_MS;
 
-	(void)loop;
-	if (!child->child.plan->stopping)
-		start(child->child.plan, child);
+	if (!death->was_ready || storm)
+		return backoff(place->failures++);
+	if (!moment) {
+		place->failures = 0;
+		return 0;
+	}
+	if (place->failures++ < MOMENTS_MAX)
+		return 0;
+	return backoff(place->failures - MOMENTS_MAX - 1);
 }
 
-static unsigned delay_of(struct child_private *child, const struct death *death)
+static unsigned backoff(unsigned failures)
 {
-	const bool storm = is_storm(group_of(child));
 	unsigned delay = BACKOFF_FIRST_MS;
 
-	if (death->was_ready && !storm)
-		return 0;
-	for (unsigned i = 0; i < child->failures && delay < BACKOFF_MAX_MS; i++)
+	for (unsigned i = 0; i < failures && delay < BACKOFF_MAX_MS; i++)
 		delay *= 2;
-	child->failures++;
 	if (delay > BACKOFF_MAX_MS)
 		delay = BACKOFF_MAX_MS;
 	return delay + (unsigned)(random() % (delay / 4 + 1));
@@ -71,15 +82,4 @@ static bool is_storm(struct group_state *group)
 		group->deaths_in_second = 0;
 	}
 	return ++group->deaths_in_second > DEATHS_A_SECOND;
-}
-
-static void start(struct plan *plan, struct child_private *child)
-{
-	int r = spawn_child(plan, child);
-
-	if (r == 0)
-		return;
-	log_error("cannot start %s[%u]: %s; trying again in a second",
-		  child->child.group->name, child->child.index, strerror(-r));
-	loop_timer_set(&plan->loop, &child->restart, clock_now_ms() + 1000);
 }

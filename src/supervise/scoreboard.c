@@ -13,29 +13,35 @@
 
 _Static_assert(sizeof(struct score) <= SCORE_STRIDE, "a line fits into a page");
 
-const char *const child_state_names[CHILD_STATE_COUNT] = {
-	[CHILD_EMPTY] = "empty",       [CHILD_STARTING] = "starting",
-	[CHILD_READY] = "ready",       [CHILD_BUSY] = "busy",
-	[CHILD_PAUSED] = "paused",     [CHILD_DRAINING] = "draining",
-	[CHILD_DEAD] = "dead",
+static const char *const state_names[] = {
+	[CREW_CHILD_EMPTY] = "empty",   [CREW_CHILD_STARTING] = "starting",
+	[CREW_CHILD_READY] = "ready",   [CREW_CHILD_BUSY] = "busy",
+	[CREW_CHILD_PAUSED] = "paused", [CREW_CHILD_DRAINING] = "draining",
+	[CREW_CHILD_STALE] = "stale",   [CREW_CHILD_DEAD] = "dead",
 };
+_Static_assert(COUNT_OF(state_names) == CREW_CHILD_COUNT, "every state has a name");
+
+const char *crew_child_state_name(enum crew_child_state state)
+{
+	return (unsigned)state < CREW_CHILD_COUNT ? state_names[state] : "unknown";
+}
 
 int scoreboard_init(struct scoreboard *board, unsigned lines)
 {
-	void *base = mmap(NULL, (size_t)lines * SCORE_STRIDE,
-			  PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned char *base = mmap(NULL, ((size_t)lines + 1) * SCORE_STRIDE,
+				   PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
-	*board = (struct scoreboard){ base, lines };
+	*board = (struct scoreboard){ (void *)base, base + SCORE_STRIDE, lines };
 	return 0;
 }
 
 void scoreboard_fini(struct scoreboard *board)
 {
-	if (board->base)
-		munmap(board->base, (size_t)board->lines * SCORE_STRIDE);
+	if (board->head)
+		munmap(board->head, ((size_t)board->lines + 1) * SCORE_STRIDE);
 	*board = (struct scoreboard){ 0 };
 }
 
@@ -45,17 +51,48 @@ struct score *scoreboard_line(const struct scoreboard *board, unsigned line)
 	return (struct score *)(void *)(board->base + (size_t)line * SCORE_STRIDE);
 }
 
+unsigned scoreboard_used(const struct scoreboard *board)
+{
+	return atomic_load_explicit(&board->head->used, memory_order_relaxed);
+}
+
+void scoreboard_use(struct scoreboard *board, unsigned line)
+{
+	if (line >= scoreboard_used(board))
+		atomic_store_explicit(&board->head->used, line + 1,
+				      memory_order_relaxed);
+}
+
 int scoreboard_become(struct scoreboard *board, unsigned line)
 {
-	const size_t at = (size_t)line * SCORE_STRIDE;
-	const size_t all = (size_t)board->lines * SCORE_STRIDE;
+	const size_t all = ((size_t)board->lines + 1) * SCORE_STRIDE;
 
+	if (mprotect(board->head, all, PROT_READ) < 0)
+		return -errno;
+	return scoreboard_open_line(board, line);
+}
+
+int scoreboard_open_line(struct scoreboard *board, unsigned line)
+{
 	check(line < board->lines);
-	if (at > 0 && mprotect(board->base, at, PROT_READ) < 0)
-		return -errno;
-	if (at + SCORE_STRIDE < all &&
-	    mprotect(board->base + at + SCORE_STRIDE, all - at - SCORE_STRIDE,
-		     PROT_READ) < 0)
-		return -errno;
-	return 0;
+	return mprotect(board->base + (size_t)line * SCORE_STRIDE, SCORE_STRIDE,
+			PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
+}
+
+void score_set_status(struct score *score, const char *text, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size && i < SCORE_STATUS_BYTES - 1; i++)
+		atomic_store_explicit(&score->status[i], text[i],
+				      memory_order_relaxed);
+	atomic_store_explicit(&score->status[i], 0, memory_order_relaxed);
+}
+
+void score_get_status(const struct score *score, char ret_text[SCORE_STATUS_BYTES])
+{
+	for (size_t i = 0; i < SCORE_STATUS_BYTES; i++)
+		ret_text[i] = atomic_load_explicit(&score->status[i],
+						   memory_order_relaxed);
+	ret_text[SCORE_STATUS_BYTES - 1] = '\0';
 }

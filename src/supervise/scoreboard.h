@@ -2,8 +2,9 @@
 /*
  * The scoreboard: one line of shared memory per child, written by that child
  * alone, read by all. A heartbeat is a store into it, not a message. The
- * parent makes it before it forks and re-initialises a line (when its child is
- * dead) for the next child in that place.
+ * parent makes it before it forks, with room for children that come later, and
+ * re-initialises a line (when its child is dead) for the next one. For another
+ * program, which knows nothing of it, the parent writes the line.
  */
 #ifndef SUPERVISE_SCOREBOARD_H
 #define SUPERVISE_SCOREBOARD_H
@@ -13,23 +14,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum child_state {
-	CHILD_EMPTY = 0,
-	CHILD_STARTING,
-	CHILD_READY,
-	CHILD_BUSY,
-	CHILD_PAUSED,
-	CHILD_DRAINING,
-	CHILD_DEAD,
-	CHILD_STATE_COUNT
-};
+#include <crew/supervise.h>
 
-extern const char *const child_state_names[CHILD_STATE_COUNT];
+#define SCORE_STATUS_BYTES 128u
 
 /** A child's line: a page, so that others can map it read-only. All stores are
  * relaxed: each field stands alone. */
 struct score {
-	_Atomic uint32_t state;
+	_Atomic uint32_t state; /* enum crew_child_state */
+	_Atomic uint32_t group;
+	_Atomic uint32_t index;
 	_Atomic uint32_t generation;
 	_Atomic int32_t pid;
 	_Atomic uint64_t heartbeat_ms; /* monotonic */
@@ -38,11 +32,21 @@ struct score {
 	_Atomic uint64_t request_since_ms;
 	_Atomic uint64_t connections;  /* dispatcher: open now */
 	_Atomic uint64_t bells;        /* rung by this child */
+	/* What the child says of itself; may be read half written, and need not
+	 * end: readers copy it and end it themselves. */
+	_Atomic char status[SCORE_STATUS_BYTES];
 };
 
 #define SCORE_STRIDE 4096u
+/* Address space only: a page is memory once it is written to. */
+#define SCOREBOARD_LINES 4096u
+
+struct scoreboard_head {
+	_Atomic uint32_t used; /* lines from here on were never used */
+};
 
 struct scoreboard {
+	struct scoreboard_head *head; /* a page before the lines; the parent's */
 	unsigned char *base;
 	unsigned lines;
 };
@@ -51,7 +55,29 @@ struct scoreboard {
 int scoreboard_init(struct scoreboard *board, unsigned lines);
 void scoreboard_fini(struct scoreboard *board);
 struct score *scoreboard_line(const struct scoreboard *board, unsigned line);
+/** How many lines there may be something in: all below that. */
+unsigned scoreboard_used(const struct scoreboard *board);
+/** In the parent: this line is going to be used. */
+void scoreboard_use(struct scoreboard *board, unsigned line);
 /** In a child: make all lines but its own read-only. 0 or -errno. */
 int scoreboard_become(struct scoreboard *board, unsigned line);
+/** In a host of threads: one more line is its own. 0 or -errno. */
+int scoreboard_open_line(struct scoreboard *board, unsigned line);
+
+void score_set_status(struct score *score, const char *text, size_t size);
+void score_get_status(const struct score *score, char ret_text[SCORE_STATUS_BYTES]);
+
+static inline void score_set_state(struct score *score, enum crew_child_state state)
+{
+	atomic_store_explicit(&score->state, state, memory_order_relaxed);
+}
+
+static inline enum crew_child_state score_state(const struct score *score)
+{
+	uint32_t state = atomic_load_explicit(&score->state, memory_order_relaxed);
+
+	return state < CREW_CHILD_COUNT ? (enum crew_child_state)state
+					: CREW_CHILD_EMPTY;
+}
 
 #endif

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A child's birth. The parent is single-threaded, so that anything is allowed
- * between fork and the child's own code. All signals are blocked over the fork
- * and handlers reset in the child before any is let through. The child keeps
- * its channel, its standard streams and what its group asks for, and nothing
- * else: no descriptor of a client, a listener or another child.
+ * A child's birth. All signals are blocked over the fork and handlers reset in
+ * the child before any is let through. The child keeps its channel, its
+ * standard streams and what its group asks for, and nothing else: no descriptor
+ * of a client, a listener or another child. It never returns into its parent's
+ * stack, has random seeds of its own, and dies with its parent.
+ *
+ * A program with threads of its own may be the parent: so what runs between the
+ * fork and the child's own code takes no lock that such a thread could hold.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,84 +26,100 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
-#define KEEP_MAX 64
+#define NOTIFY_NAME_BYTES 64
 
 struct birth {
 	int channel[2]; /* parent's end, child's end */
 	int out[2];     /* read end, write end */
 	int error[2];
+	int input[2];   /* parent's end, child's end */
+	int null;       /* opened before, so that the child need not open it */
+	char notify_name[NOTIFY_NAME_BYTES];
 };
 
-static int open_birth(struct birth *birth);
+static int open_birth(struct birth *birth, struct life *life);
+static int open_pipe(const struct crew_stream *stream, int fds[2]);
 static void close_birth(struct birth *birth);
-static void begin_line(struct plan *plan, struct child_private *child);
-static int adopt(struct plan *plan, struct child_private *child,
-		 struct birth *birth);
-static _Noreturn void live(struct plan *plan, struct child_private *child,
-			   struct birth *birth, pid_t parent);
+static int adopt(struct life *life, struct birth *birth);
+static void disown(struct life *life);
+static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent);
+static int take_streams(const struct crew_group *group, const struct birth *birth);
 static void reset_signals(void);
-static void close_inherited(const struct group *group,
-			    const struct child_self *self);
+static void close_inherited(const struct group *group, const struct crew_child *self);
+static void seed_random(void);
+static int run_child(struct life *life, struct crew_child *self);
 
-int spawn_child(struct plan *plan, struct child_private *child)
+int spawn_process(struct life *life)
 {
 	const pid_t parent = getpid();
 	struct birth birth;
 	sigset_t all;
 	sigset_t before;
 	pid_t pid;
-	int r = open_birth(&birth);
+	int r = open_birth(&birth, life);
 
 	if (r < 0)
 		return r;
-	child->child.generation++;
-	begin_line(plan, child);
+	life_begin_line(life);
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		live(plan, child, &birth, parent);
+		live(life, &birth, parent);
 	r = pid < 0 ? -errno : 0;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (r < 0) {
-		close_birth(&birth);
-		return r;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0) {
+		life->child.pid = pid;
+		r = adopt(life, &birth);
 	}
-	child->child.pid = pid;
-	child->born_ms = clock_now_ms();
-	child->ready = false;
-	child->killed = false;
-	r = adopt(plan, child, &birth);
-	if (r < 0) {
+	if (r < 0 && pid > 0) {
 		kill(pid, SIGKILL);
-		close_birth(&birth);
-		return r;
+		waitpid(pid, NULL, 0);
 	}
-	plan->alive++;
-	group_of(child)->alive++;
-	if (child->child.group->spawned)
-		child->child.group->spawned(plan->options.context, &child->child);
-	return 0;
+	close_birth(&birth);
+	if (r < 0)
+		notify_close(life);
+	return r;
 }
 
-static int open_birth(struct birth *birth)
+static int open_birth(struct birth *birth, struct life *life)
 {
+	const struct crew_group *group = &life->child.group->is;
 	int r;
 
 	memset(birth, -1, sizeof(*birth));
+	birth->notify_name[0] = '\0';
 	r = os_channel_create(birth->channel);
-	if (r == 0 && (pipe2(birth->out, O_CLOEXEC) < 0 ||
-		       pipe2(birth->error, O_CLOEXEC) < 0))
+	if (r == 0)
+		r = open_pipe(&group->out, birth->out);
+	if (r == 0)
+		r = open_pipe(&group->error, birth->error);
+	if (r == 0 && group->input &&
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, birth->input) < 0)
 		r = -errno;
+	birth->null = r == 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	if (r == 0 && birth->null < 0)
+		r = -errno;
+	if (r == 0 && group->kind == CREW_EXEC && group->notify)
+		r = notify_open(life, birth->notify_name,
+				sizeof(birth->notify_name));
 	if (r < 0)
 		close_birth(birth);
 	return r;
 }
 
+static int open_pipe(const struct crew_stream *stream, int fds[2])
+{
+	if (stream->to == CREW_TO_NULL || stream->to == CREW_TO_PARENT)
+		return 0;
+	return pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
 static void close_birth(struct birth *birth)
 {
 	int *fds[] = { &birth->channel[0], &birth->channel[1], &birth->out[0],
-		       &birth->out[1],     &birth->error[0],   &birth->error[1] };
+		       &birth->out[1],     &birth->error[0],   &birth->error[1],
+		       &birth->input[0],   &birth->input[1],   &birth->null };
 
 	for (size_t i = 0; i < COUNT_OF(fds); i++) {
 		if (*fds[i] >= 0)
@@ -106,125 +128,176 @@ static void close_birth(struct birth *birth)
 	}
 }
 
-static void begin_line(struct plan *plan, struct child_private *child)
+void life_begin_line(struct life *life)
 {
-	struct score *score = scoreboard_line(&plan->board, child->child.line);
+	struct score *score = life->child.score;
 
-	memset(score, 0, sizeof(*score));
-	atomic_store_explicit(&score->generation, child->child.generation,
+	memset((void *)score, 0, sizeof(*score));
+	atomic_store_explicit(&score->group, life->child.group_index,
 			      memory_order_relaxed);
-	atomic_store_explicit(&score->state, CHILD_STARTING, memory_order_relaxed);
+	atomic_store_explicit(&score->index, life->child.index,
+			      memory_order_relaxed);
+	atomic_store_explicit(&score->generation, life->child.generation,
+			      memory_order_relaxed);
 	atomic_store_explicit(&score->heartbeat_ms, clock_now_ms(),
 			      memory_order_relaxed);
+	/* A host is no child that anybody lists. */
+	score_set_state(score, life->is_host ? CREW_CHILD_EMPTY
+					     : CREW_CHILD_STARTING);
 }
 
-/* The parent's side: its ends are watched, the child's ends closed. */
-static int adopt(struct plan *plan, struct child_private *child,
-		 struct birth *birth)
+/* The parent's side: what it watches of the child. */
+static int adopt(struct life *life, struct birth *birth)
 {
+	struct loop *loop = &life->child.plan->loop;
+	struct group_state *group = group_of(life);
 	int r;
 
-	child->child.pidfd = os_process_open(child->child.pid);
-	if (child->child.pidfd < 0)
-		return child->child.pidfd;
-	child->pid_watch = (struct watch){ .fd = child->child.pidfd,
-					   .ready = reap_pid_ready };
-	child->channel_watch = (struct watch){ .fd = birth->channel[0],
-					       .ready = reap_channel_ready };
-	child->child.channel = birth->channel[0];
-	r = loop_add(&plan->loop, &child->pid_watch, EPOLLIN);
+	atomic_store_explicit(&life->child.score->pid, life->child.pid,
+			      memory_order_relaxed);
+	life->child.pidfd = os_process_open(life->child.pid);
+	if (life->child.pidfd < 0)
+		return life->child.pidfd;
+	life->pid_watch = (struct watch){ .fd = life->child.pidfd,
+					  .ready = reap_pid_ready };
+	life->channel_watch = (struct watch){ .fd = birth->channel[0],
+					      .ready = reap_channel_ready };
+	life->child.channel = birth->channel[0];
+	r = loop_add(loop, &life->pid_watch, EPOLLIN);
 	if (r == 0)
-		r = loop_add(&plan->loop, &child->channel_watch, EPOLLIN);
+		r = loop_add(loop, &life->channel_watch, EPOLLIN);
 	if (r == 0)
-		r = stream_open(plan, child, &child->out, birth->out[0],
-				LOG_INFO_LEVEL);
+		r = stream_open(&life->out, life, &group->out, birth->out[0]);
 	if (r == 0)
-		r = stream_open(plan, child, &child->error, birth->error[0],
-				LOG_WARNING_LEVEL);
+		birth->out[0] = -1;
+	if (r == 0)
+		r = stream_open(&life->error, life, &group->error, birth->error[0]);
 	if (r < 0) {
-		loop_remove(&plan->loop, &child->pid_watch);
-		loop_remove(&plan->loop, &child->channel_watch);
-		loop_remove(&plan->loop, &child->out.watch);
-		free(child->out.line);
-		child->out.line = NULL;
-		close(child->child.pidfd);
+		disown(life);
 		return r;
 	}
-	birth->channel[0] = birth->out[0] = birth->error[0] = -1;
-	close_birth(birth);
+	life->input = birth->input[0];
+	birth->channel[0] = birth->error[0] = birth->input[0] = -1;
 	return 0;
 }
 
-/* The child. It never returns: its stack is a copy of the parent's. */
-static _Noreturn void live(struct plan *plan, struct child_private *child,
-			   struct birth *birth, pid_t parent)
+static void disown(struct life *life)
 {
-	const struct group *group = child->child.group;
-	struct child_self self = {
-		.group = group->name,
-		.group_index = child->child.group_index,
-		.index = child->child.index,
-		.generation = child->child.generation,
-		.line = child->child.line,
+	struct loop *loop = &life->child.plan->loop;
+
+	loop_remove(loop, &life->pid_watch);
+	loop_remove(loop, &life->channel_watch);
+	stream_close(&life->out);
+	close(life->child.pidfd);
+	life->child.pidfd = -1;
+	life->child.channel = -1;
+}
+
+/* The child. It never returns: its stack is a copy of the parent's. */
+static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
+{
+	struct plan *plan = life->child.plan;
+	const struct group *group = life->child.group;
+	struct crew_child self = {
+		.group = group->is.name,
+		.group_index = life->child.group_index,
+		.index = life->child.index,
+		.generation = life->child.generation,
+		.line = life->child.line,
 		.channel = birth->channel[1],
+		.stop_fd = -1,
 		.parent = parent,
-		.score = scoreboard_line(&plan->board, child->child.line),
+		.score = life->child.score,
 		.board = &plan->board,
-		.argument = group->argument,
+		.options = &group->is,
+		.argument = group->is.argument,
 	};
 	char name[64];
-	unsigned seed = 0;
-	int null_fd;
 	int code;
 
-	snprintf(name, sizeof(name), "%s[%u]", group->name, self.index);
+	name_life(life, name, sizeof(name));
 	os_set_process_name(name);
-	null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 ||
-	    dup2(birth->out[1], STDOUT_FILENO) < 0 ||
-	    dup2(birth->error[1], STDERR_FILENO) < 0)
-		_exit(71); /* EX_OSERR */
+	if (take_streams(&group->is, birth) < 0)
+		_exit(EX_OSERR);
+	reset_signals();
+	if (os_die_with_parent(SIGKILL, parent) < 0)
+		_exit(EX_OSERR);
+	if (group->is.kind == CREW_EXEC)
+		exec_become(life, birth->channel[1], birth->notify_name);
 	log_become_child();
 	close_inherited(group, &self);
-	if (os_die_with_parent(SIGKILL, parent) < 0 ||
-	    scoreboard_become(&plan->board, self.line) < 0)
-		_exit(71);
-	atomic_store_explicit(&self.score->pid, getpid(), memory_order_relaxed);
-	if (getrandom(&seed, sizeof(seed), 0) == sizeof(seed))
-		srandom(seed);
-	srand(seed);
-	reset_signals();
-	code = group->run(&self);
+	if (scoreboard_become(&plan->board, self.line) < 0)
+		_exit(EX_OSERR);
+	seed_random();
+	code = run_child(life, &self);
 	fflush(NULL);
 	_exit(code);
 }
 
-/* Ctrl-C reaches all processes of the terminal: the parent alone decides what
- * it means. SIGTERM stays blocked: who wants it takes it by a descriptor. */
+static int run_child(struct life *life, struct crew_child *self)
+{
+	struct group_state *group = group_of(life);
+	int r;
+
+	if (life->is_host)
+		return host_live(self, life->child.plan, group);
+	r = group->options.raw ? self_block_signals(self) : self_take_signals(self);
+	if (r < 0) {
+		log_critical("the child cannot take signals: %s", strerror(-r));
+		return EX_OSERR;
+	}
+	return self_live(self);
+}
+
+static int take_streams(const struct crew_group *group, const struct birth *birth)
+{
+	const int in = birth->input[1] >= 0 ? birth->input[1] : birth->null;
+	const int out = group->out.to == CREW_TO_NULL ? birth->null : birth->out[1];
+	const int error = group->error.to == CREW_TO_NULL ? birth->null
+							   : birth->error[1];
+
+	if (dup2(in, STDIN_FILENO) < 0 ||
+	    (out >= 0 && dup2(out, STDOUT_FILENO) < 0) ||
+	    (error >= 0 && dup2(error, STDERR_FILENO) < 0))
+		return -errno;
+	return 0;
+}
+
+/* All as a new program expects it, but for SIGPIPE, which code in the same
+ * program has as an error; and all still blocked. */
 static void reset_signals(void)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
-	sigset_t blocked;
 
 	for (int i = 1; i < NSIG; i++)
 		sigaction(i, &action, NULL);
 	action.sa_handler = SIG_IGN;
 	sigaction(SIGPIPE, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGQUIT, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGTERM);
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
-static void close_inherited(const struct group *group,
-			    const struct child_self *self)
+static void close_inherited(const struct group *group, const struct crew_child *self)
 {
 	int keep[KEEP_MAX] = { self->channel };
 	int count = 1;
 
+	for (unsigned i = 0; i < group->is.preserve_fd_count && count < KEEP_MAX; i++)
+		keep[count++] = group->is.preserve_fds[i];
 	if (group->keep)
-		count += group->keep(self, keep + 1, KEEP_MAX - 1);
+		count += group->keep(self, keep + count, KEEP_MAX - count);
 	os_close_all_but(keep, (size_t)count);
+}
+
+static void seed_random(void)
+{
+	unsigned short words[3];
+	unsigned seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed) ||
+	    getrandom(words, sizeof(words), 0) != sizeof(words))
+		return;
+	srandom(seed);
+	srand(seed ^ words[0]);
+	seed48(words);
 }

@@ -1,103 +1,156 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Standard streams of children. Each is a pipe that the parent reads, puts
- * together to whole lines, and logs in the child's name. A line that begins
- * with "<N>" says its own priority, as under systemd; that is how crew's own
- * processes log. The last lines are kept, for a group that never comes up.
+ * together to whole lines, and gives to the group's sink in the child's name.
+ * Memory for a line is held only while there is a part of one. The last lines
+ * are kept for the child's post-mortem.
+ *
+ * A child that floods does not own the parent: it is read a little in each turn.
+ * If its sink has no room its lines are dropped there and counted, or, by
+ * option, the pipe is left alone until there is room: then the child waits.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "supervise/private.h"
 
-/* Reads of one pipe in one turn: a child that floods does not own the parent. */
+/* Reads of one pipe in one turn. */
 #define READS_A_TURN 16
+#define READ_BYTES 16384
+#define FIRST_ROOM 256u
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events);
 static bool stream_read(struct stream *stream);
 static void take_bytes(struct stream *stream, const char *bytes, size_t size);
-static void log_one(struct stream *stream, const char *line, size_t size);
-static void keep_line(struct child_private *child, const char *line, size_t size);
-static int level_of_priority(int priority);
+static size_t hold(struct stream *stream, const char *bytes, size_t size);
+static void line_done(struct stream *stream, const char *line, size_t size);
+static void wait_for_room(struct stream *stream);
+static void keep_line(struct life *life, const char *line, size_t size);
 
-int stream_open(struct plan *plan, struct child_private *owner,
-		struct stream *stream, int fd, int level)
+/* Takes `fd` on success. Nothing to read: -1. */
+int stream_open(struct stream *stream, struct life *owner, struct sink *sink, int fd)
 {
 	int r;
 
 	stream->owner = owner;
-	stream->level = level;
-	stream->used = 0;
-	stream->line = malloc(LINE_MAX_BYTES);
-	if (!stream->line)
-		return -ENOMEM;
+	stream->sink = sink;
+	if (fd < 0)
+		return 0;
 	stream->watch = (struct watch){ .fd = fd, .ready = stream_ready };
 	fcntl(fd, F_SETFL, O_NONBLOCK);
-	r = loop_add(&plan->loop, &stream->watch, EPOLLIN);
-	if (r < 0) {
-		free(stream->line);
-		stream->line = NULL;
-	}
+	r = loop_add(&owner->child.plan->loop, &stream->watch, EPOLLIN);
+	stream->open = r == 0;
 	return r;
 }
 
 /* Reads what is left, so that no last word is lost. */
-void stream_close(struct plan *plan, struct stream *stream)
+void stream_close(struct stream *stream)
 {
-	if (!stream->line)
+	if (!stream->open)
 		return;
+	list_remove(&stream->in_waiting);
 	while (stream_read(stream))
 		;
 	if (stream->used > 0)
-		log_one(stream, stream->line, stream->used);
-	loop_remove(&plan->loop, &stream->watch);
+		line_done(stream, stream->line, stream->used);
+	loop_remove(&stream->owner->child.plan->loop, &stream->watch);
 	close(stream->watch.fd);
 	free(stream->line);
 	stream->line = NULL;
+	stream->used = stream->room = 0;
+	stream->open = false;
 }
 
-void stream_show_last(struct child_private *child)
+void streams_room_fire(struct loop *loop, struct timer *timer)
 {
-	char origin[128];
+	struct plan *plan = container_of(timer, struct plan, room);
 
-	snprintf(origin, sizeof(origin), "%s[%u]", child->child.group->name,
-		 child->child.index);
+	list_each(link, &plan->waiting) {
+		struct stream *stream =
+			container_of(link, struct stream, in_waiting);
+
+		if (!sink_has_room(stream->sink))
+			continue;
+		list_remove(link);
+		if (loop_add(loop, &stream->watch, EPOLLIN) < 0)
+			wait_for_room(stream);
+	}
+	if (!list_empty(&plan->waiting))
+		loop_timer_set(loop, timer, loop->now_ms + ROOM_MS);
+}
+
+char *stream_last_lines(const struct life *life)
+{
+	size_t size = 1;
+	char *text;
+	char *at;
+
+	for (unsigned i = 0; i < LAST_LINES; i++)
+		size += life->last_lines[i] ? strlen(life->last_lines[i]) + 1 : 0;
+	text = malloc(size);
+	if (!text)
+		return NULL;
+	at = text;
 	for (unsigned i = 0; i < LAST_LINES; i++) {
 		const char *line =
-			child->last_lines[(child->last_line + i) % LAST_LINES];
+			life->last_lines[(life->last_line + i) % LAST_LINES];
 
-		if (line)
-			log_critical("last line of %s: %s", origin, line);
+		if (!line)
+			continue;
+		if (at > text)
+			*at++ = '\n';
+		at = stpcpy(at, line);
 	}
+	*at = '\0';
+	return text;
 }
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct stream *stream = container_of(watch, struct stream, watch);
 
-	(void)events;
 	for (int i = 0; i < READS_A_TURN; i++) {
+		if (stream->sink->options->wait && !sink_has_room(stream->sink)) {
+			wait_for_room(stream);
+			return;
+		}
 		if (!stream_read(stream))
 			break;
 	}
-	if (watch->fd >= 0 && (events & (EPOLLHUP | EPOLLERR)) &&
-	    !(events & EPOLLIN))
+	/* It has closed its end: nothing will come any more. */
+	if ((events & (EPOLLHUP | EPOLLERR)) && !(events & EPOLLIN))
 		loop_remove(loop, watch);
 }
 
-/* Read once; false if there is nothing more now. */
+/* Not watched at all meanwhile: a pipe whose child is gone would be reported
+ * again and again. */
+static void wait_for_room(struct stream *stream)
+{
+	struct plan *plan = stream->owner->child.plan;
+
+	loop_remove(&plan->loop, &stream->watch);
+	list_push_back(&plan->waiting, &stream->in_waiting);
+	if (!loop_timer_is_set(&plan->room))
+		loop_timer_set(&plan->loop, &plan->room,
+			       clock_now_ms() + ROOM_MS);
+}
+
+/* Read once; false if there is nothing more now. Who may be made to wait is read
+ * less at a time, so that what was read finds room. */
 static bool stream_read(struct stream *stream)
 {
-	char bytes[16384];
+	char bytes[READ_BYTES];
+	const size_t most = stream->sink->options->wait ? WAIT_READ_BYTES
+							 : sizeof(bytes);
 	ssize_t n;
 
 	do
-		n = read(stream->watch.fd, bytes, sizeof(bytes));
+		n = read(stream->watch.fd, bytes, most);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return false;
@@ -110,63 +163,69 @@ static void take_bytes(struct stream *stream, const char *bytes, size_t size)
 	while (size > 0) {
 		const char *end = memchr(bytes, '\n', size);
 		size_t part = end ? (size_t)(end - bytes) : size;
-		const size_t room = LINE_MAX_BYTES - stream->used;
 
-		if (part > room) {
-			part = room;
-			end = NULL;
+		if (end && stream->used == 0 && part <= LINE_MAX_BYTES) {
+			line_done(stream, bytes, part);
+		} else {
+			const size_t held = hold(stream, bytes, part);
+
+			end = held < part ? NULL : end;
+			part = held;
+			if (end || stream->used == LINE_MAX_BYTES) {
+				line_done(stream, stream->line, stream->used);
+				stream->used = 0;
+			}
 		}
-		memcpy(stream->line + stream->used, bytes, part);
-		stream->used += (uint32_t)part;
-		bytes += part;
-		size -= part;
-		if (end || stream->used == LINE_MAX_BYTES) {
-			log_one(stream, stream->line, stream->used);
-			stream->used = 0;
-		}
-		if (end) {
-			bytes++;
-			size--;
-		}
+		bytes += part + (end ? 1 : 0);
+		size -= part + (end ? 1 : 0);
+	}
+	if (stream->used == 0) {
+		free(stream->line);
+		stream->line = NULL;
+		stream->room = 0;
 	}
 }
 
-static void log_one(struct stream *stream, const char *line, size_t size)
+/* Add to the part of a line; returns how much fitted. Without memory what is
+ * there is done as a line of its own. */
+static size_t hold(struct stream *stream, const char *bytes, size_t size)
 {
-	const struct child *child = &stream->owner->child;
-	int level = stream->level;
-	char origin[128];
+	char *line;
+	uint32_t room = stream->room ? stream->room : FIRST_ROOM;
 
-	if (size >= 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' &&
-	    line[2] == '>') {
-		level = level_of_priority(line[1] - '0');
+	if (size > LINE_MAX_BYTES - stream->used)
+		size = LINE_MAX_BYTES - stream->used;
+	while (room < stream->used + size)
+		room *= 2;
+	if (room > stream->room) {
+		line = realloc(stream->line, room);
+		if (!line) {
+			line_done(stream, bytes, size);
+			return size;
+		}
+		stream->line = line;
+		stream->room = room;
+	}
+	memcpy(stream->line + stream->used, bytes, size);
+	stream->used += (uint32_t)size;
+	return size;
+}
+
+static void line_done(struct stream *stream, const char *line, size_t size)
+{
+	keep_line(stream->owner, line, size);
+	sink_write(stream->sink, stream->owner, line, size);
+}
+
+static void keep_line(struct life *life, const char *line, size_t size)
+{
+	char **place = &life->last_lines[life->last_line];
+
+	if (size >= 3 && line[0] == '<' && line[2] == '>') {
 		line += 3;
 		size -= 3;
 	}
-	keep_line(stream->owner, line, size);
-	snprintf(origin, sizeof(origin), "%s[%u]", child->group->name,
-		 child->index);
-	log_from(origin, level, line, (int)size);
-}
-
-static void keep_line(struct child_private *child, const char *line, size_t size)
-{
-	char **place = &child->last_lines[child->last_line];
-
-	if (child->ready)
-		return;
 	free(*place);
-	*place = strndup(line, size);
-	child->last_line = (child->last_line + 1) % LAST_LINES;
-}
-
-static int level_of_priority(int priority)
-{
-	static const int levels[8] = {
-		LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL,
-		LOG_ERROR_LEVEL,    LOG_WARNING_LEVEL,  LOG_INFO_LEVEL,
-		LOG_INFO_LEVEL,     LOG_DEBUG_LEVEL,
-	};
-
-	return levels[priority];
+	*place = strndup(line, size < LAST_LINE_BYTES ? size : LAST_LINE_BYTES);
+	life->last_line = (life->last_line + 1) % LAST_LINES;
 }

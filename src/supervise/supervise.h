@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The supervisor: keeps groups of children running. It knows nothing of HTTP.
- * It lives in the parent, which is single-threaded; each child is forked from
- * it and gets a channel to it, a line of the scoreboard, and pipes for its
- * standard streams, whose lines the parent logs in the child's name.
+ * It lives in the parent; each child is forked from it (or is a thread of a
+ * process that is) and gets a channel to it, a line of the scoreboard, and
+ * pipes for its standard streams.
  *
- * A plan is stepped by an event loop: its own (supervise_run) or, since a loop
- * is one descriptor, any other.
+ * A group says what <crew/supervise.h> lets a user say, and more: hooks of the
+ * rooms above, by which pools and the dispatcher are groups like any other.
+ * A plan is stepped by an event loop: its own (plan_run) or, since a loop is
+ * one descriptor, any other. It is used from one thread only.
  */
 #ifndef SUPERVISE_SUPERVISE_H
 #define SUPERVISE_SUPERVISE_H
@@ -15,77 +17,43 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <crew/supervise.h>
+
 #include "base/loop.h"
 #include "supervise/scoreboard.h"
+#include "supervise/self.h"
 
-enum death_cause {
-	DEATH_EXIT = 0,     /* by itself; exit code in `detail` */
-	DEATH_SIGNAL,       /* signal number in `detail` */
-	DEATH_BOOT_TIMEOUT, /* killed: was not ready in time */
-	DEATH_STUCK,        /* killed: heart stood still */
-	DEATH_REQUEST_TIMEOUT, /* killed: condemned with this cause */
-	DEATH_PROTOCOL,     /* killed: condemned with this cause */
-	DEATH_ORDER,        /* stopped because the parent asked for it */
-	DEATH_CAUSE_COUNT
-};
-
-extern const char *const death_cause_names[DEATH_CAUSE_COUNT];
-
-struct death {
-	enum death_cause cause;
-	int detail;       /* exit code or signal */
-	bool was_ready;
-	uint64_t age_ms;
-};
+#define READY_MESSAGE "RDY"
 
 struct plan;
+struct place;
 struct child;
 
-/** What a child's code is given. */
-struct child_self {
-	const char *group;
-	unsigned group_index;
-	unsigned index;
-	unsigned generation; /* from 1: how often this place was filled */
-	unsigned line;       /* of the scoreboard */
-	int channel;         /* to the parent (os_channel_*); EOF: the parent is gone */
-	pid_t parent;
-	struct score *score; /* own line, writable */
-	struct scoreboard *board;
-	void *argument;
-	bool asked_to_stop;  /* for the code's own use */
-};
-
-/** Set once by the child: it is ready for work. Beats too. */
-void child_ready(struct child_self *self);
-/** A heartbeat. */
-void child_beat(struct child_self *self);
-
-/** A number of children that run the same function. */
+/** A number of children that do the same. */
 struct group {
-	const char *name;
-	unsigned count;
-	unsigned stop_order; /* groups stop in this order, low first; a group
-				waits until the ones before are gone */
-	unsigned boot_timeout_ms;
-	unsigned heartbeat_timeout_ms; /* 0: not watched */
-	unsigned stop_timeout_ms;      /* from the request to stop until SIGKILL */
-	int (*run)(struct child_self *self); /* in the child; its exit code.
-						SIGTERM and SIGINT are blocked there, so
-						that it can take them by signalfd */
-	void *argument;
-	/* Descriptors, given by the caller, that children keep; the rest is closed. */
-	int (*keep)(const struct child_self *self, int *ret_fds, int room);
+	struct crew_group is; /* as the user said it; plan_new fills in what a zero
+				 means */
+	/* The code has an event loop of its own: SIGTERM makes stop_fd readable,
+	 * SIGINT is ignored, nothing is interrupted. */
+	bool raw;
+	/* Descriptors, given by the caller, that children keep besides. */
+	int (*keep)(const struct crew_child *self, int *ret_fds, int room);
 
 	/* In the parent; all may be NULL. `context` is plan_new's. */
+	void (*pre_fork)(void *context, unsigned group, unsigned index);
 	void (*spawned)(void *context, struct child *child);
 	void (*ready)(void *context, struct child *child);
+	/* It is going to be told to stop, its successor being ready, or its place
+	 * being removed. */
+	void (*retiring)(void *context, struct child *child);
 	void (*message)(void *context, struct child *child, const void *data,
 			size_t size, int *fds, size_t fd_count);
-	void (*died)(void *context, struct child *child, const struct death *death);
+	void (*died)(void *context, struct child *child,
+		     const struct crew_death *death);
+	void (*degraded)(void *context, unsigned group, bool degraded);
 };
 
-/** A child as the parent knows it. Read only for callers but `user`. */
+/** A life of a child, as the parent knows it. Read only for callers but `user`. */
 struct child {
 	struct plan *plan;
 	const struct group *group;
@@ -93,29 +61,28 @@ struct child {
 	unsigned index;
 	unsigned generation;
 	unsigned line;
-	pid_t pid;       /* 0: not running */
-	int pidfd;
+	pid_t pid;
+	int pidfd;       /* -1: a thread */
 	int channel;     /* parent's end */
 	void *user;
 	struct score *score;
-	struct child_private *private;
 };
 
 struct plan_options {
-	const struct group *groups;
+	const struct group *groups; /* copied */
 	unsigned group_count;
 	void *context;
-	/* Signals that stop the plan (TERM, INT, QUIT) are read by the plan. A
-	 * second one while stopping kills at once. */
+	/* Signals are read by the plan: see crew_supervise. */
 	bool take_signals;
 	/* Called when the plan begins to stop; before any child is told. */
 	void (*stopping)(void *context);
+	/* On SIGUSR1, after the plan's own files were reopened. */
+	void (*reopen)(void *context);
 };
 
-/** Make a plan; nothing is forked yet. 0 or -errno. The options and groups are
- * borrowed for the plan's life. */
+/** Make a plan; nothing is forked yet. 0 or -errno. */
 int plan_new(const struct plan_options *options, struct plan **ret_plan);
-/** Fork all children. 0 or -errno. */
+/** Fork all children (as many as may be booting at once). 0 or -errno. */
 int plan_start(struct plan *plan);
 /** The loop on which it runs; add watches to it. */
 struct loop *plan_loop(struct plan *plan);
@@ -124,21 +91,58 @@ struct loop *plan_loop(struct plan *plan);
 void plan_stop(struct plan *plan);
 /** Kill all at once. */
 void plan_kill(struct plan *plan);
+bool plan_stopping(const struct plan *plan);
 /** All children are gone and the plan was asked to stop, or gave up. */
 bool plan_done(const struct plan *plan);
-/** Turn the loop until it is done. Returns 0, or 3 if the plan gave up because
- * the first children of a group never became ready (their last lines are
- * logged). */
+/** Turn the loop until it is done. Returns plan_exit_code, or -errno. */
 int plan_run(struct plan *plan);
+/** 0, or 3 if the plan gave up because the first children of a group never
+ * became ready (their last lines are logged). */
+int plan_exit_code(const struct plan *plan);
 void plan_free(struct plan *plan);
 
-/** Kill a child and bury it under this cause instead of "signal". */
-void plan_condemn(struct plan *plan, struct child *child, enum death_cause cause);
-/** The child in that place, or NULL. */
+/** Kill a child and bury it under this cause. A thread that is STUCK is
+ * replaced instead; for any other cause its host is killed. */
+void plan_condemn(struct plan *plan, struct child *child, enum crew_cause cause);
+/** The child that fills that place now, or NULL. */
 struct child *plan_child(struct plan *plan, unsigned group, unsigned index);
+/** That life of a child, whether it fills its place or is leaving; or NULL. */
+struct child *plan_life(struct plan *plan, unsigned group, unsigned index,
+			unsigned generation);
+/** Call back with each life of a group, hosts of threads apart. */
+void plan_each(struct plan *plan, unsigned group,
+	       void (*call)(void *context, struct child *child), void *context);
+/** Was it ready, and is not told to stop? */
+bool child_is_up(const struct child *child);
+const struct group *plan_group(const struct plan *plan, unsigned group);
 unsigned plan_group_count(const struct plan *plan);
+/** The group of that name; -ENOENT. */
+int plan_group_named(const struct plan *plan, const char *name);
 struct scoreboard *plan_scoreboard(struct plan *plan);
+void *plan_context(const struct plan *plan);
 /** Restarts of a group's children so far. */
 uint64_t plan_restarts(const struct plan *plan, unsigned group);
+bool plan_degraded(const struct plan *plan, unsigned group);
+
+typedef void plan_gone(void *context, const struct crew_death *death,
+		       void *argument);
+/** As crew_plan_add, crew_plan_remove…, by the group's number. */
+int plan_add(struct plan *plan, unsigned group, unsigned index);
+int plan_remove(struct plan *plan, unsigned group, unsigned index, int signal,
+		plan_gone *gone, void *argument);
+int plan_signal(struct plan *plan, unsigned group, unsigned index, int signal);
+ssize_t plan_send(struct plan *plan, unsigned group, unsigned index,
+		  const void *data, size_t size);
+void plan_reload(struct plan *plan, unsigned group);
+/** Reload all groups that are not fixed. */
+void plan_reload_all(struct plan *plan);
+/** One child more or less of the first group that is not fixed. */
+void plan_scale(struct plan *plan, int by);
+void plan_reopen(struct plan *plan);
+size_t plan_children(const struct plan *plan, struct crew_child_info *ret_children,
+		     size_t room);
+void plan_child_info(const struct child *child, struct crew_child_info *ret_info);
+size_t plan_deaths(const struct plan *plan, struct crew_death *ret_deaths,
+		   size_t room);
 
 #endif

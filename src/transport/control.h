@@ -14,7 +14,8 @@ enum control_kind {
 	CONTROL_LINK_UP,    /* a worker has a new link; with the three descriptors of
 			       struct link_fds: memory, bell[0], bell[1] */
 	CONTROL_LINK_DOWN,  /* that worker is dead; cause and detail say how */
-	CONTROL_DRAIN,      /* stop: accept no more, finish what is pending */
+	CONTROL_DRAIN,      /* that worker is leaving: give it no more requests */
+	CONTROL_DEGRADED,   /* the pool's workers fail (detail 1), or work again (0) */
 	/* parent to worker */
 	CONTROL_LINK,       /* your link; with the three descriptors. A second one
 			       means that the dispatcher was replaced */
@@ -29,9 +30,8 @@ struct control {
 	uint32_t index;
 	uint32_t generation; /* of the worker */
 	int32_t pid;
-	uint32_t cause;      /* enum death_cause */
+	uint32_t cause;      /* enum crew_cause */
 	int32_t detail;
-	uint32_t timeout_ms;
 	uint64_t restarts;   /* of the pool, so far */
 };
 

@@ -60,12 +60,12 @@ struct job {
 
 struct worker {
 	struct crew_worker public;
-	struct child_self *self;
+	struct crew_child *self;
 	const struct worker_options *options;
 	size_t route_count;
 	struct loop loop;
 	struct watch channel;
-	struct watch signals;
+	struct watch stop;
 	struct watch bell;
 	struct link link;
 	bool linked;

@@ -15,7 +15,7 @@
  * it has said so (the bell's epoch) and has looked once more.
  */
 #include <errno.h>
-#include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,12 +24,12 @@
 #include "transport/control.h"
 #include "worker/private.h"
 
-static int set_up(struct worker *worker, struct child_self *self,
+static int set_up(struct worker *worker, struct crew_child *self,
 		  const struct worker_options *options);
 static int watch_events(struct worker *worker);
 static void serve_until_over(struct worker *worker);
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events);
-static void take_signal(struct loop *loop, struct watch *watch, uint32_t events);
+static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static bool may_sleep(struct loop *loop);
 static void woke(struct loop *loop);
@@ -39,34 +39,35 @@ static size_t link_memory(struct crew_worker *public, void **ret_start,
 static void take_link(struct worker *worker, const int fds[3]);
 static void drop_link(struct worker *worker);
 
-int worker_main(struct child_self *self, const struct worker_options *options)
+int worker_main(struct crew_child *self, const struct worker_options *options)
 {
-	/* Static: it holds a job for each slot, too much for a stack, and a
-	 * process is one worker. */
-	static struct worker worker;
+	/* It holds a job for each slot: too much for a thread's stack. */
+	struct worker *worker = malloc(sizeof(*worker));
 	const struct crew_app *app = options->pool->app;
 	int r;
 
-	r = set_up(&worker, self, options);
+	r = worker ? set_up(worker, self, options) : -ENOMEM;
 	if (r < 0) {
 		log_critical("the worker cannot start: %s", strerror(-r));
+		free(worker);
 		return EXIT_SYSTEM;
 	}
-	r = app->setup ? app->setup(&worker.public) : 0;
+	r = app->setup ? app->setup(&worker->public) : 0;
 	if (r != 0) {
 		log_critical("setup of %s failed with code %d",
 			     app->name ? app->name : options->pool_name, r);
-		return r;
+	} else {
+		crew_ready(self);
+		serve_until_over(worker);
+		if (worker->draining && app->teardown)
+			app->teardown(&worker->public);
+		r = worker->exit_code;
 	}
-	child_ready(self);
-	serve_until_over(&worker);
-	if (worker.draining && app->teardown)
-		app->teardown(&worker.public);
-	drop_link(&worker);
-	serve_fini(&worker);
-	loop_fini(&worker.loop);
-	close(worker.signals.fd);
-	return worker.exit_code;
+	drop_link(worker);
+	serve_fini(worker);
+	loop_fini(&worker->loop);
+	free(worker);
+	return r;
 }
 
 void worker_condemn_link(struct worker *worker, const char *what)
@@ -76,7 +77,7 @@ void worker_condemn_link(struct worker *worker, const char *what)
 	worker->over = true;
 }
 
-static int set_up(struct worker *worker, struct child_self *self,
+static int set_up(struct worker *worker, struct crew_child *self,
 		  const struct worker_options *options)
 {
 	const struct crew_route *routes = options->pool->app->routes;
@@ -108,28 +109,18 @@ static int set_up(struct worker *worker, struct child_self *self,
 	return r;
 }
 
-/* SIGINT stays blocked: a Ctrl-C on the terminal reaches all processes, and
- * the parent alone decides who stops and when. */
 static int watch_events(struct worker *worker)
 {
-	sigset_t signals;
 	int r;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	r = os_signals_open(&signals);
-	if (r < 0)
-		return r;
-	worker->signals.fd = r;
-	worker->signals.ready = take_signal;
+	worker->stop.fd = worker->self->stop_fd;
+	worker->stop.ready = asked_to_stop;
 	worker->channel.fd = worker->self->channel;
 	worker->channel.ready = take_message;
 	worker->bell.ready = bell_rang;
-	r = loop_add(&worker->loop, &worker->signals, EPOLLIN);
+	r = loop_add(&worker->loop, &worker->stop, EPOLLIN);
 	if (r == 0)
 		r = loop_add(&worker->loop, &worker->channel, EPOLLIN);
-	if (r < 0)
-		close(worker->signals.fd);
 	return r;
 }
 
@@ -178,20 +169,18 @@ static void stop_orderly(struct worker *worker)
 	worker->draining = true;
 	worker->drain_until_ms = clock_now_ms() +
 				 (patience_ms ? patience_ms : DRAIN_MS);
-	atomic_store_explicit(&worker->self->score->state, CHILD_DRAINING,
+	atomic_store_explicit(&worker->self->score->state, CREW_CHILD_DRAINING,
 			      memory_order_relaxed);
 }
 
-static void take_signal(struct loop *loop, struct watch *watch, uint32_t events)
+static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct worker *worker = loop->owner;
-	int signal;
 
+	(void)watch;
 	(void)events;
-	while ((signal = os_signals_next(watch->fd, NULL)) > 0) {
-		if (signal == SIGTERM)
-			stop_orderly(worker);
-	}
+	if (self_take_stop(worker->self))
+		stop_orderly(worker);
 }
 
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events)
@@ -293,7 +282,7 @@ static void beat(struct crew_worker *public)
 {
 	struct worker *worker = container_of(public, struct worker, public);
 
-	child_beat(worker->self);
+	crew_child_beat(worker->self);
 }
 
 static size_t link_memory(struct crew_worker *public, void **ret_start,

@@ -19,6 +19,6 @@ struct worker_options {
  * until the parent is gone, teardown. Returns the exit code of the process:
  * what setup returned, 0 after an orderly stop, EX_PROTOCOL (76) if the
  * dispatcher's side of the link makes no sense. Blocks. */
-int worker_main(struct child_self *self, const struct worker_options *options);
+int worker_main(struct crew_child *self, const struct worker_options *options);
 
 #endif

@@ -118,11 +118,13 @@ static int be_worker(int end, const struct crew_app *of)
 	const struct crew_pool pool = { .app = of };
 	const struct worker_options options = { .pool = &pool,
 						.pool_name = of->name };
-	struct child_self self = {
+	struct crew_child self = {
 		.group = of->name, .generation = 1, .channel = end,
 		.parent = getppid(), .score = &shared->score,
 	};
 
+	score_set_state(self.score, CREW_CHILD_STARTING);
+	assert_int_equal(self_block_signals(&self), 0);
 	return worker_main(&self, &options);
 }
 
@@ -313,7 +315,7 @@ static void expect_text(uint32_t slot, const char *wanted)
 static void a_request_is_answered(void **state)
 {
 	(void)state;
-	wait_until(&shared->score.state, CHILD_READY);
+	wait_until(&shared->score.state, CREW_CHILD_READY);
 	ask(3, HELLO, 77);
 	expect_text(3, "{\"id\":77}");
 	assert_int_equal(atomic_load(&shared->score.served), 1);
@@ -345,7 +347,7 @@ static void a_revoked_request_does_not_run(void **state)
 	ask(0, WAIT, 1);
 	ask(1, HELLO, 2);
 	ask(2, HELLO, 3);
-	wait_until(&shared->score.state, CHILD_BUSY);
+	wait_until(&shared->score.state, CREW_CHILD_BUSY);
 	assert_int_equal(atomic_load(&shared->score.request_id), 1);
 	assert_true(link_revoke(&link_, 1, generations[1]));
 	assert_false(link_revoke(&link_, 0, generations[0]));
@@ -481,7 +483,7 @@ static void an_orderly_stop_finishes_what_was_begun(void **state)
 
 	(void)state;
 	ask(0, WAIT, 1);
-	wait_until(&shared->score.state, CHILD_BUSY);
+	wait_until(&shared->score.state, CREW_CHILD_BUSY);
 	ask(1, HELLO, 2);
 	kill(pid, SIGTERM);
 	/* The signal is seen at the latest after the batch: what is not begun
@@ -502,7 +504,7 @@ static void a_stop_waits_for_a_slow_client(void **state)
 	ask(0, BIG, 1);
 	let_it_stall(0);
 	kill(pid, SIGTERM);
-	wait_until(&shared->score.state, CHILD_DRAINING);
+	wait_until(&shared->score.state, CREW_CHILD_DRAINING);
 	ask(1, HELLO, 2);
 	assert_false(next_message(&message, 20));
 	assert_true(link_revoke(&link_, 1, generations[1]));
@@ -520,7 +522,7 @@ static void a_stop_waits_for_a_slow_client(void **state)
 static void without_a_parent_it_leaves(void **state)
 {
 	(void)state;
-	wait_until(&shared->score.state, CHILD_READY);
+	wait_until(&shared->score.state, CREW_CHILD_READY);
 	close(channel);
 	channel = -1;
 	assert_int_equal(exit_code(), 0);
@@ -532,7 +534,7 @@ static void a_failed_setup_is_the_exit_code(void **state)
 	(void)state;
 	start(&broken);
 	assert_int_equal(exit_code(), 9);
-	assert_int_not_equal(atomic_load(&shared->score.state), CHILD_READY);
+	assert_int_not_equal(atomic_load(&shared->score.state), CREW_CHILD_READY);
 }
 
 static void nonsense_ends_the_worker(void **state)
@@ -555,7 +557,7 @@ static void an_idle_worker_beats(void **state)
 	uint64_t before;
 
 	(void)state;
-	wait_until(&shared->score.state, CHILD_READY);
+	wait_until(&shared->score.state, CREW_CHILD_READY);
 	before = atomic_load(&shared->score.heartbeat_ms);
 	for (unsigned ms = 0; ms < 3000 &&
 	     atomic_load(&shared->score.heartbeat_ms) == before; ms += 10)

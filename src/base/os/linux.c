@@ -184,28 +184,6 @@ unsigned os_processors(void)
 	return online > 0 ? (unsigned)online : 1;
 }
 
-uint64_t os_resident_bytes(pid_t pid)
-{
-	unsigned long long pages = 0;
-	char path[40];
-	char text[128];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	if (sscanf(text, "%*u %llu", &pages) != 1)
-		return 0;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static int compare_ints(const void *a, const void *b)
 {
 	const int left = *(const int *)a;

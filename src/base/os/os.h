@@ -31,6 +31,15 @@ int os_bell_wait(int fd, int timeout_ms);
 /** A descriptor that becomes readable when the process ends (pidfd_open(2)). */
 int os_process_open(pid_t pid);
 int os_process_signal(int pidfd, int signal);
+struct os_end {
+	int exit_code; /* if signal is 0 */
+	int signal;
+	uint64_t peak_rss_bytes;
+};
+/** How a child ended, which is thereby buried; -EAGAIN: it lives (waitid(2)). */
+int os_process_wait(int pidfd, struct os_end *ret_end);
+/** "SIGTERM"; "SIGRTMIN+3"; never NULL. */
+const char *os_signal_name(int signal);
 
 /** A descriptor from which the given signals are read; they are blocked in the
  * calling thread (signalfd(2)). */
@@ -47,6 +56,14 @@ void os_set_process_name(const char *name);
 void os_close_all_but(const int *keep, size_t count);
 /** How many processors this process may run on (sched_getaffinity(2)). */
 unsigned os_processors(void);
+/** Processor time that the cgroup may use, in hundredths of one processor: the
+ * least of cpu.max from its own to the topmost group; 0: no limit (cgroups(7)). */
+unsigned os_cpu_quota_percent(void);
+/** How many processes the kernel has killed for the memory of this cgroup
+ * (memory.events); -1 if that cannot be known. */
+int64_t os_oom_kills(void);
+/** How many descriptors a process has open, 0 if unknown. */
+long os_descriptor_count(pid_t pid);
 /** Resident size of a process in bytes, 0 if unknown. */
 uint64_t os_resident_bytes(pid_t pid);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Filling a struct crew_error. */
-#ifndef SERVE_ERROR_H
-#define SERVE_ERROR_H
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor without HTTP: keeps groups of children running, be they
+ * functions after a fork, threads, or other programs. In every struct here
+ * zero is the documented default. Times are in milliseconds.
+ *
+ *	static int poll_sensor(struct crew_child *self)
+ *	{
+ *		while (crew_rest(self, 1000))
+ *			read_sensor(crew_index(self));
+ *		return 0;
+ *	}
+ *
+ *	int main(void)
+ *	{
+ *		return crew_supervise(&(struct crew_plan){
+ *			.groups = { { .name = "sensor", .run = poll_sensor, .count = 2 } },
+ *		});
+ *	}
+ */
+#ifndef CREW_SUPERVISE_H
+#define CREW_SUPERVISE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <crew/error.h>
+#include <crew/log.h>
+
+/** In a child: itself. Valid for as long as its function runs. */
+struct crew_child;
+/** In the parent: a plan that runs. */
+struct crew_supervisor;
+
+/** What a group's children are. */
+enum crew_kind {
+	CREW_PROCESS = 0, /* a function, after a fork: isolated, can be killed */
+	CREW_THREAD,      /* the same function, in threads of one host process of the
+			     group: they share memory; one whose heart stands still
+			     cannot be killed: it is replaced while it drains, and is
+			     listed as stale until it ends */
+	CREW_EXEC,        /* another program */
+};
+
+/** For a timeout or limit: there is none. */
+#define CREW_NEVER UINT_MAX
+
+/** Where a child's standard output or standard error goes. */
+enum crew_stream_to {
+	CREW_TO_LOG = 0, /* line by line to the log, in the child's name */
+	CREW_TO_FILE,    /* line by line to `path`, which is rotated */
+	CREW_TO_FD,      /* line by line to `fd` */
+	CREW_TO_NULL,    /* nowhere */
+	CREW_TO_PARENT,  /* the parent's own; crew does not see it */
+};
+
+struct crew_stream {
+	enum crew_stream_to to;
+	const char *path;
+	int fd;             /* stays the caller's; kept open while the plan runs */
+	uint64_t max_bytes; /* of the file, until it is rotated; 0: 8 MiB */
+	unsigned keep;      /* files kept beside the current one; 0: 8 */
+	bool wait;          /* a child that writes faster than its lines can be
+			       taken is slowed; false: its lines are dropped and
+			       counted. Neither ever holds up the supervisor */
+	bool json_unmarked; /* lines that are JSON objects pass as they are; the
+			       others are marked with group, index and pid */
+};
+
+/** Children of one kind that do the same. A group without a name ends the list. */
+struct crew_group {
+	const char *name;
+	enum crew_kind kind;
+	/* How many. 0: $WEB_CONCURRENCY if that is a number, else the processors
+	 * that this process may use (affinity, cgroup cpu.max) less one, at least
+	 * two. Their ids are 0 to count - 1, or those listed here. */
+	unsigned count;
+	const unsigned *ids;
+	unsigned id_count;
+
+	/* CREW_PROCESS and CREW_THREAD. Called in the child: all of on_start, in
+	 * order (a non-zero return value ends it, and is its exit code), then run,
+	 * whose return value is its exit code, then all of on_shutdown, in order,
+	 * also when run was interrupted. Both lists end with NULL. */
+	int (*run)(struct crew_child *self);
+	int (*const *on_start)(struct crew_child *self);
+	void (*const *on_shutdown)(struct crew_child *self);
+	void *argument; /* crew_argument() */
+
+	/* CREW_EXEC. `command` is the argument vector (NULL-terminated); its first
+	 * word is looked up in PATH. */
+	const char *const *command;
+	const char *const *environment; /* "NAME=value", added; NULL-terminated */
+	const char *directory;          /* to work in; NULL: the parent's */
+	/* Sockets that it gets as descriptors 3, 4, …, with LISTEN_FDS, LISTEN_PID
+	 * and, if `listen_names` ("http:admin") is given, LISTEN_FDNAMES, as by
+	 * systemd (sd_listen_fds(3)). They stay the caller's. */
+	const int *listen_fds;
+	unsigned listen_fd_count;
+	const char *listen_names;
+
+	/* A child is ready when on_start is through, or when its program is being
+	 * executed. With `notify` it says so itself: by crew_ready(), or by
+	 * READY=1 to $NOTIFY_SOCKET (sd_notify(3)). */
+	bool notify;
+	/* Descriptors that children of CREW_PROCESS and CREW_THREAD keep, under the
+	 * same numbers; all others are closed. They stay the caller's. */
+	const int *preserve_fds;
+	unsigned preserve_fd_count;
+	bool input; /* standard input is a pipe that crew_plan_send() feeds;
+		       false: /dev/null */
+	struct crew_stream out;
+	struct crew_stream error;
+
+	unsigned boot_timeout_ms;      /* until ready; 0: 60000 */
+	/* Silence after which a ready child is stuck and is killed. 0: 15000, but
+	 * CREW_NEVER for CREW_EXEC; there it needs `notify`, and the program is
+	 * told by WATCHDOG_USEC. */
+	unsigned heartbeat_timeout_ms;
+	unsigned stop_timeout_ms;      /* from SIGTERM until SIGKILL; 0: 10000 */
+	unsigned max_starting;         /* that may be booting at once; 0: all */
+	uint64_t max_rss_bytes;        /* resident size; 0: no limit */
+	/* Open descriptors; 0: nine tenths of its limit, and at least ten less
+	 * than that (RLIMIT_NOFILE); CREW_NEVER: not watched. */
+	unsigned max_descriptors;
+	/* More restarts than max_restarts (0: no limit) within restart_window_ms
+	 * (0: 300000) make the group degraded: it is tried again only each
+	 * degraded_retry_ms (0: 5000), one child at a time, and recovers when a
+	 * child stays ready for that long. Apart from that, a child that had been
+	 * ready is back at once; one that was not waits twice as long each time,
+	 * from 100 ms to 5 s. */
+	unsigned max_restarts;
+	unsigned restart_window_ms;
+	unsigned degraded_retry_ms;
+	unsigned stop_order; /* groups stop in this order, low first, each when
+				those before are gone */
+	bool fixed;          /* TTIN, TTOU and HUP leave it alone */
+};
+
+/** Why a child ended. */
+enum crew_cause {
+	CREW_CAUSE_EXIT = 0,         /* by itself, with an exit code */
+	CREW_CAUSE_SIGNAL,           /* a signal that was not the supervisor's */
+	CREW_CAUSE_BOOT_TIMEOUT,     /* killed: not ready in time */
+	CREW_CAUSE_STUCK,            /* killed: its heart stood still */
+	CREW_CAUSE_REQUEST_TIMEOUT,  /* killed: its request took too long */
+	CREW_CAUSE_PROTOCOL,         /* killed: what it said made no sense */
+	CREW_CAUSE_MEMORY_LIMIT,     /* killed: more than max_rss_bytes */
+	CREW_CAUSE_DESCRIPTOR_LIMIT, /* killed: more than max_descriptors */
+	CREW_CAUSE_OUT_OF_MEMORY,    /* killed by the kernel for the cgroup's memory */
+	CREW_CAUSE_HOST,             /* a thread whose host process died */
+	CREW_CAUSE_ORDER,            /* told to stop */
+	CREW_CAUSE_COUNT
+};
+
+/** "exit", "signal", "boot timeout"… */
+const char *crew_cause_name(enum crew_cause cause);
+
+/** One death. Texts are valid while the callback runs, or until the next step. */
+struct crew_death {
+	const char *group;
+	unsigned index;
+	unsigned generation;      /* from 1: how often this place was filled */
+	pid_t pid;
+	enum crew_cause cause;
+	int exit_code;            /* -1: ended by a signal */
+	int signal;               /* 0: ended by exit */
+	const char *name;         /* "EX_USAGE", "SIGSEGV"; "" if it has none */
+	bool was_ready;
+	uint64_t age_ms;
+	uint64_t peak_rss_bytes;
+	int64_t at;               /* seconds since 1970 */
+	const char *last_lines;   /* what it printed last, newlines between */
+};
+
+enum crew_child_state {
+	CREW_CHILD_EMPTY = 0,
+	CREW_CHILD_STARTING,
+	CREW_CHILD_READY,
+	CREW_CHILD_BUSY,
+	CREW_CHILD_PAUSED,
+	CREW_CHILD_DRAINING, /* told to stop */
+	CREW_CHILD_STALE,    /* a thread that was replaced, and has not ended yet */
+	CREW_CHILD_DEAD,
+	CREW_CHILD_COUNT
+};
+
+/** "starting", "ready"… */
+const char *crew_child_state_name(enum crew_child_state state);
+
+/** A child, as crew_plan_children() lists it. */
+struct crew_child_info {
+	const char *group;
+	unsigned index;
+	unsigned generation;
+	pid_t pid;              /* of a thread: its host's */
+	enum crew_child_state state;
+	uint64_t age_ms;
+	uint64_t silent_ms;     /* since its last heartbeat */
+	uint64_t rss_bytes;
+	char status[128];       /* what it said by STATUS= */
+};
+
+/** How the supervisor becomes a daemon. All of it can be used without
+ * `detach` too. */
+struct crew_daemon {
+	bool detach;            /* leave the terminal: two forks and setsid(2) */
+	const char *pidfile;    /* locked while it runs, put back if deleted */
+	const char *group_file; /* the same with the process group's number */
+	/* Standard output, standard error and the log go to this file, which is
+	 * rotated at log_max_bytes (0: 8 MiB); log_keep (0: 8) old ones are kept. */
+	const char *log_file;
+	uint64_t log_max_bytes;
+	unsigned log_keep;
+	const char *directory;  /* to work in; NULL: "/" if it detaches */
+	/* Whom to become after on_start, when all is opened: a name or number. The
+	 * supplementary groups become those of the user. */
+	const char *user;
+	const char *group;      /* NULL: the user's */
+};
+
+#define CREW_GROUPS_MAX 32
+
+/** All that one supervisor keeps running. The callbacks run in the parent,
+ * which must not block in them; all may be NULL. */
+struct crew_plan {
+	struct crew_group groups[CREW_GROUPS_MAX];
+	void *context; /* crew_plan_context() */
+	/* Before the first fork: here sockets are bound. Not 0: it does not start. */
+	int (*on_start)(struct crew_supervisor *supervisor);
+	/* After the last child is gone. */
+	void (*on_shutdown)(struct crew_supervisor *supervisor);
+	/* Before each fork, of a thread before its start. */
+	void (*pre_fork)(struct crew_supervisor *supervisor, const char *group,
+			 unsigned index);
+	/* Before children are told to stop, at the end. */
+	void (*parent_pre_stop)(struct crew_supervisor *supervisor);
+	void (*on_ready)(struct crew_supervisor *supervisor,
+			 const struct crew_child_info *child);
+	void (*on_death)(struct crew_supervisor *supervisor,
+			 const struct crew_death *death);
+	struct crew_daemon daemon;
+	enum crew_level log_level; /* 0: CREW_INFO */
+	bool console; /* if standard input is a terminal, commands are read from it;
+			 "help" lists them */
+};
+
+/**
+ * Run a plan from main() until it is stopped by a signal (TERM, INT, QUIT
+ * gracefully, a second one at once; HUP rolling restart; TTIN, TTOU one child
+ * of the first group more or less; USR1 reopens log files). Returns the exit
+ * code: 0 after an orderly stop, 1 if it could not start, 2 if the plan is
+ * wrong, 3 if the children of a group never came up; what is wrong is logged.
+ * With daemon.detach it returns 0 in the caller when the daemon is up; the
+ * daemon itself never returns from it. Must be called from a single-threaded
+ * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
+ * CONT.
+ */
+int crew_supervise(const struct crew_plan *plan);
+
+/**
+ * Start a plan for a program that has an event loop of its own, or a thread for
+ * it. Signals and standard streams stay the program's: it stops the plan by
+ * crew_plan_stop. `daemon` and `console` are refused. The plan's strings,
+ * lists and descriptors are borrowed until crew_plan_free. All calls on one
+ * supervisor come from the thread that started it, which must outlive it (the
+ * kernel ends the children when that thread ends). 0 or -errno; `ret_error`
+ * (may be NULL) says why.
+ */
+int crew_plan_start(const struct crew_plan *plan,
+		    struct crew_supervisor **ret_supervisor,
+		    struct crew_error *ret_error);
+/** A descriptor that is readable when crew_plan_step has something to do. */
+int crew_plan_fd(const struct crew_supervisor *supervisor);
+/** Do what is due; wait for it at most timeout_ms (0: do not wait; -1: no
+ * limit). 1: goes on; 0: all children are gone after a stop; or -errno. */
+int crew_plan_step(struct crew_supervisor *supervisor, int timeout_ms);
+/** Begin to stop gracefully; steps do the rest. */
+void crew_plan_stop(struct crew_supervisor *supervisor);
+/** End what still runs by SIGKILL, wait for it, and free all. NULL is harmless. */
+void crew_plan_free(struct crew_supervisor *supervisor);
+/** The exit code that crew_supervise would return: 0, or 3 if it gave up. */
+int crew_plan_exit_code(const struct crew_supervisor *supervisor);
+/** The plan's `context`. */
+void *crew_plan_context(const struct crew_supervisor *supervisor);
+
+/** Add a child with this id, or with the lowest free one (CREW_NEVER). Returns
+ * the id, -ENOENT (no such group), -EEXIST, -ENOSPC. */
+int crew_plan_add(struct crew_supervisor *supervisor, const char *group,
+		  unsigned index);
+/** Called once, when a child that was to be removed is gone. */
+typedef void crew_gone(struct crew_supervisor *supervisor,
+		       const struct crew_death *death, void *argument);
+/** Remove a child: it is sent `signal` (0: SIGTERM), is killed after the stop
+ * timeout, and its place is not filled again. `gone` may be NULL. 0, -ENOENT. */
+int crew_plan_remove(struct crew_supervisor *supervisor, const char *group,
+		     unsigned index, int signal, crew_gone *gone, void *argument);
+/** Send a signal to a child. 0, -ENOENT, or -errno of kill(2); -ENOTSUP for a
+ * thread. */
+int crew_plan_signal(struct crew_supervisor *supervisor, const char *group,
+		     unsigned index, int signal);
+/** Write to a child's standard input (`input`). Returns how many bytes were
+ * taken, -EAGAIN if it does not read, -ENOENT, -EPIPE, -ENOTSUP. */
+ssize_t crew_plan_send(struct crew_supervisor *supervisor, const char *group,
+		       unsigned index, const void *data, size_t size);
+/** Rolling restart of a group (NULL: of all): each child is replaced when its
+ * successor is ready. If one fails to boot, the old ones stay. 0, -ENOENT. */
+int crew_plan_reload(struct crew_supervisor *supervisor, const char *group);
+/** Reopen log files, after somebody moved them away. */
+void crew_plan_reopen(struct crew_supervisor *supervisor);
+/** List the children: fills at most `room`, returns how many there are. */
+size_t crew_plan_children(const struct crew_supervisor *supervisor,
+			  struct crew_child_info *ret_children, size_t room);
+/** The last deaths (up to 32), latest first; as above. */
+size_t crew_plan_deaths(const struct crew_supervisor *supervisor,
+			struct crew_death *ret_deaths, size_t room);
+/** Is the group degraded? false also if there is no such group. */
+bool crew_plan_degraded(const struct crew_supervisor *supervisor,
+			const char *group);
+
+/* In the child. SIGTERM lets run() finish; SIGINT also makes its blocking calls
+ * return with EINTR, again and again, until it has ended; a second signal ends
+ * the child at once. A Ctrl-C on the terminal is the parent's to interpret. */
+
+/** Beat the heart, then sleep for that long, or until asked to stop; the heart
+ * beats on meanwhile. False: please stop. */
+bool crew_rest(struct crew_child *self, unsigned ms);
+/** Beat the heart. False: please stop. */
+bool crew_running(struct crew_child *self);
+/** Beat the heart. Async-signal-safe. */
+void crew_child_beat(struct crew_child *self);
+/** Say that it is ready (with `notify`); more than once is harmless. */
+void crew_ready(struct crew_child *self);
+/** A descriptor that is readable once it is asked to stop, for an event loop.
+ * Not to be read from. */
+int crew_stop_fd(const struct crew_child *self);
+/** A line for the lists, such as "polling"; cut at 127 bytes. */
+void crew_child_status(struct crew_child *self, const char *text);
+const char *crew_child_group(const struct crew_child *self);
+/** Its id in the group. */
+unsigned crew_index(const struct crew_child *self);
+/** From 1: how often this place was filled. */
+unsigned crew_generation(const struct crew_child *self);
+/** The group's `argument`. */
+void *crew_argument(const struct crew_child *self);
+
+/** How many workers this machine suits: what a count of 0 means. Writes to
+ * `ret_why` (may be NULL) how that was derived. Callable anywhere. */
+unsigned crew_default_count(char *ret_why, size_t why_size);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A rotated file. It is opened for appending, and its size is asked for now and
+ * then, since raw output of this process may land there too. A line that was cut
+ * by a full disk is taken back by truncating; so there is never half a line. A
+ * rotation that is not possible, as in a directory that may no longer be written
+ * to, is no reason to lose lines: the file grows on, and it is tried again when
+ * that much more has been written.
+ */
+#include "base/rotate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOOK_LINES 64u
+
+static int open_file(const char *path);
+static char *absolute(const char *path);
+static void rotate_now(struct rotate *rotate);
+static bool shift_files(const struct rotate *rotate);
+static void use(struct rotate *rotate, int fd);
+static void look(struct rotate *rotate);
+static bool write_whole(struct rotate *rotate, const char *line, size_t size);
+static bool tell_dropped(struct rotate *rotate);
+
+int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
+		unsigned keep)
+{
+	const int fd = open_file(path);
+
+	if (fd < 0)
+		return fd;
+	*rotate = (struct rotate){ .path = absolute(path),
+				   .max_bytes = max_bytes,
+				   .keep = keep,
+				   .fd = fd };
+	if (!rotate->path) {
+		close(fd);
+		return -ENOMEM;
+	}
+	rotate->next_try = max_bytes;
+	look(rotate);
+	return 0;
+}
+
+bool rotate_write(struct rotate *rotate, const char *line, size_t size)
+{
+	if (++rotate->since_look >= LOOK_LINES ||
+	    rotate->size + size > rotate->next_try)
+		look(rotate);
+	if (rotate->size > 0 && rotate->size + size > rotate->next_try)
+		rotate_now(rotate);
+	if (rotate->dropped > 0 && !tell_dropped(rotate)) {
+		rotate->dropped++;
+		return false;
+	}
+	if (write_whole(rotate, line, size))
+		return true;
+	rotate->dropped++;
+	return false;
+}
+
+int rotate_reopen(struct rotate *rotate)
+{
+	const int fd = open_file(rotate->path);
+
+	if (fd < 0)
+		return fd;
+	use(rotate, fd);
+	return 0;
+}
+
+void rotate_stdio(struct rotate *rotate)
+{
+	rotate->also_stdio = true;
+	dup2(rotate->fd, STDOUT_FILENO);
+	dup2(rotate->fd, STDERR_FILENO);
+}
+
+void rotate_fini(struct rotate *rotate)
+{
+	if (!rotate->path)
+		return;
+	close(rotate->fd);
+	free(rotate->path);
+	*rotate = (struct rotate){ .fd = -1 };
+}
+
+static int open_file(const char *path)
+{
+	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+			    0640);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* A daemon changes its directory later. */
+static char *absolute(const char *path)
+{
+	char *here;
+	char *whole = NULL;
+
+	if (path[0] == '/')
+		return strdup(path);
+	here = getcwd(NULL, 0);
+	if (here && asprintf(&whole, "%s/%s", here, path) < 0)
+		whole = NULL;
+	free(here);
+	return whole;
+}
+
+/* If anything fails the old file goes on, whatever it is called by now. */
+static void rotate_now(struct rotate *rotate)
+{
+	int fd = -1;
+
+	if (shift_files(rotate))
+		fd = open_file(rotate->path);
+	if (fd < 0)
+		rotate->next_try = rotate->size + rotate->max_bytes;
+	else
+		use(rotate, fd);
+}
+
+/* The oldest first, so that each finds its new name free. */
+static bool shift_files(const struct rotate *rotate)
+{
+	char from[PATH_MAX];
+	char to[PATH_MAX];
+
+	if (rotate->keep == 0)
+		return unlink(rotate->path) == 0;
+	for (unsigned i = rotate->keep; i > 0; i--) {
+		const int n = i > 1 ? snprintf(from, sizeof(from), "%s.%u",
+					       rotate->path, i - 1)
+				    : snprintf(from, sizeof(from), "%s", rotate->path);
+
+		if (n >= (int)sizeof(from) - 16)
+			return false;
+		snprintf(to, sizeof(to), "%s.%u", rotate->path, i);
+		if (rename(from, to) < 0 && (errno != ENOENT || i == 1))
+			return false;
+	}
+	return true;
+}
+
+static void use(struct rotate *rotate, int fd)
+{
+	close(rotate->fd);
+	rotate->fd = fd;
+	rotate->next_try = rotate->max_bytes;
+	look(rotate);
+	if (rotate->also_stdio)
+		rotate_stdio(rotate);
+}
+
+static void look(struct rotate *rotate)
+{
+	struct stat status;
+
+	rotate->since_look = 0;
+	if (fstat(rotate->fd, &status) == 0)
+		rotate->size = (uint64_t)status.st_size;
+}
+
+static bool write_whole(struct rotate *rotate, const char *line, size_t size)
+{
+	size_t done = 0;
+	ssize_t n = 0;
+
+	while (done < size) {
+		n = write(rotate->fd, line + done, size - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	if (done == size) {
+		rotate->size += size;
+		return true;
+	}
+	rotate->error = n < 0 ? errno : EIO;
+	if (done > 0) {
+		look(rotate);
+		if (ftruncate(rotate->fd, (off_t)(rotate->size - done)) == 0)
+			rotate->size -= done;
+	}
+	return false;
+}
+
+static bool tell_dropped(struct rotate *rotate)
+{
+	char text[120];
+	const int n = snprintf(text, sizeof(text), "%llu lines were dropped: %s\n",
+			       (unsigned long long)rotate->dropped,
+			       strerror(rotate->error));
+
+	if (!write_whole(rotate, text, (size_t)n))
+		return false;
+	rotate->dropped = 0;
+	return true;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Becoming a daemon, step by step; see become.h. What fails before the daemon
+ * is up is told where the command was given. What fails later is logged, and
+ * the service goes on: a pidfile is not worth an outage.
+ */
+#include "manage/become.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#define KEEP_MS 1000u
+#define LOG_BYTES (UINT64_C(8) << 20)
+#define LOG_KEEP 8u
+
+static int detach(struct become *become, struct crew_error *ret_error);
+static int open_log(struct become *become, struct crew_error *ret_error);
+static int take_files(struct become *become, struct crew_error *ret_error);
+static void keep_files(struct loop *loop, struct timer *timer);
+static void keep(struct become *become, struct pidfile *file, const char *path);
+
+int become_begin(struct become *become, const struct crew_daemon *daemon,
+		 struct crew_error *ret_error)
+{
+	int r;
+
+	*become = (struct become){ .daemon = daemon, .keep.fire = keep_files };
+	r = privileges_find(daemon->user, daemon->group, &become->privileges,
+			    ret_error);
+	if (r < 0)
+		return r;
+	/* Before the directory changes, so that relative names mean what they
+	 * meant to who wrote them. */
+	r = open_log(become, ret_error);
+	if (r < 0)
+		return r;
+	if (daemon->detach) {
+		r = detach(become, ret_error);
+		if (r != 0)
+			return r;
+	}
+	r = take_files(become, ret_error);
+	if (r < 0)
+		return r;
+	if (become->has_log)
+		log_to_file(&become->log);
+	if (daemon->detach || daemon->directory) {
+		const char *directory = daemon->directory ? daemon->directory : "/";
+
+		if (chdir(directory) < 0)
+			return error_set(ret_error, errno,
+					 "cannot change to directory %s: %s",
+					 directory, strerror(errno));
+	}
+	return 0;
+}
+
+int become_ready(struct become *become, struct crew_error *ret_error)
+{
+	int r = privileges_drop(&become->privileges, ret_error);
+
+	if (r < 0)
+		return r;
+	/* From here on also what libraries print goes there. */
+	if (become->has_log) {
+		become->log.also_stdio = true;
+		rotate_stdio(&become->log);
+	}
+	if (become->detached)
+		daemon_up(&become->detach, !become->has_log);
+	return 0;
+}
+
+void become_watch(struct become *become, struct loop *loop)
+{
+	if (become->has_pidfile || become->has_group_file)
+		loop_timer_set(loop, &become->keep, clock_now_ms() + KEEP_MS);
+}
+
+void become_reopen(struct become *become)
+{
+	int r = become->has_log ? rotate_reopen(&become->log) : 0;
+
+	if (r < 0)
+		log_error("cannot reopen the log file %s: %s; writing to the old one",
+			  become->daemon->log_file, strerror(-r));
+}
+
+void become_end(struct become *become, int code, const char *why)
+{
+	if (become->has_pidfile)
+		pidfile_drop(&become->pidfile);
+	if (become->has_group_file)
+		pidfile_drop(&become->group_file);
+	if (become->has_log) {
+		log_to_file(NULL);
+		rotate_fini(&become->log);
+	}
+	if (!become->detached)
+		return;
+	if (why)
+		daemon_failed(&become->detach, code, why);
+	fflush(NULL);
+	_exit(code);
+}
+
+static int detach(struct become *become, struct crew_error *ret_error)
+{
+	int r = daemon_detach(&become->detach);
+
+	if (r < 0)
+		return error_set(ret_error, -r, "cannot become a daemon: %s",
+				 strerror(-r));
+	if (r == 0) {
+		become->detached = true;
+		return 0;
+	}
+	/* The process that was called: only the daemon keeps the log file. */
+	if (become->has_log)
+		rotate_fini(&become->log);
+	become->has_log = false;
+	if (become->detach.code == 0)
+		return 1;
+	return error_set(ret_error, ECHILD, "%s", become->detach.text);
+}
+
+static int open_log(struct become *become, struct crew_error *ret_error)
+{
+	const struct crew_daemon *daemon = become->daemon;
+	int r;
+
+	if (!daemon->log_file)
+		return 0;
+	r = rotate_open(&become->log, daemon->log_file,
+			daemon->log_max_bytes ? daemon->log_max_bytes : LOG_BYTES,
+			daemon->log_keep ? daemon->log_keep : LOG_KEEP);
+	if (r < 0)
+		return error_set(ret_error, -r, "cannot open the log file %s: %s; "
+				 "does its directory exist, and may you write there?",
+				 daemon->log_file, strerror(-r));
+	become->has_log = true;
+	return 0;
+}
+
+static int take_files(struct become *become, struct crew_error *ret_error)
+{
+	const struct crew_daemon *daemon = become->daemon;
+	int r;
+
+	if (daemon->pidfile) {
+		r = pidfile_take(&become->pidfile, daemon->pidfile, getpid(), false,
+				 ret_error);
+		if (r < 0)
+			return r;
+		become->has_pidfile = true;
+	}
+	if (daemon->group_file) {
+		r = pidfile_take(&become->group_file, daemon->group_file, getpgrp(),
+				 true, ret_error);
+		if (r < 0)
+			return r;
+		become->has_group_file = true;
+	}
+	return 0;
+}
+
+static void keep_files(struct loop *loop, struct timer *timer)
+{
+	struct become *become = container_of(timer, struct become, keep);
+
+	if (become->has_pidfile)
+		keep(become, &become->pidfile, become->daemon->pidfile);
+	if (become->has_group_file)
+		keep(become, &become->group_file, become->daemon->group_file);
+	loop_timer_set(loop, timer, loop->now_ms + KEEP_MS);
+}
+
+static void keep(struct become *become, struct pidfile *file, const char *path)
+{
+	int r = pidfile_keep(file);
+
+	if (r == 1)
+		log_warning("somebody deleted %s: it was put back", path);
+	if (r >= 0)
+		return;
+	if (!become->complained)
+		log_error("cannot put %s back: %s", path,
+			  r == -EEXIST ? "another process holds it" : strerror(-r));
+	become->complained = true;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a program becomes what crew_daemon says: detached, with a pidfile, a log
+ * file, and another user. In this order, by the caller's hand:
+ *
+ *   become_begin   detach; log file; pidfiles
+ *   (the caller opens what needs privileges)
+ *   become_ready   give up privileges; tell who started us that we are up
+ *   become_watch   keep the pidfile while the loop turns
+ *   become_end     remove it, close the log file
+ */
+#ifndef MANAGE_BECOME_H
+#define MANAGE_BECOME_H
+
+#include <crew/supervise.h>
+
+#include "base/loop.h"
+#include "base/rotate.h"
+#include "daemon/detach.h"
+#include "daemon/pidfile.h"
+#include "daemon/privileges.h"
+
+struct become {
+	const struct crew_daemon *daemon;
+	struct detach detach;
+	struct privileges privileges;
+	struct pidfile pidfile;
+	struct pidfile group_file;
+	struct rotate log;
+	struct timer keep;
+	bool detached;     /* we are the daemon */
+	bool has_pidfile;
+	bool has_group_file;
+	bool has_log;
+	bool complained;   /* of a pidfile that cannot be put back */
+};
+
+/** 0: go on; 1: this is the process that was called, and the daemon is up; or
+ * -errno, also there if the daemon failed. */
+int become_begin(struct become *become, const struct crew_daemon *daemon,
+		 struct crew_error *ret_error);
+/** 0 or -errno. */
+int become_ready(struct become *become, struct crew_error *ret_error);
+void become_watch(struct become *become, struct loop *loop);
+/** Reopen the log file. */
+void become_reopen(struct become *become);
+/** In the daemon it does not return, but ends the process with this code; if
+ * it was not up yet, `why` is told to who started it. Takes zeroed memory. */
+void become_end(struct become *become, int code, const char *why);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this room share: supervisor.c is the public face of
+ * supervise, checks.c refuses plans that make no sense, console.c reads commands
+ * from the terminal. */
+#ifndef MANAGE_PRIVATE_H
+#define MANAGE_PRIVATE_H
+
+#include <crew/supervise.h>
+
+#include "manage/become.h"
+#include "supervise/supervise.h"
+
+struct crew_supervisor {
+	struct crew_plan tables;
+	struct plan *plan;
+	struct become become;
+	struct watch console;
+	char *console_line;     /* what was typed of one */
+	size_t console_used;
+	bool shut_down;         /* on_shutdown was called */
+	bool own_signals;       /* crew_supervise, not crew_plan_start */
+};
+
+/** 0, or -EINVAL with the row that is wrong and why. */
+int check_plan(const struct crew_plan *plan, bool own_process,
+	       struct crew_error *ret_error);
+/** Read commands from standard input, if it is a terminal. */
+void console_open(struct crew_supervisor *supervisor);
+void console_close(struct crew_supervisor *supervisor);
+
+#endif

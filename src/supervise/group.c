@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A group: what a zero in its table means, its places, and what the rooms above
+ * ask about it. Adding and removing children, and telling how they are, is done
+ * here; when they start and why they end is decided elsewhere.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "supervise/private.h"
+
+static void fill_defaults(struct crew_group *group);
+static int make_places(struct group_state *group);
+static struct life *life_at(const struct plan *plan, unsigned group, unsigned index);
+
+int group_init(struct plan *plan, unsigned number, const struct group *options)
+{
+	struct group_state *group = &plan->groups[number];
+	int r;
+
+	group->plan = plan;
+	group->number = number;
+	group->options = *options;
+	list_init(&group->places);
+	list_init(&group->lives);
+	fill_defaults(&group->options.is);
+	if (group->options.is.max_restarts) {
+		group->restart_times = calloc(group->options.is.max_restarts + 1,
+					      sizeof(*group->restart_times));
+		if (!group->restart_times)
+			return -ENOMEM;
+	}
+	r = sink_open(&group->out, &group->options.is.out, LOG_INFO_LEVEL);
+	if (r == 0)
+		r = sink_open(&group->error, &group->options.is.error,
+			      LOG_WARNING_LEVEL);
+	return r < 0 ? r : make_places(group);
+}
+
+void group_fini(struct group_state *group)
+{
+	if (!group->plan)
+		return;
+	list_each(link, &group->lives) {
+		struct life *life = container_of(link, struct life, in_group);
+
+		list_remove(link);
+		life_free(life);
+	}
+	list_each(link, &group->places)
+		place_free(container_of(link, struct place, in_group));
+	free(group->restart_times);
+	sink_close(&group->out);
+	sink_close(&group->error);
+}
+
+int plan_add(struct plan *plan, unsigned number, unsigned index)
+{
+	struct group_state *group = &plan->groups[number];
+	struct place *place;
+	int r;
+
+	if (plan->stopping)
+		return -ESHUTDOWN;
+	for (unsigned i = 0; index == CREW_NEVER; i++) {
+		if (!place_find(group, i))
+			index = i;
+	}
+	if (index > INT_MAX)
+		return -EINVAL;
+	if (place_find(group, index))
+		return -EEXIST;
+	r = place_new(group, index, &place);
+	if (r < 0)
+		return r;
+	if (plan->started)
+		place_start(place);
+	return (int)index;
+}
+
+int plan_remove(struct plan *plan, unsigned number, unsigned index, int signal,
+		plan_gone *gone, void *argument)
+{
+	struct group_state *group = &plan->groups[number];
+	struct place *place = place_find(group, index);
+
+	if (!place)
+		return -ENOENT;
+	place->removed = true;
+	place->gone = gone;
+	place->gone_argument = argument;
+	place->waiting = false;
+	loop_timer_clear(&plan->loop, &place->restart);
+	list_remove(&place->in_group);
+	group->place_count--;
+	if (place->next) {
+		place->next->place = NULL;
+		life_kill(place->next, CREW_CAUSE_ORDER);
+		place->next = NULL;
+	}
+	if (!place->now) {
+		const struct crew_death none = { .group = group->options.is.name,
+						 .index = index,
+						 .cause = CREW_CAUSE_ORDER };
+
+		place_gone(place, &none);
+		return 0;
+	}
+	life_tell(place->now, signal ? signal : SIGTERM);
+	return 0;
+}
+
+int plan_signal(struct plan *plan, unsigned group, unsigned index, int signal)
+{
+	const struct life *life = life_at(plan, group, index);
+
+	if (!life)
+		return -ENOENT;
+	if (life->child.pidfd < 0)
+		return -ENOTSUP;
+	return os_process_signal(life->child.pidfd, signal);
+}
+
+ssize_t plan_send(struct plan *plan, unsigned group, unsigned index,
+		  const void *data, size_t size)
+{
+	const struct life *life = life_at(plan, group, index);
+	ssize_t n;
+
+	if (life && life->host)
+		life = life->host;
+	if (!life)
+		return -ENOENT;
+	if (life->input < 0)
+		return -ENOTSUP;
+	do
+		n = send(life->input, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+void plan_scale(struct plan *plan, int by)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		struct group_state *group = &plan->groups[i];
+		const char *name = group->options.is.name;
+		struct place *last;
+		int r;
+
+		if (group->options.is.fixed)
+			continue;
+		if (by > 0) {
+			r = plan_add(plan, i, CREW_NEVER);
+			if (r < 0)
+				log_error("%s: cannot add a child: %s", name,
+					  strerror(-r));
+			else
+				log_info("%s: one more, %u now", name,
+					 group->place_count);
+			return;
+		}
+		if (group->place_count < 2) {
+			log_warning("%s: only one is left: it stays", name);
+			return;
+		}
+		last = container_of(group->places.prev, struct place, in_group);
+		plan_remove(plan, i, last->index, SIGTERM, NULL, NULL);
+		log_info("%s: one less, %u now", name, group->place_count);
+		return;
+	}
+	log_warning("there is no group that could be scaled");
+}
+
+void plan_reopen(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		if (plan->groups[i].out.file_is_open)
+			rotate_reopen(&plan->groups[i].out.file);
+		if (plan->groups[i].error.file_is_open)
+			rotate_reopen(&plan->groups[i].error.file);
+	}
+	if (plan->options.reopen)
+		plan->options.reopen(plan->options.context);
+}
+
+size_t plan_children(const struct plan *plan, struct crew_child_info *ret_children,
+		     size_t room)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		list_each(link, &plan->groups[i].lives) {
+			const struct life *life =
+				container_of(link, struct life, in_group);
+
+			if (life->is_host)
+				continue;
+			if (count < room)
+				plan_child_info(&life->child, &ret_children[count]);
+			count++;
+		}
+	}
+	return count;
+}
+
+void plan_child_info(const struct child *child, struct crew_child_info *ret_info)
+{
+	const struct life *life = container_of(child, struct life, child);
+	const uint64_t now = clock_now_ms();
+	const uint64_t beat = atomic_load_explicit(&life->child.score->heartbeat_ms,
+						   memory_order_relaxed);
+
+	_Static_assert(sizeof(ret_info->status) == SCORE_STATUS_BYTES, "one size");
+	*ret_info = (struct crew_child_info){
+		.group = life->child.group->is.name,
+		.index = life->child.index,
+		.generation = life->child.generation,
+		.pid = life->child.pid,
+		.state = score_state(life->child.score),
+		.age_ms = now - life->born_ms,
+		.silent_ms = now > beat ? now - beat : 0,
+		.rss_bytes = os_resident_bytes(life->child.pid),
+	};
+	if (life->stale)
+		ret_info->state = CREW_CHILD_STALE;
+	else if (life->told_ms)
+		ret_info->state = CREW_CHILD_DRAINING;
+	score_get_status(life->child.score, ret_info->status);
+}
+
+struct child *plan_child(struct plan *plan, unsigned group, unsigned index)
+{
+	struct life *life = life_at(plan, group, index);
+
+	return life ? &life->child : NULL;
+}
+
+struct child *plan_life(struct plan *plan, unsigned group, unsigned index,
+			unsigned generation)
+{
+	if (group >= plan->options.group_count)
+		return NULL;
+	list_each(link, &plan->groups[group].lives) {
+		struct life *life = container_of(link, struct life, in_group);
+
+		if (!life->is_host && life->child.index == index &&
+		    life->child.generation == generation)
+			return &life->child;
+	}
+	return NULL;
+}
+
+void plan_each(struct plan *plan, unsigned group,
+	       void (*call)(void *context, struct child *child), void *context)
+{
+	list_each(link, &plan->groups[group].lives) {
+		struct life *life = container_of(link, struct life, in_group);
+
+		if (!life->is_host)
+			call(context, &life->child);
+	}
+}
+
+bool child_is_up(const struct child *child)
+{
+	const struct life *life = container_of(child, struct life, child);
+
+	return life->ready && !life->told_ms && !life->killed && !life->stale;
+}
+
+const struct group *plan_group(const struct plan *plan, unsigned group)
+{
+	return &plan->groups[group].options;
+}
+
+unsigned plan_group_count(const struct plan *plan)
+{
+	return plan->options.group_count;
+}
+
+int plan_group_named(const struct plan *plan, const char *name)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		if (strcmp(plan->groups[i].options.is.name, name) == 0)
+			return (int)i;
+	}
+	return -ENOENT;
+}
+
+uint64_t plan_restarts(const struct plan *plan, unsigned group)
+{
+	return plan->groups[group].restarts;
+}
+
+bool plan_degraded(const struct plan *plan, unsigned group)
+{
+	return plan->groups[group].degraded;
+}
+
+#define fill(field, value)                 \
+	do {                               \
+		if (!(field))              \
+			(field) = (value); \
+	} while (0)
+
+static void fill_defaults(struct crew_group *group)
+{
+	char why[120];
+
+	if (group->ids)
+		group->count = group->id_count;
+	if (!group->count) {
+		group->count = crew_default_count(why, sizeof(why));
+		log_info("%s: %u children (%s)", group->name, group->count, why);
+	}
+	fill(group->boot_timeout_ms, 60000);
+	fill(group->heartbeat_timeout_ms,
+	     group->kind == CREW_EXEC ? CREW_NEVER : 15000);
+	fill(group->stop_timeout_ms, 10000);
+	fill(group->restart_window_ms, 300000);
+	fill(group->degraded_retry_ms, 5000);
+}
+
+static int make_places(struct group_state *group)
+{
+	const struct crew_group *options = &group->options.is;
+	struct place *place;
+	int r = 0;
+
+	for (unsigned i = 0; i < options->count && r == 0; i++)
+		r = place_new(group, options->ids ? options->ids[i] : i, &place);
+	return r;
+}
+
+static struct life *life_at(const struct plan *plan, unsigned group, unsigned index)
+{
+	const struct place *place;
+
+	if (!plan || group >= plan->options.group_count)
+		return NULL;
+	place = place_find(&plan->groups[group], index);
+	return place ? place->now : NULL;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens to a child between its birth and its death: it becomes ready, it
+ * is told to stop, it is killed. A table would have few cells here: a life's
+ * state is what of ready, told, stale and killed is true, and each of them
+ * becomes true once.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "supervise/private.h"
+
+struct life *life_new(struct group_state *group, struct place *place)
+{
+	struct plan *plan = group->plan;
+	struct life *life = calloc(1, sizeof(*life));
+	int line = place ? place->dead_line : -1;
+
+	if (line < 0)
+		line = plan_take_line(plan);
+	else
+		place->dead_line = -1;
+	if (!life || line < 0) {
+		if (line >= 0)
+			plan_free_line(plan, (unsigned)line);
+		free(life);
+		return NULL;
+	}
+	life->child = (struct child){
+		.plan = plan,
+		.group = &group->options,
+		.group_index = group->number,
+		.index = place ? place->index : 0,
+		.generation = place ? ++place->generation : 1,
+		.line = (unsigned)line,
+		.pidfd = -1,
+		.channel = -1,
+		.score = scoreboard_line(&plan->board, (unsigned)line),
+	};
+	life->place = place;
+	life->is_host = !place;
+	life->input = -1;
+	life->epoch = group->epoch;
+	life->born_ms = clock_now_ms();
+	life->boot_until_ms = group->options.is.boot_timeout_ms == CREW_NEVER
+				      ? UINT64_MAX
+				      : life->born_ms + group->options.is.boot_timeout_ms;
+	life->watchdog_ms = group->options.is.heartbeat_timeout_ms;
+	life->out.watch.fd = life->error.watch.fd = life->notify_watch.fd = -1;
+	list_init(&life->in_group);
+	list_init(&life->out.in_waiting);
+	list_init(&life->error.in_waiting);
+	return life;
+}
+
+/* After its descriptors were closed. An empty place shows the line of who was
+ * there last, as dead. */
+void life_free(struct life *life)
+{
+	struct place *place;
+
+	if (!life)
+		return;
+	place = life->place;
+	atomic_store_explicit(&life->child.score->pid, 0, memory_order_relaxed);
+	if (place && !place->removed && !place->now && place->dead_line < 0) {
+		place->dead_line = (int)life->child.line;
+		score_set_state(life->child.score, CREW_CHILD_DEAD);
+	} else {
+		plan_free_line(life->child.plan, life->child.line);
+		score_set_state(life->child.score, CREW_CHILD_EMPTY);
+	}
+	for (unsigned i = 0; i < LAST_LINES; i++)
+		free(life->last_lines[i]);
+	free(life);
+}
+
+void life_enter(struct life *life)
+{
+	struct group_state *group = group_of(life);
+	struct plan *plan = group->plan;
+
+	list_push_back(&group->lives, &life->in_group);
+	plan->alive++;
+	group->alive++;
+	if (life->is_host)
+		return;
+	group->starting++;
+	life->starting = true;
+	if (group->options.spawned)
+		group->options.spawned(plan->options.context, &life->child);
+}
+
+/* It is no more among those that boot. */
+void life_started(struct life *life)
+{
+	if (life->starting)
+		group_of(life)->starting--;
+	life->starting = false;
+}
+
+void life_ready(struct life *life)
+{
+	struct group_state *group = group_of(life);
+	struct place *place = life->place;
+	struct life *before = NULL;
+
+	if (life->ready || life->killed || life->stale)
+		return;
+	life->ready = true;
+	life->ready_ms = clock_now_ms();
+	if (life->is_host)
+		return;
+	life_started(life);
+	group->ever_ready = true;
+	if (place) {
+		place->boot_failures = 0;
+		if (place->next == life) {
+			before = place->now;
+			place->now = life;
+			place->next = NULL;
+		}
+	}
+	if (group->options.ready)
+		group->options.ready(group->plan->options.context, &life->child);
+	if (before) {
+		before->place = NULL;
+		life_tell(before, SIGTERM);
+	}
+	place_start_waiting(group);
+}
+
+void life_tell(struct life *life, int signal)
+{
+	struct group_state *group = group_of(life);
+
+	if (life->told_ms || life->killed)
+		return;
+	life->told_ms = clock_now_ms();
+	if (!life->is_host && !group->plan->stopping && group->options.retiring)
+		group->options.retiring(group->plan->options.context, &life->child);
+	if (life->host)
+		thread_tell(life, signal == SIGINT ? ASKED_TO_INTERRUPT
+						   : ASKED_TO_FINISH);
+	else
+		os_process_signal(life->child.pidfd, signal);
+	if (signal == SIGKILL)
+		life->killed = true, life->cause = CREW_CAUSE_ORDER;
+}
+
+void life_kill(struct life *life, enum crew_cause cause)
+{
+	if (life->killed)
+		return;
+	if (life->host) {
+		/* A thread cannot be killed; who must not stay takes the whole
+		 * house along. Only at the end of all, or for what it did. */
+		if (cause != CREW_CAUSE_ORDER || life->child.plan->stopping)
+			life_kill(life->host, cause);
+		else if (!life->stale)
+			thread_replace(life);
+		return;
+	}
+	life->killed = true;
+	life->cause = cause;
+	os_process_signal(life->child.pidfd, SIGKILL);
+}
+
+void plan_condemn(struct plan *plan, struct child *child, enum crew_cause cause)
+{
+	struct life *life = life_of(child);
+
+	(void)plan;
+	if (life->host && cause == CREW_CAUSE_STUCK)
+		thread_replace(life);
+	else
+		life_kill(life, cause);
+}
+
+void name_life(const struct life *life, char *ret_name, size_t size)
+{
+	if (life->is_host)
+		snprintf(ret_name, size, "%s", life->child.group->is.name);
+	else
+		snprintf(ret_name, size, "%s[%u]", life->child.group->is.name,
+			 life->child.index);
+}

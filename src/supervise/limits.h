@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The numbers of this room, with their reasons. */
+#ifndef SUPERVISE_LIMITS_H
+#define SUPERVISE_LIMITS_H
+
+/* Lines of a child that are kept for its post-mortem, and how much of each. */
+#define LAST_LINES 10u
+#define LAST_LINE_BYTES 500u
+/* The longest line that is kept whole; the log cuts there too. */
+#define LINE_MAX_BYTES 8192u
+/* A child that was never ready is started again with a delay that doubles, from
+ * the first to the second number. */
+#define BACKOFF_FIRST_MS 100u
+#define BACKOFF_MAX_MS 5000u
+/* Children of one group that die in one second before that counts as failing. */
+#define DEATHS_A_SECOND 100u
+/* A group gives up if each of its places failed so often before any was ready. */
+#define BOOT_FAILURES 3u
+/* How often clocks are looked at; and each how many looks a child's memory and
+ * descriptors, which cost a system call or two. */
+#define HEALTH_MS 100u
+#define LIMIT_TICKS 10u
+/* How often a full sink is asked whether it has room. */
+#define ROOM_MS 20u
+/* The history of deaths. */
+#define DEATHS_KEPT 32u
+/* "Most children are failing" is said once in so long. */
+#define FAILING_AGAIN_MS 600000u
+/* Descriptors that a child may keep. */
+#define KEEP_MAX 128
+/* Stale threads for each of a group before its host is replaced as a whole. */
+#define STALE_EACH 3u
+/* Children of one group, and of a plan (lines of the scoreboard). */
+#define CHILDREN_MAX 1024u
+/* Silence of a host, after that of its thread, until the host is judged first. */
+#define HOST_BEAT_MS 100u
+/* Read at once from a child that may be made to wait: what a pipe that has room
+ * takes (PIPE_BUF). */
+#define WAIT_READ_BYTES 2048u
+/* Files of streams, unless said otherwise. */
+#define ROTATE_BYTES (UINT64_C(8) << 20)
+#define ROTATE_KEEP 8u
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A rolling restart. A reload raises the group's epoch; from then on, one place
+ * after another, a child that is older than the epoch gets a successor, and is
+ * told to stop when that is ready: there are never fewer ready children than
+ * before. If a successor fails to boot the reload is off and the old ones stay.
+ * A reload during a reload raises the epoch once more, so that in the end all
+ * are younger than the last request. Threads are replaced by those of a new
+ * host, and the old host goes when it is empty.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "supervise/private.h"
+
+void plan_reload(struct plan *plan, unsigned number)
+{
+	struct group_state *group = &plan->groups[number];
+
+	if (plan->stopping)
+		return;
+	group->epoch++;
+	group->rolling = true;
+	log_info("%s: rolling restart of %u children", group->options.is.name,
+		 group->place_count);
+	if (is_threads(group))
+		group->host = NULL; /* the next thread gets a new one */
+	roll_step(group);
+}
+
+void plan_reload_all(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		if (!plan->groups[i].options.is.fixed)
+			plan_reload(plan, i);
+	}
+}
+
+void roll_step(struct group_state *group)
+{
+	if (!group->rolling || group->plan->stopping)
+		return;
+	list_each(link, &group->places) {
+		struct place *place = container_of(link, struct place, in_group);
+
+		if (place->next)
+			return; /* one at a time */
+		/* An empty place is filled by a young one anyway. */
+		if (!place->now || place->now->epoch == group->epoch)
+			continue;
+		if (place->now->ready)
+			place_start(place);
+		else
+			return; /* it becomes ready or dies; either brings us back */
+		if (place->next || place->waiting || !group->rolling)
+			return;
+	}
+	group->rolling = false;
+	log_info("%s: rolling restart done", group->options.is.name);
+}
+
+void roll_failed(struct group_state *group)
+{
+	if (!group->rolling || group->plan->stopping)
+		return;
+	group->rolling = false;
+	log_error("%s: rolling restart given up, the successor did not come up; "
+		  "the old children stay", group->options.is.name);
+	list_each(link, &group->places) {
+		struct place *place = container_of(link, struct place, in_group);
+
+		if (place->now)
+			place->now->epoch = group->epoch;
+	}
+}

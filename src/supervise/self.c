@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A child's own side: beating its heart, resting, being asked to stop.
+ *
+ * SIGTERM only sets a flag and wakes crew_rest: its handler restarts what it
+ * interrupted, so that run() finishes in its own time. SIGINT must end blocking
+ * calls too. A single signal cannot do that: it may come just before the call.
+ * So SIGINT starts a timer that sends the main thread another signal, again and
+ * again, whose handler does nothing and restarts nothing: each blocking call
+ * that is begun from then on returns with EINTR.
+ *
+ * The terminal sends Ctrl-C to all processes of the foreground group, with the
+ * kernel as its sender: that is not for children, the parent decides.
+ */
+#include "supervise/self.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/os/os.h"
+#include "supervise/supervise.h"
+
+/* How often blocking calls are interrupted, once they are to be. */
+#define INTERRUPT_NS 20000000l
+
+static struct crew_child *self_of_signals; /* of this process */
+static timer_t interrupts;
+
+static void handle_stop(int signal, siginfo_t *info, void *context);
+static void handle_nothing(int signal);
+static unsigned rest_slice_ms(const struct crew_child *self);
+
+int crew_stop_fd(const struct crew_child *self)
+{
+	return self->stop_fd;
+}
+
+const char *crew_child_group(const struct crew_child *self)
+{
+	return self->group;
+}
+
+unsigned crew_index(const struct crew_child *self)
+{
+	return self->index;
+}
+
+unsigned crew_generation(const struct crew_child *self)
+{
+	return self->generation;
+}
+
+void *crew_argument(const struct crew_child *self)
+{
+	return self->argument;
+}
+
+void crew_child_beat(struct crew_child *self)
+{
+	atomic_store_explicit(&self->score->heartbeat_ms, clock_now_ms(),
+			      memory_order_relaxed);
+}
+
+void crew_ready(struct crew_child *self)
+{
+	uint32_t starting = CREW_CHILD_STARTING;
+
+	crew_child_beat(self);
+	if (atomic_compare_exchange_strong_explicit(
+		    &self->score->state, &starting, CREW_CHILD_READY,
+		    memory_order_relaxed, memory_order_relaxed))
+		os_channel_send(self->channel, READY_MESSAGE,
+				sizeof(READY_MESSAGE), NULL, 0);
+}
+
+void crew_child_status(struct crew_child *self, const char *text)
+{
+	score_set_status(self->score, text, strlen(text));
+}
+
+bool crew_running(struct crew_child *self)
+{
+	crew_child_beat(self);
+	return atomic_load_explicit(&self->asked, memory_order_acquire) ==
+	       ASKED_NOTHING;
+}
+
+bool crew_rest(struct crew_child *self, unsigned ms)
+{
+	const uint64_t end = clock_now_ms() + ms;
+	const unsigned slice = rest_slice_ms(self);
+	struct pollfd stop = { .fd = self->stop_fd, .events = POLLIN };
+
+	while (crew_running(self)) {
+		const uint64_t now = clock_now_ms();
+		uint64_t left = end > now ? end - now : 0;
+
+		if (left == 0)
+			return true;
+		if (left > slice)
+			left = slice;
+		poll(&stop, 1, (int)left);
+	}
+	return false;
+}
+
+int self_live(struct crew_child *self)
+{
+	const struct crew_group *group = self->options;
+	int code = 0;
+
+	for (unsigned i = 0; code == 0 && group->on_start && group->on_start[i]; i++)
+		code = group->on_start[i](self);
+	if (code == 0) {
+		if (!group->notify)
+			crew_ready(self);
+		code = group->run(self);
+	}
+	for (unsigned i = 0; group->on_shutdown && group->on_shutdown[i]; i++)
+		group->on_shutdown[i](self);
+	return code;
+}
+
+int self_take_signals(struct crew_child *self)
+{
+	struct sigaction action = { .sa_sigaction = handle_stop,
+				    .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID,
+				  .sigev_signo = self_interrupt_signal() };
+	sigset_t none;
+
+	event._sigev_un._tid = getpid(); /* the main thread's id */
+	if (timer_create(CLOCK_MONOTONIC, &event, &interrupts) < 0)
+		return -errno;
+	self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (self->stop_fd < 0)
+		return -errno;
+	self_of_signals = self;
+	self_allow_interrupts();
+	sigfillset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
+	return 0;
+}
+
+int self_block_signals(struct crew_child *self)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t stop;
+
+	sigaction(SIGINT, &ignore, NULL);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	pthread_sigmask(SIG_SETMASK, &stop, NULL);
+	self->stop_fd = os_signals_open(&stop);
+	return self->stop_fd < 0 ? self->stop_fd : 0;
+}
+
+bool self_take_stop(struct crew_child *self)
+{
+	uint64_t count;
+
+	if (!self->is_thread)
+		return os_signals_next(self->stop_fd, NULL) > 0;
+	return read(self->stop_fd, &count, sizeof(count)) == sizeof(count);
+}
+
+/* Async-signal-safe. The stronger wish stays. */
+void self_ask(struct crew_child *self, enum self_asked what)
+{
+	const int saved = errno;
+	int before = atomic_load_explicit(&self->asked, memory_order_relaxed);
+
+	while (before < (int)what &&
+	       !atomic_compare_exchange_weak_explicit(&self->asked, &before, what,
+						      memory_order_acq_rel,
+						      memory_order_relaxed))
+		;
+	os_bell_ring(self->stop_fd);
+	errno = saved;
+}
+
+int self_interrupt_signal(void)
+{
+	return SIGRTMAX - 1;
+}
+
+void self_allow_interrupts(void)
+{
+	struct sigaction action = { .sa_handler = handle_nothing };
+
+	sigaction(self_interrupt_signal(), &action, NULL);
+}
+
+static void handle_stop(int signal, siginfo_t *info, void *context)
+{
+	const struct itimerspec soon = { { 0, INTERRUPT_NS }, { 0, 1 } };
+	struct sigaction fatal = { .sa_handler = SIG_DFL };
+	struct crew_child *self = self_of_signals;
+	sigset_t unblock;
+
+	(void)context;
+	if (signal == SIGINT && info->si_code == SI_KERNEL)
+		return;
+	if (atomic_load_explicit(&self->asked, memory_order_relaxed)) {
+		sigaction(signal, &fatal, NULL);
+		raise(signal);
+		sigemptyset(&unblock);
+		sigaddset(&unblock, signal);
+		pthread_sigmask(SIG_UNBLOCK, &unblock, NULL);
+		return;
+	}
+	self_ask(self, signal == SIGINT ? ASKED_TO_INTERRUPT : ASKED_TO_FINISH);
+	if (signal == SIGINT)
+		timer_settime(interrupts, 0, &soon, NULL);
+}
+
+static void handle_nothing(int signal)
+{
+	(void)signal;
+}
+
+/* Often enough to be seen alive. */
+static unsigned rest_slice_ms(const struct crew_child *self)
+{
+	const unsigned timeout = self->options->heartbeat_timeout_ms;
+
+	if (timeout == CREW_NEVER)
+		return INT_MAX;
+	return timeout / 4 > 0 ? timeout / 4 : 1;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signals to the parent, read as events:
+ *
+ *   TERM, INT, QUIT   stop gracefully; a second one kills at once
+ *   HUP               rolling restart of all groups
+ *   TTIN, TTOU        one child more or less
+ *   USR1              reopen log files
+ *   CHLD              somebody died whom we may not know (deaths of our own
+ *                     children are told by their pidfds)
+ *   USR2, WINCH, CONT as PID 1: passed on to all children
+ *
+ * What is pending more than once is one event for the kernel: two TTIN that
+ * come at the same moment may be one.
+ */
+#include <stdio.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/os/os.h"
+#include "supervise/private.h"
+
+static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events);
+static void take(struct plan *plan, int signal, pid_t sender);
+static void stop(struct plan *plan, int signal, pid_t sender);
+static void pass_on(struct plan *plan, int signal);
+
+int signals_take(struct plan *plan)
+{
+	static const int all[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD, SIGHUP,
+				   SIGTTIN, SIGTTOU, SIGUSR1 };
+	static const int passed_on[] = { SIGUSR2, SIGWINCH, SIGCONT };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction usual = { .sa_handler = SIG_DFL };
+	sigset_t signals;
+	int fd;
+
+	/* Who started us may have ignored it: then nobody would wait to be
+	 * buried, and no child's exit code would be known. */
+	sigaction(SIGCHLD, &usual, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
+	sigemptyset(&signals);
+	for (size_t i = 0; i < COUNT_OF(all); i++)
+		sigaddset(&signals, all[i]);
+	for (size_t i = 0; i < COUNT_OF(passed_on) && getpid() == 1; i++)
+		sigaddset(&signals, passed_on[i]);
+	fd = os_signals_open(&signals);
+	if (fd < 0)
+		return fd;
+	plan->signals = (struct watch){ .fd = fd, .ready = signal_ready };
+	return loop_add(&plan->loop, &plan->signals, EPOLLIN);
+}
+
+static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct plan *plan = container_of(watch, struct plan, signals);
+	pid_t sender = 0;
+	int signal;
+
+	(void)loop;
+	(void)events;
+	while ((signal = os_signals_next(watch->fd, &sender)) > 0)
+		take(plan, signal, sender);
+}
+
+static void take(struct plan *plan, int signal, pid_t sender)
+{
+	switch (signal) {
+	case SIGCHLD:
+		reap_strangers(plan);
+		return;
+	case SIGHUP:
+		plan_reload_all(plan);
+		return;
+	case SIGTTIN:
+	case SIGTTOU:
+		/* The terminal sends these too; from it, they mean nothing here. */
+		if (sender != 0 && !plan->stopping)
+			plan_scale(plan, signal == SIGTTIN ? 1 : -1);
+		return;
+	case SIGUSR1:
+		log_info("signal SIGUSR1: reopening log files");
+		plan_reopen(plan);
+		return;
+	case SIGUSR2:
+	case SIGWINCH:
+	case SIGCONT:
+		pass_on(plan, signal);
+		return;
+	default:
+		stop(plan, signal, sender);
+	}
+}
+
+static void stop(struct plan *plan, int signal, pid_t sender)
+{
+	char from[40] = "";
+
+	if (sender)
+		snprintf(from, sizeof(from), " from process %d", (int)sender);
+	if (plan->stopping) {
+		log_warning("signal %s%s again: killing what is left",
+			    os_signal_name(signal), from);
+		plan_kill(plan);
+	} else {
+		log_info("signal %s%s: stopping", os_signal_name(signal), from);
+		plan_stop(plan);
+	}
+}
+
+static void pass_on(struct plan *plan, int signal)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		list_each(link, &plan->groups[i].lives) {
+			const struct life *life =
+				container_of(link, struct life, in_group);
+
+			if (life->child.pidfd >= 0)
+				os_process_signal(life->child.pidfd, signal);
+		}
+	}
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where lines of children go: the log, a rotated file, a descriptor. A line
+ * that begins with "<N>" says its own priority, as under systemd; that is how
+ * crew's own processes log. Each line is marked with group, index and pid, but
+ * for JSON objects where the group says so. What cannot be written at once is
+ * dropped and counted, and the count is told when there is room again.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "supervise/private.h"
+
+#define ORIGIN_BYTES 128
+
+static bool write_to_log(const char *origin, int level, const char *line, size_t size,
+			 bool plain);
+static bool write_to_fd(struct sink *sink, const char *line, size_t size);
+static bool write_out(struct sink *sink, const char *origin, int level,
+		      const char *line, size_t size);
+static bool is_json(const char *line, size_t size);
+static int level_of_priority(int priority);
+
+int sink_open(struct sink *sink, const struct crew_stream *options, int log_level)
+{
+	int r;
+
+	sink->options = options;
+	sink->log_level = log_level;
+	if (options->to != CREW_TO_FILE)
+		return 0;
+	r = rotate_open(&sink->file, options->path,
+			options->max_bytes ? options->max_bytes : ROTATE_BYTES,
+			options->keep ? options->keep : ROTATE_KEEP);
+	if (r < 0)
+		log_error("cannot open the file %s: %s", options->path,
+			  strerror(-r));
+	sink->file_is_open = r == 0;
+	return r;
+}
+
+void sink_close(struct sink *sink)
+{
+	if (sink->file_is_open)
+		rotate_fini(&sink->file);
+	sink->file_is_open = false;
+}
+
+bool sink_has_room(const struct sink *sink)
+{
+	struct pollfd out = { .fd = sink->options ? sink->options->fd : -1,
+			      .events = POLLOUT };
+
+	if (sink->options->to == CREW_TO_LOG)
+		return log_has_room();
+	if (sink->options->to == CREW_TO_FD)
+		return poll(&out, 1, 0) != 0;
+	return true;
+}
+
+void sink_write(struct sink *sink, const struct life *life, const char *line,
+		size_t size)
+{
+	int level = sink->log_level;
+	char origin[ORIGIN_BYTES];
+	char lost[80];
+	char name[64];
+	int n;
+
+	if (size >= 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' &&
+	    line[2] == '>') {
+		level = level_of_priority(line[1] - '0');
+		line += 3;
+		size -= 3;
+	}
+	if (sink->options->to == CREW_TO_LOG && !log_enabled(level))
+		return;
+	name_life(life, name, sizeof(name));
+	snprintf(origin, sizeof(origin), "%s %d", name, (int)life->child.pid);
+	if (sink->dropped > 0 && sink_has_room(sink)) {
+		n = snprintf(lost, sizeof(lost),
+			     "%llu lines were dropped: written faster than the log "
+			     "could take them", (unsigned long long)sink->dropped);
+		if (write_out(sink, origin, LOG_WARNING_LEVEL, lost, (size_t)n))
+			sink->dropped = 0;
+	}
+	if (!write_out(sink, origin, level, line, size))
+		sink->dropped++;
+}
+
+static bool write_out(struct sink *sink, const char *origin, int level,
+		      const char *line, size_t size)
+{
+	const bool plain = sink->options->json_unmarked && is_json(line, size);
+	char text[LINE_MAX_BYTES + ORIGIN_BYTES + 4];
+	int n;
+
+	if (sink->options->to == CREW_TO_LOG)
+		return write_to_log(origin, level, line, size, plain);
+	n = plain ? snprintf(text, sizeof(text), "%.*s\n", (int)size, line)
+		  : snprintf(text, sizeof(text), "%s: %.*s\n", origin, (int)size,
+			     line);
+	if (sink->options->to == CREW_TO_FILE)
+		return rotate_write(&sink->file, text, (size_t)n);
+	return write_to_fd(sink, text, (size_t)n);
+}
+
+static bool write_to_log(const char *origin, int level, const char *line, size_t size,
+			 bool plain)
+{
+	if (plain)
+		return log_raw(line, (int)size);
+	return log_from(origin, level, line, (int)size);
+}
+
+/* A pipe that can be written to takes PIPE_BUF bytes at once: what is longer may
+ * be cut there, where its reader is that slow. */
+static bool write_to_fd(struct sink *sink, const char *line, size_t size)
+{
+	struct pollfd out = { .fd = sink->options->fd, .events = POLLOUT };
+
+	while (size > 0) {
+		const size_t part = size < PIPE_BUF ? size : PIPE_BUF;
+		ssize_t n;
+
+		if (poll(&out, 1, 0) != 1 || out.revents != POLLOUT)
+			return false;
+		n = write(out.fd, line, part);
+		if (n <= 0)
+			return false;
+		line += n;
+		size -= (size_t)n;
+	}
+	return true;
+}
+
+static bool is_json(const char *line, size_t size)
+{
+	while (size > 0 && (line[size - 1] == '\r' || line[size - 1] == ' '))
+		size--;
+	return size >= 2 && line[0] == '{' && line[size - 1] == '}';
+}
+
+static int level_of_priority(int priority)
+{
+	static const int levels[8] = {
+		LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL,
+		LOG_ERROR_LEVEL,    LOG_WARNING_LEVEL,  LOG_INFO_LEVEL,
+		LOG_INFO_LEVEL,     LOG_DEBUG_LEVEL,
+	};
+
+	return levels[priority];
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads, as the parent sees them: lives like any other, but in a host, which
+ * is itself a life (without a place). A thread is started by an order to its
+ * host, with its end of a channel; it ends with a word on that channel, or with
+ * its host. It cannot be killed: who stands still is replaced at once, asked to
+ * finish, and listed as stale until he does. When too many have become stale,
+ * or at a reload, new threads are started in a new host; the old one goes when
+ * only stale threads are left in it, with force if need be.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "supervise/private.h"
+
+static int start_host(struct group_state *group);
+static void leave_place(struct life *life);
+static unsigned count_stale(const struct group_state *group, const struct life *host);
+
+int spawn_thread(struct life *life)
+{
+	struct group_state *group = group_of(life);
+	const struct host_message order = {
+		.order = HOST_START,
+		.line = life->child.line,
+		.index = life->child.index,
+		.generation = life->child.generation,
+	};
+	int ends[2];
+	int r = group->host ? 0 : start_host(group);
+
+	if (r == 0)
+		r = os_channel_create(ends);
+	if (r < 0)
+		return r;
+	life_begin_line(life);
+	life->host = group->host;
+	life->child.pid = group->host->child.pid;
+	life->child.channel = ends[0];
+	life->channel_watch = (struct watch){ .fd = ends[0],
+					      .ready = reap_channel_ready };
+	atomic_store_explicit(&life->child.score->pid, life->child.pid,
+			      memory_order_relaxed);
+	r = loop_add(&group->plan->loop, &life->channel_watch, EPOLLIN);
+	if (r == 0)
+		r = os_channel_send(life->host->child.channel, &order,
+				    sizeof(order), &ends[1], 1);
+	close(ends[1]);
+	if (r < 0) {
+		loop_remove(&group->plan->loop, &life->channel_watch);
+		close(ends[0]);
+		life->child.channel = -1;
+	}
+	return r;
+}
+
+void thread_tell(struct life *life, enum self_asked what)
+{
+	const struct host_message order = {
+		.order = what == ASKED_TO_INTERRUPT ? HOST_INTERRUPT : HOST_FINISH,
+		.line = life->child.line,
+	};
+
+	if (life->host->child.channel >= 0)
+		(void)!os_channel_send(life->host->child.channel, &order,
+				       sizeof(order), NULL, 0);
+}
+
+void thread_replace(struct life *life)
+{
+	struct group_state *group = group_of(life);
+	struct place *place = life->place;
+	struct life *host = life->host;
+	const struct crew_death instead = {
+		.cause = life->ready ? CREW_CAUSE_STUCK : CREW_CAUSE_BOOT_TIMEOUT,
+		.was_ready = life->ready,
+		.last_lines = "",
+	};
+
+	if (life->stale)
+		return;
+	life->stale = true;
+	if (!life->told_ms)
+		life_tell(life, SIGTERM);
+	log_warning("%s[%u] cannot be killed, being a thread: it is listed as stale "
+		    "until it ends%s", group->options.is.name, life->child.index,
+		    place && !place->removed ? "; another takes its place" : "");
+	if (place && !place->removed) {
+		leave_place(life);
+		if (!place->now && !group->plan->stopping)
+			restart_later(place, &instead);
+	}
+	if (count_stale(group, host) >= STALE_EACH * group->place_count &&
+	    group->host == host && !group->rolling && !group->plan->stopping) {
+		log_error("%s: too many stale threads: starting all of them in a "
+			  "new process", group->options.is.name);
+		plan_reload(group->plan, group->number);
+	}
+	host_check(host);
+}
+
+/* Its place is free for another; it is no more among those that boot. */
+static void leave_place(struct life *life)
+{
+	struct place *place = life->place;
+
+	life->place = NULL;
+	life_started(life);
+	if (place->next == life) {
+		place->next = NULL;
+		roll_failed(group_of(life));
+	} else {
+		place->now = place->next;
+		place->next = NULL;
+	}
+}
+
+void host_check(struct life *host)
+{
+	const struct group_state *group = group_of(host);
+
+	if (group->host == host && !group->plan->stopping)
+		return;
+	list_each(link, &group->lives) {
+		const struct life *life = container_of(link, struct life, in_group);
+
+		if (life->host == host && !life->stale)
+			return;
+	}
+	life_tell(host, SIGTERM);
+}
+
+static int start_host(struct group_state *group)
+{
+	struct life *host = life_new(group, NULL);
+	int r = host ? spawn_process(host) : -ENOMEM;
+
+	if (r < 0) {
+		life_free(host);
+		return r;
+	}
+	group->host = host;
+	life_enter(host);
+	return 0;
+}
+
+static unsigned count_stale(const struct group_state *group, const struct life *host)
+{
+	unsigned count = 0;
+
+	list_each(link, &group->lives) {
+		const struct life *life = container_of(link, struct life, in_group);
+
+		count += life->host == host && life->stale;
+	}
+	return count;
+}
