@@ -27,10 +27,10 @@ bool budget_take(struct group_state *group)
 
 	if (!max)
 		return true;
-	/* A ring of max + 1: the next place to be written holds the oldest. */
+	/* A ring: the next place to be written holds the oldest of the last max. */
 	oldest = group->restart_times[group->restart_at];
 	group->restart_times[group->restart_at] = now;
-	group->restart_at = (group->restart_at + 1) % (max + 1);
+	group->restart_at = (group->restart_at + 1) % max;
 	if (!group->degraded && oldest &&
 	    now - oldest < group->options.is.restart_window_ms)
 		set_degraded(group, true);
@@ -104,7 +104,7 @@ static void set_degraded(struct group_state *group, bool degraded)
 			     options->restart_window_ms / 1000,
 			     options->degraded_retry_ms);
 	} else {
-		for (unsigned i = 0; i <= options->max_restarts; i++)
+		for (unsigned i = 0; i < options->max_restarts; i++)
 			group->restart_times[i] = 0;
 		log_warning("%s has recovered", options->name);
 		list_each(link, &group->places) {

@@ -32,7 +32,7 @@ int group_init(struct plan *plan, unsigned number, const struct group *options)
 	list_init(&group->lives);
 	fill_defaults(&group->options.is);
 	if (group->options.is.max_restarts) {
-		group->restart_times = calloc(group->options.is.max_restarts + 1,
+		group->restart_times = calloc(group->options.is.max_restarts,
 					      sizeof(*group->restart_times));
 		if (!group->restart_times)
 			return -ENOMEM;

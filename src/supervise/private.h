@@ -127,7 +127,7 @@ struct group_state {
 	uint64_t restarts;
 	bool told;             /* to stop */
 	/* the budget of restarts (budget.c) */
-	uint64_t *restart_times; /* the last max_restarts + 1 */
+	uint64_t *restart_times; /* the last max_restarts */
 	unsigned restart_at;
 	bool degraded;
 	uint64_t degraded_ms;  /* since when */

@@ -51,8 +51,10 @@ static unsigned delay_of(struct place *place, const struct crew_death *death)
 	const bool moment = death->cause == CREW_CAUSE_EXIT &&
 			    death->age_ms < MOMENT_MS;
 
-	if (!death->was_ready || storm)
+	if (!death->was_ready)
 		return backoff(place->failures++);
+	if (storm)
+		return backoff(0);
 	if (!moment) {
 		place->failures = 0;
 		return 0;

@@ -83,7 +83,7 @@ static int start_two(struct crew_child *self)
 static void obey(struct crew_child *self, char *order)
 {
 	const long number = strtol(strchrnul(order, ' '), NULL, 10);
-	char *memory;
+	static char *volatile memory; /* or the compiler leaves it out */
 
 	if (strncmp(order, "exit", 4) == 0) {
 		exit((int)number);
@@ -134,8 +134,11 @@ static int run(struct crew_child *self)
 	while (flood && crew_running(self))
 		(void)!write(STDOUT_FILENO, "flood flood flood flood flood flood\n", 36);
 	if (blocks) {
-		int r = (int)pause(); /* until a signal, SIGINT by test */
+		int ends[2] = { -1, -1 };
+		char byte;
+		int r = pipe(ends);
 
+		r = r == 0 ? (int)read(ends[0], &byte, 1) : r;
 		printf("blocking call: %d, %s\n", r, strerror(errno));
 		fflush(stdout);
 		return 5;
