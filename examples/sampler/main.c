@@ -109,11 +109,15 @@ int main(int argc, char **argv)
 		.local = local_routes,
 		.mounts = { { .at = "/static/", .root = static_root() } },
 		.shutdown_timeout_ms = number_from("SAMPLER_SHUTDOWN_MS"),
+		.head_timeout_ms = number_from("SAMPLER_HEAD_TIMEOUT_MS"),
+		.body_timeout_ms = number_from("SAMPLER_BODY_TIMEOUT_MS"),
+		.idle_timeout_ms = number_from("SAMPLER_IDLE_TIMEOUT_MS"),
 		.pools = {
 			{
 				.app = &sampler,
 				.request_timeout_ms = number_from("SAMPLER_REQUEST_TIMEOUT_MS"),
 				.heartbeat_timeout_ms = number_from("SAMPLER_HEARTBEAT_MS"),
+				.max_restarts = number_from("SAMPLER_MAX_RESTARTS"),
 			},
 			{ .app = &items_app, .workers = 1, .prefix = item_paths },
 		},

@@ -228,10 +228,6 @@ void plan_child_info(const struct child *child, struct crew_child_info *ret_info
 		.silent_ms = now > beat ? now - beat : 0,
 		.rss_bytes = os_resident_bytes(life->child.pid),
 	};
-	if (life->stale)
-		ret_info->state = CREW_CHILD_STALE;
-	else if (life->told_ms)
-		ret_info->state = CREW_CHILD_DRAINING;
 	score_get_status(life->child.score, ret_info->status);
 }
 

@@ -141,6 +141,8 @@ void life_tell(struct life *life, int signal)
 	if (life->told_ms || life->killed)
 		return;
 	life->told_ms = clock_now_ms();
+	if (!life->stale)
+		life_mark(life, CREW_CHILD_DRAINING);
 	if (!life->is_host && !group->plan->stopping && group->options.retiring)
 		group->options.retiring(group->plan->options.context, &life->child);
 	if (life->host)
@@ -150,6 +152,11 @@ void life_tell(struct life *life, int signal)
 		os_process_signal(life->child.pidfd, signal);
 	if (signal == SIGKILL)
 		life->killed = true, life->cause = CREW_CAUSE_ORDER;
+}
+
+void life_mark(struct life *life, enum crew_child_state mark)
+{
+	atomic_store_explicit(&life->child.score->mark, mark, memory_order_relaxed);
 }
 
 void life_kill(struct life *life, enum crew_cause cause)

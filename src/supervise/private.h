@@ -220,6 +220,8 @@ void life_ready(struct life *life);
 /** Ask it to stop by this signal. */
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);
+/** Show it to all as draining or stale. */
+void life_mark(struct life *life, enum crew_child_state mark);
 /* reap.c */
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events);
 void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events);

@@ -22,6 +22,8 @@
  * relaxed: each field stands alone. */
 struct score {
 	_Atomic uint32_t state; /* enum crew_child_state */
+	_Atomic uint32_t mark;  /* the parent's: it is to be seen as draining, or as
+				   stale; 0 */
 	_Atomic uint32_t group;
 	_Atomic uint32_t index;
 	_Atomic uint32_t generation;
@@ -72,10 +74,14 @@ static inline void score_set_state(struct score *score, enum crew_child_state st
 	atomic_store_explicit(&score->state, state, memory_order_relaxed);
 }
 
+/** What it is, or how the parent has marked it. */
 static inline enum crew_child_state score_state(const struct score *score)
 {
 	uint32_t state = atomic_load_explicit(&score->state, memory_order_relaxed);
+	uint32_t mark = atomic_load_explicit(&score->mark, memory_order_relaxed);
 
+	if (mark && state != CREW_CHILD_EMPTY && state != CREW_CHILD_DEAD)
+		state = mark;
 	return state < CREW_CHILD_COUNT ? (enum crew_child_state)state
 					: CREW_CHILD_EMPTY;
 }

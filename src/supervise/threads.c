@@ -85,6 +85,7 @@ void thread_replace(struct life *life)
 	if (life->stale)
 		return;
 	life->stale = true;
+	life_mark(life, CREW_CHILD_STALE);
 	if (!life->told_ms)
 		life_tell(life, SIGTERM);
 	log_warning("%s[%u] cannot be killed, being a thread: it is listed as stale "

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Reload, scaling, threads as workers, degraded pools: under load, and nothing lost."""
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from conftest import children_of, is_alive, wait_for
+
+CLASSES = ["process", "thread"]
+
+
+class Load:
+    """Clients that ask without pause until told to stop; each wrong answer is kept."""
+
+    def __init__(self, server, count=4, target="/echo", refused=()):
+        self.server, self.target, self.refused = server, target, refused
+        self.stopping = threading.Event()
+        self.wrong = []
+        self.asked = 0
+        self.threads = [threading.Thread(target=self._run, args=(n,)) for n in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, number):
+        try:
+            with self.server.client(timeout=20) as client:
+                turn = 0
+                while not self.stopping.is_set():
+                    body = f"{number}.{turn}".encode() * 20
+                    answer = client.request("POST", self.target, body)
+                    turn += 1
+                    self.asked += 1
+                    if answer.status in self.refused:
+                        continue
+                    if answer.status != 200 or answer.body != body:
+                        self.wrong.append((answer.status, answer.body[:200]))
+        except Exception as error:  # a broken connection is a wrong answer too
+            self.wrong.append(repr(error))
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        return self.wrong
+
+
+def generations(server):
+    return sorted(worker["generation"] for worker in server.status()["pools"][0]["workers"]
+                  if worker["state"] in ("ready", "busy"))
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_reload_under_load_loses_nothing(start, kind):
+    server = start("--workers", "3", "--worker-class", kind)
+    load = Load(server)
+    for turn in range(10):
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda turn=turn: generations(server) == [turn + 2] * 3, what="the new workers")
+    assert load.stop() == []
+    assert load.asked > 500
+    assert server.status()["pools"][0]["restarts"] == 0
+    dispatcher = server.status()["dispatchers"][0]
+    assert dispatcher["generation"] == 1, "the dispatcher keeps its clients"
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_reload_lets_a_slow_request_finish(start, kind):
+    server = start("--workers", "1", "--worker-class", kind)
+    with server.client() as client:
+        client.send(b"GET /sleep/1200 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: server.get("/hello").status == 200 and
+                 json.loads(server.get("/whoami").body)["generation"] == 2, 1,
+                 "the new worker, while the old is busy")
+        assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_scaling_under_load_loses_nothing(start, kind):
+    server = start("--workers", "2", "--worker-class", kind)
+    load = Load(server)
+    for _ in range(3):
+        for wanted in (3, 4):
+            server.process.send_signal(signal.SIGTTIN)
+            wait_for(lambda wanted=wanted: len(generations(server)) == wanted)
+        for wanted in (3, 2):
+            server.process.send_signal(signal.SIGTTOU)
+            wait_for(lambda wanted=wanted: len(server.status()["pools"][0]["workers"]) == wanted)
+    assert load.stop() == []
+
+
+def test_a_storm_of_all_signals_under_load(start):
+    server = start("--workers", "3")
+    load = Load(server)
+    signals = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1, signal.SIGCHLD]
+    for turn in range(200):
+        server.process.send_signal(signals[(turn * 7) % 5])
+        time.sleep(0.01)
+    assert load.stop() == []
+    assert load.asked > 500
+
+
+def test_threads_are_workers_of_one_process(start):
+    server = start("--workers", "3", "--worker-class", "thread")
+    assert len(set(server.workers())) == 1
+    load = Load(server, target="/echo/5")
+    time.sleep(0.5)
+    assert load.stop() == []
+    assert all(worker["served"] > 0 for worker in server.status()["pools"][0]["workers"])
+
+
+def test_a_crash_of_a_thread_takes_its_process_and_all_come_back(start):
+    server = start("--workers", "3", "--worker-class", "thread")
+    before = server.workers()[0]
+    assert server.get("/crash/segv").status == 502
+    wait_for(lambda: set(server.workers()).isdisjoint({before}) and
+             len(generations(server)) == 3)
+    for _ in range(20):
+        assert server.get("/hello").status == 200
+
+
+def test_a_stuck_thread_is_replaced_and_listed_as_stale(start):
+    server = start("--workers", "2", "--worker-class", "thread", SAMPLER_HEARTBEAT_MS="600",
+                   SAMPLER_REQUEST_TIMEOUT_MS="400")
+    pid = server.workers()[0]
+    with server.client() as client:
+        client.send(b"GET /sleep/3000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.answer().status == 504
+        wait_for(lambda: "is listed as stale" in server.log())
+        for _ in range(50):
+            assert client.get("/hello").status == 200
+    assert set(server.workers()) == {pid}, "the same process"
+    wait_for(lambda: "stale" not in [worker["state"] for worker in
+                                     server.status()["pools"][0]["workers"]], 5,
+             "the end of the stale thread")
+    assert len(generations(server)) == 2
+
+
+def test_a_degraded_pool_answers_503_and_recovers(start):
+    server = start("--workers", "1", SAMPLER_MAX_RESTARTS="2")
+    for _ in range(3):
+        assert server.get("/crash/abort").status == 502
+    wait_for(lambda: server.status()["pools"][0]["state"] == "degraded")
+    began = time.monotonic()
+    answer = server.get("/hello")
+    assert answer.status == 503 and "degraded" in json.loads(answer.body)["error"]
+    assert answer.header("Retry-After")
+    assert time.monotonic() - began < 1, "it does not wait for a worker"
+    assert server.get("/ready").status == 503
+    assert server.get("/api/items").status == 200, "the other pool works"
+    wait_for(lambda: server.get("/hello").status == 200, 10, "another try")
+    wait_for(lambda: server.status()["pools"][0]["state"] == "ready", 10, "the recovery")
+
+
+def test_a_daemon(tmp_path):
+    from conftest import SAMPLER, free_port
+    import subprocess
+    from client import Client
+    port = free_port()
+    pidfile, log = tmp_path / "pid", tmp_path / "log"
+    command = [SAMPLER, "--listen", f"127.0.0.1:{port}", "--workers", "2", "--daemon",
+               "--pidfile", str(pidfile), "--log-file", str(log)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False,
+                          stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    pid = int(pidfile.read_text())
+    try:
+        with Client(("127.0.0.1", port)) as client:
+            assert client.get("/hello").status == 200
+        again = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False,
+                               stdin=subprocess.DEVNULL)
+        assert again.returncode == 1
+        assert f"already running, pid {pid}" in again.stderr
+        family = children_of(pid)
+        moved = tmp_path / "log.old"
+        log.rename(moved)
+        os.kill(pid, signal.SIGUSR1)
+        wait_for(log.exists)
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: "rolling restart" in log.read_text())
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not is_alive(pid) and not any(map(is_alive, family)), 10)
+    assert not pidfile.exists()
