@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,7 +111,8 @@ static void obey(struct crew_child *self, char *order)
 static void read_orders(struct crew_child *self)
 {
 	char text[4096];
-	ssize_t n = read(STDIN_FILENO, text, sizeof(text) - 1);
+	/* Another thread may have been faster. */
+	ssize_t n = recv(STDIN_FILENO, text, sizeof(text) - 1, MSG_DONTWAIT);
 	char *rest = text;
 	char *line;
 
