@@ -4,6 +4,7 @@
  * shown, tested and measured. GET / lists them.
  */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,16 +14,21 @@
 #include "../store.h"
 #include "sampler.h"
 
-static int ran_fd = -1;
+static _Atomic int ran_fd = -1; /* of all workers that share this process */
 
 int sampler_setup(struct crew_worker *worker)
 {
 	const char *path = getenv("SAMPLER_RAN");
 
+	int none = -1;
+	int fd;
+
 	if (!path || !*path)
 		return 0;
-	ran_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	if (ran_fd >= 0)
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	if (fd >= 0 && !atomic_compare_exchange_strong(&ran_fd, &none, fd))
+		close(fd);
+	if (fd >= 0)
 		return 0;
 	crew_log(worker, CREW_ERROR, "SAMPLER_RAN: cannot open %s", path);
 	return 1;

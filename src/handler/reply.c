@@ -229,11 +229,12 @@ static crew_reply make_failed(struct crew_request *request)
 	return reply;
 }
 
-/* Different for each reply of this process; the mixing (a bijection, so no two
- * counts collide for one id) is that of SplitMix64. */
+/* Different for each reply of this thread, and a request is one thread's; the
+ * mixing (a bijection, so no two counts collide for one id) is that of
+ * SplitMix64. */
 static uint64_t new_seal(uint64_t id)
 {
-	static uint64_t count;
+	static _Thread_local uint64_t count;
 	uint64_t seal = id + ++count * 0x9e3779b97f4a7c15u;
 
 	seal = (seal ^ (seal >> 30)) * 0xbf58476d1ce4e5b9u;
