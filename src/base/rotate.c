@@ -24,10 +24,12 @@ static int open_file(const char *path);
 static char *absolute(const char *path);
 static void rotate_now(struct rotate *rotate);
 static bool shift_files(const struct rotate *rotate);
+static void shift_back(const struct rotate *rotate);
+static bool is_ours(const struct rotate *rotate, const char *path);
 static void use(struct rotate *rotate, int fd);
 static void look(struct rotate *rotate);
 static bool write_whole(struct rotate *rotate, const char *line, size_t size);
-static bool tell_dropped(struct rotate *rotate);
+static bool write_after_gap(struct rotate *rotate, const char *line, size_t size);
 
 int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 		unsigned keep)
@@ -56,11 +58,8 @@ bool rotate_write(struct rotate *rotate, const char *line, size_t size)
 		look(rotate);
 	if (rotate->size > 0 && rotate->size + size > rotate->next_try)
 		rotate_now(rotate);
-	if (rotate->dropped > 0 && !tell_dropped(rotate)) {
-		rotate->dropped++;
-		return false;
-	}
-	if (write_whole(rotate, line, size))
+	if (rotate->dropped > 0 ? write_after_gap(rotate, line, size)
+				: write_whole(rotate, line, size))
 		return true;
 	rotate->dropped++;
 	return false;
@@ -115,17 +114,27 @@ static char *absolute(const char *path)
 	return whole;
 }
 
-/* If anything fails the old file goes on, whatever it is called by now. */
+/* If anything fails the old file goes on. One that has lost its name, to another
+ * who rotates it or who writes it too, is left: its successor is there. */
 static void rotate_now(struct rotate *rotate)
 {
+	const bool ours = is_ours(rotate, rotate->path);
 	int fd = -1;
 
-	if (shift_files(rotate))
+	if (ours && rotate->keep == 0 && ftruncate(rotate->fd, 0) == 0) {
+		rotate->next_try = rotate->max_bytes;
+		look(rotate);
+		return;
+	}
+	if (!ours || shift_files(rotate))
 		fd = open_file(rotate->path);
-	if (fd < 0)
-		rotate->next_try = rotate->size + rotate->max_bytes;
-	else
+	if (fd >= 0) {
 		use(rotate, fd);
+		return;
+	}
+	if (ours)
+		shift_back(rotate);
+	rotate->next_try = rotate->size + rotate->max_bytes;
 }
 
 /* The oldest first, so that each finds its new name free. */
@@ -135,7 +144,7 @@ static bool shift_files(const struct rotate *rotate)
 	char to[PATH_MAX];
 
 	if (rotate->keep == 0)
-		return unlink(rotate->path) == 0;
+		return false;
 	for (unsigned i = rotate->keep; i > 0; i--) {
 		const int n = i > 1 ? snprintf(from, sizeof(from), "%s.%u",
 					       rotate->path, i - 1)
@@ -148,6 +157,27 @@ static bool shift_files(const struct rotate *rotate)
 			return false;
 	}
 	return true;
+}
+
+/* There is no new file: who looks for the log shall find it under its name, and
+ * the next try shall find it there too. */
+static void shift_back(const struct rotate *rotate)
+{
+	char from[PATH_MAX];
+	struct stat status;
+
+	if (snprintf(from, sizeof(from), "%s.1", rotate->path) < (int)sizeof(from) &&
+	    is_ours(rotate, from) && lstat(rotate->path, &status) < 0)
+		rename(from, rotate->path);
+}
+
+static bool is_ours(const struct rotate *rotate, const char *path)
+{
+	struct stat ours;
+	struct stat named;
+
+	return fstat(rotate->fd, &ours) == 0 && stat(path, &named) == 0 &&
+	       ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
 }
 
 static void use(struct rotate *rotate, int fd)
@@ -195,7 +225,9 @@ static bool write_whole(struct rotate *rotate, const char *line, size_t size)
 	return false;
 }
 
-static bool tell_dropped(struct rotate *rotate)
+/* The count and the line, or neither: where there is room for the count only, it
+ * would be told with each line that is lost. */
+static bool write_after_gap(struct rotate *rotate, const char *line, size_t size)
 {
 	char text[120];
 	const int n = snprintf(text, sizeof(text), "%llu lines were dropped: %s\n",
@@ -204,6 +236,13 @@ static bool tell_dropped(struct rotate *rotate)
 
 	if (!write_whole(rotate, text, (size_t)n))
 		return false;
-	rotate->dropped = 0;
-	return true;
+	if (write_whole(rotate, line, size)) {
+		rotate->dropped = 0;
+		return true;
+	}
+	look(rotate);
+	if (rotate->size >= (uint64_t)n &&
+	    ftruncate(rotate->fd, (off_t)(rotate->size - (uint64_t)n)) == 0)
+		rotate->size -= (uint64_t)n;
+	return false;
 }

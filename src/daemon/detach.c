@@ -1,122 +1,271 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The two forks of a daemon: the first lets setsid(2) succeed, the second makes
- * sure that the daemon is no session leader and never gets a terminal again. It
- * reports through a pipe; if that ends without a word, the daemon has died.
+ * A daemon is the grandchild of the process that was called. The middle process
+ * leads the new session and ends at once: so the daemon leads none, and no
+ * terminal that it may open can become its own. The caller buries the middle
+ * one, and waits.
+ *
+ * The report goes through a channel of whole messages, not through a pipe: a
+ * caller that was interrupted meanwhile is an error there, and not SIGPIPE,
+ * which would end a healthy daemon. The first message is the daemon's pid, the
+ * second how it went. The end of the channel alone would not show that the
+ * daemon has died, as long as a child of the daemon still holds it open; so
+ * the caller watches the process too.
  */
 #include "daemon/detach.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/os/os.h"
+
 struct report {
+	bool final;
+	int error; /* errno: there is no daemon */
 	pid_t pid;
 	int code;
 	char text[DETACH_TEXT_BYTES];
 };
+_Static_assert(sizeof(struct report) <= OS_CHANNEL_BYTES_MAX,
+	       "a report is one message");
 
-static int wait_for_report(int fd, pid_t middle, struct detach *detach);
-static void become_daemon(struct detach *detach, int fd);
-static void tell(struct detach *detach, int code, const char *text);
+static int open_null(void);
+static int open_channel(int ret_ends[2]);
+static int raise_fd(int fd);
+static void be_born(int report);
+static void bury(pid_t pid);
+static int hear(struct detach *detach, int fd);
+static int hear_final(struct report *report, int fd);
+static bool wait_for_word(int fd, int pidfd);
+static void say(struct detach *detach, int code, const char *text);
+static struct detach_stream stream_of(int fd);
+static void silence_one(int fd, const struct detach_stream *before, int null);
 
-int daemon_detach(struct detach *ret_detach)
+int daemon_detach(struct detach *ret)
 {
+	struct detach detach = { .output = stream_of(STDOUT_FILENO),
+				 .error = stream_of(STDERR_FILENO) };
+	const int null = open_null();
 	int ends[2];
-	pid_t pid;
+	pid_t middle;
 	int r;
 
-	*ret_detach = (struct detach){ .report = -1 };
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	fflush(NULL); /* or both would write what is buffered */
-	pid = fork();
-	if (pid < 0) {
-		r = -errno;
-		close(ends[0]);
-		close(ends[1]);
+	if (null < 0)
+		return null;
+	r = open_channel(ends);
+	if (r < 0) {
+		close(null);
 		return r;
 	}
-	if (pid > 0) {
-		close(ends[1]);
-		return wait_for_report(ends[0], pid, ret_detach);
+	/* What is buffered now would be written by both. */
+	fflush(NULL);
+	middle = fork();
+	r = middle < 0 ? -errno : 0;
+	if (middle == 0) {
+		close(ends[0]);
+		be_born(ends[1]);
+		dup2(null, STDIN_FILENO);
+		close(null);
+		detach.pid = getpid();
+		detach.report = ends[1];
+		detach.reports = true;
+		*ret = detach;
+		return 0;
+	}
+	close(ends[1]);
+	if (middle > 0) {
+		bury(middle);
+		r = hear(&detach, ends[0]);
 	}
 	close(ends[0]);
-	become_daemon(ret_detach, ends[1]);
-	return 0;
+	close(null);
+	if (r == 1)
+		*ret = detach;
+	return r;
 }
 
 void daemon_up(struct detach *detach, bool silence)
 {
 	int null;
 
-	tell(detach, 0, "");
-	if (!silence)
+	if (!detach->reports)
 		return;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0)
-		return;
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
+	/* First this, then the word: who reads our output to its end is not to
+	 * wait for a daemon when the caller is gone. */
+	if (silence) {
+		fflush(NULL);
+		null = open_null();
+		silence_one(STDOUT_FILENO, &detach->output, null);
+		silence_one(STDERR_FILENO, &detach->error, null);
+		if (null >= 0)
+			close(null);
+	}
+	say(detach, 0, "");
 }
 
 void daemon_failed(struct detach *detach, int code, const char *text)
 {
-	tell(detach, code, text);
+	if (detach->reports)
+		say(detach, code ? code : 1, text);
 }
 
-static int wait_for_report(int fd, pid_t middle, struct detach *detach)
+static int open_null(void)
 {
-	struct report report = {
-		.code = 1,
-		.text = "the daemon died before it was up",
-	};
-	ssize_t n;
+	const int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
-	while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)
-		;
-	do /* less than PIPE_BUF: whole or not at all */
-		n = read(fd, &report, sizeof(report));
-	while (n < 0 && errno == EINTR);
+	return fd < 0 ? -errno : raise_fd(fd);
+}
+
+static int open_channel(int ret_ends[2])
+{
+	int ends[2];
+	int r = os_channel_create(ends);
+
+	if (r < 0)
+		return r;
+	ends[0] = raise_fd(ends[0]);
+	ends[1] = raise_fd(ends[1]);
+	r = ends[0] < 0 ? ends[0] : ends[1] < 0 ? ends[1] : 0;
+	if (r < 0) {
+		for (int i = 0; i < 2; i++) {
+			if (ends[i] >= 0)
+				close(ends[i]);
+		}
+		return r;
+	}
+	memcpy(ret_ends, ends, sizeof(ends));
+	return 0;
+}
+
+/* A caller may have closed its standard streams: what takes their place would
+ * be written to as output. */
+static int raise_fd(int fd)
+{
+	int raised;
+	int r;
+
+	if (fd > STDERR_FILENO)
+		return fd;
+	raised = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	r = raised < 0 ? -errno : raised;
 	close(fd);
+	return r;
+}
+
+/* The middle process ends here; only the daemon returns. */
+static void be_born(int report)
+{
+	struct report birth = { .error = 0 };
+
+	setsid();
+	birth.pid = fork();
+	if (birth.pid == 0)
+		return;
+	if (birth.pid < 0)
+		birth.error = errno;
+	os_channel_send(report, &birth, sizeof(birth), NULL, 0);
+	_exit(0);
+}
+
+static void bury(pid_t pid)
+{
+	pid_t r;
+
+	do
+		r = waitpid(pid, NULL, 0);
+	while (r < 0 && errno == EINTR);
+}
+
+static int hear(struct detach *detach, int fd)
+{
+	struct report report = { .code = 1,
+				 .text = "the daemon died before it was up" };
+	int r = hear_final(&report, fd);
+
+	if (r < 0)
+		return r;
 	detach->pid = report.pid;
 	detach->code = report.code;
 	memcpy(detach->text, report.text, sizeof(detach->text));
 	return 1;
 }
 
-/* In the first child, which does not return, and in the daemon, which does. */
-static void become_daemon(struct detach *detach, int fd)
+/* Leaves the report as it is, but for the pid, if there is no final word. */
+static int hear_final(struct report *report, int fd)
 {
-	int null;
-	pid_t pid;
+	struct report next;
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t fd_count;
+	bool lives = true;
+	int pidfd = -1;
+	int n;
 
-	setsid();
-	pid = fork();
-	if (pid != 0)
-		_exit(pid < 0 ? 1 : 0);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		dup2(null, STDIN_FILENO);
-		if (null > STDERR_FILENO)
-			close(null);
+	for (;;) {
+		n = os_channel_receive(fd, &next, sizeof(next), fds, &fd_count);
+		if (n == -EAGAIN && lives) {
+			lives = wait_for_word(fd, pidfd);
+			continue;
+		}
+		if (n != (int)sizeof(next) || next.error || next.final)
+			break;
+		report->pid = next.pid;
+		pidfd = os_process_open(next.pid);
+		/* Any other failure: then only the channel can tell. */
+		lives = pidfd != -ESRCH;
 	}
-	detach->report = fd;
+	if (pidfd >= 0)
+		close(pidfd);
+	if (n != (int)sizeof(next))
+		return 0;
+	if (next.error)
+		return -next.error;
+	*report = next;
+	return 0;
 }
 
-static void tell(struct detach *detach, int code, const char *text)
+/* False: the process is gone, so what it had to say has been sent. */
+static bool wait_for_word(int fd, int pidfd)
 {
-	struct report report = { .pid = getpid(), .code = code };
+	struct pollfd both[] = { { .fd = fd, .events = POLLIN },
+				 { .fd = pidfd, .events = POLLIN } };
 
-	if (detach->report < 0)
-		return;
+	while (poll(both, 2, -1) < 0 && errno == EINTR)
+		;
+	return both[1].revents == 0;
+}
+
+static void say(struct detach *detach, int code, const char *text)
+{
+	struct report report = { .final = true, .pid = detach->pid, .code = code };
+
 	snprintf(report.text, sizeof(report.text), "%s", text);
-	(void)!write(detach->report, &report, sizeof(report));
+	/* If nobody listens any more the daemon goes on without. */
+	os_channel_send(detach->report, &report, sizeof(report), NULL, 0);
 	close(detach->report);
 	detach->report = -1;
+	detach->reports = false;
+}
+
+/* A descriptor that is closed is no file: both are 0. */
+static struct detach_stream stream_of(int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return (struct detach_stream){ 0 };
+	return (struct detach_stream){ status.st_dev, status.st_ino };
+}
+
+static void silence_one(int fd, const struct detach_stream *before, int null)
+{
+	const struct detach_stream now = stream_of(fd);
+
+	if (null >= 0 && now.device == before->device && now.inode == before->inode)
+		dup2(null, fd);
 }

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leaving the terminal: daemon_detach returns twice, in the process that was
- * called (which waits until the daemon is up, or says why not) and in the
- * daemon. See daemon(7), "SysV Daemons".
+ * Leaving the terminal: two forks and setsid(2), and a report to who gave the
+ * command. That process waits until the daemon says that it is up or why not,
+ * so "crew serve --daemon && echo up" means what it says.
+ *
+ *	r = daemon_detach(&detach);
+ *	if (r < 0)
+ *		return r;                        nothing was started
+ *	if (r == 1)
+ *		return detach.code;              the process that was called
+ *	if (!open_all(&error))                   the daemon, from here on
+ *		daemon_failed(&detach, 1, error.text);
+ *	else
+ *		daemon_up(&detach, true);
  */
 #ifndef DAEMON_DETACH_H
 #define DAEMON_DETACH_H
@@ -10,22 +20,40 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define DETACH_TEXT_BYTES 500
+#define DETACH_TEXT_BYTES 501 /* as much as a struct crew_error can say */
 
-struct detach {
-	pid_t pid;  /* of the daemon; in the process that was called */
-	int code;   /* the same: 0 if the daemon is up, else its exit code */
-	char text[DETACH_TEXT_BYTES]; /* the same: why not */
-	int report; /* in the daemon: until it is up */
+/** Which file a descriptor led to. */
+struct detach_stream {
+	dev_t device;
+	ino_t inode;
 };
 
-/** 1 in the process that was called, 0 in the daemon, -errno if there is none.
- * Must be called from a single-threaded process. Blocks. */
-int daemon_detach(struct detach *ret_detach);
-/** In the daemon: all is well. With `silence` standard output and standard error
- * lead to /dev/null from now on; till now they are those of the terminal. */
+struct detach {
+	/* For the process that was called, and `pid` for the daemon too. */
+	pid_t pid;                    /* the daemon's */
+	int code;                     /* 0: it is up; else its exit code */
+	char text[DETACH_TEXT_BYTES]; /* why it is not up; "" if it is */
+	/* For the daemon. */
+	bool reports; /* somebody waits for a word */
+	int report;   /* the channel to say it through */
+	struct detach_stream output; /* descriptors 1 and 2 as they were */
+	struct detach_stream error;
+};
+
+/**
+ * Fork a daemon. Returns 0 in the daemon: in a session of its own but not its
+ * leader, its standard input /dev/null, all else as it was. Returns 1 in the
+ * calling process, which blocks until the daemon is up, has failed or has
+ * died. Returns -errno if there is no daemon. The process must have one thread;
+ * its stdio buffers are flushed.
+ */
+int daemon_detach(struct detach *ret);
+/** In the daemon: it is up. `silence`: point descriptors 1 and 2 at /dev/null,
+ * each unless it leads elsewhere by now than at the start. Takes zeroed memory;
+ * a second word is not heard. */
 void daemon_up(struct detach *detach, bool silence);
-/** In the daemon: it will not come up; it should end with this code. */
+/** In the daemon, which then should end: it will not come up. A `code` of 0
+ * is told as 1; the text is cut at 500 bytes. Takes zeroed memory. */
 void daemon_failed(struct detach *detach, int code, const char *text);
 
 #endif

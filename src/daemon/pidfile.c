@@ -1,232 +1,420 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pidfiles, by locks of open file descriptions (fcntl(2), F_OFD_SETLK): these go
- * over a fork, and end with the last process that holds them. The file is made
- * under another name, written, locked, and only then linked into place: nobody
- * ever sees one that is empty, or not locked. If an old file is in the way that
- * nobody holds, it is locked first and checked to be still in place: so of
- * several starters that find it, one gets it, and the others find his.
+ * Pid files. What always holds: a file of ours is complete and locked before it
+ * has its name, so nobody ever sees it empty or free. It is made under another
+ * name and linked to its own, which fails if there is one already.
+ *
+ * A stale file, which nobody holds, must be replaced, and that is where others
+ * go wrong: two find it stale, one replaces it, the other then replaces what
+ * the first has written. Here a lock on its second byte is the right to replace
+ * it. Who has that right looks once more whether the file still has its name,
+ * and renames its own file over it. The first byte is the owner's lock. With one
+ * lock for both, who only looks would be taken for an owner.
+ *
+ * The locks belong to the open file (F_OFD_SETLK, fcntl(2)), not to the process:
+ * they outlive the forks by which a daemon is made, and end with the last
+ * process that holds the file open, however it dies.
+ *
+ * A file that is not locked may be that of a program that locks none. If its
+ * number is that of a living process that runs the same program as this one, or
+ * of a process group with a member, it is taken for alive. Where /proc/N/exe
+ * cannot be read, as another user's, only the lock counts.
  */
 #include "daemon/pidfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/error.h"
 
-#define TRIES 100
+#define OWNER_BYTE 0
+#define CLAIM_BYTE 1
+#define NUMBER_BYTES 32
+/* A turn is a millisecond, and is lost only while another replaces the file. */
+#define TAKE_TURNS 1000
+#define KEEP_TURNS 20
 
-static int make(const struct pidfile *pidfile, char **ret_name);
-static int put(struct pidfile *pidfile);
-static int replace_stale(struct pidfile *pidfile, const char *made);
-static bool lock(int fd);
-static bool in_place(int fd, const char *path);
-static pid_t read_number(int fd);
-static bool runs(const struct pidfile *pidfile, pid_t number);
-static int tell_owner(const struct pidfile *pidfile, struct crew_error *ret_error);
-static char *absolute(const char *path);
+static int absolute(const char *path, char **ret_path);
+static int place(struct pidfile *file, int turns, struct crew_error *error);
+static int make(struct pidfile *file, char **ret_path, struct crew_error *error);
+static int fill(int fd, pid_t number);
+static int settle(const struct pidfile *file, const char *made, int turns,
+		  struct crew_error *error);
+static int look(const struct pidfile *file, struct crew_error *error);
+static int replace(const struct pidfile *file, const char *made,
+		   struct crew_error *error);
+static int judge(const struct pidfile *file, int fd, struct crew_error *error);
+static int read_number(int fd, pid_t *ret_number);
+static bool is_locked(int fd);
+static bool lives(const struct pidfile *file, pid_t number);
+static bool same_program(pid_t pid);
+static int lock(int fd, int byte);
+static bool is_named(const struct pidfile *file, int fd);
+static int fault(const struct pidfile *file, const char *what, int code,
+		 struct crew_error *error);
+static int foreign(const struct pidfile *file, struct crew_error *error);
+static const char *advice(int code);
 
-int pidfile_take(struct pidfile *pidfile, const char *path, pid_t number,
-		 bool is_group, struct crew_error *ret_error)
+int pidfile_take(struct pidfile *file, const char *path, pid_t number, bool is_group,
+		 struct crew_error *error)
 {
+	struct pidfile taken = { .fd = -1, .number = number, .is_group = is_group };
 	int r;
 
-	*pidfile = (struct pidfile){ .path = absolute(path), .number = number,
-				     .fd = -1, .is_group = is_group };
-	r = pidfile->path ? put(pidfile) : -ENOMEM;
+	check(number > 0);
+	if (!path || !*path)
+		return error_set(error, EINVAL, "the name of the pid file is empty; "
+				 "give the file a name, or do without it");
+	r = absolute(path, &taken.path);
+	if (r < 0)
+		return error_set(error, -r, "cannot tell where %s is: %s; give the "
+				 "pid file an absolute path", path, strerror(-r));
+	/* Who may not write here may still be told that it runs. */
+	r = look(&taken, error);
 	if (r == 0)
-		return 0;
-	if (r == -EEXIST)
-		tell_owner(pidfile, ret_error);
-	else
-		error_set(ret_error, -r, "cannot write the pidfile %s: %s; does its "
-			  "directory exist, and may you write there?", path,
-			  strerror(-r));
-	free(pidfile->path);
-	*pidfile = (struct pidfile){ .fd = -1 };
-	return r;
-}
-
-int pidfile_keep(struct pidfile *pidfile)
-{
-	const int old = pidfile->fd;
-	int r;
-
-	if (in_place(old, pidfile->path))
-		return 0;
-	r = put(pidfile);
+		r = place(&taken, TAKE_TURNS, error);
 	if (r < 0) {
-		pidfile->fd = old;
+		free(taken.path);
 		return r;
 	}
-	close(old);
+	*file = taken;
+	return 0;
+}
+
+int pidfile_keep(struct pidfile *file)
+{
+	struct pidfile next = *file;
+	struct stat status;
+	int r;
+
+	if (lstat(file->path, &status) == 0) {
+		if (status.st_dev == file->device && status.st_ino == file->inode)
+			return 0;
+	} else if (errno != ENOENT) {
+		return -errno;
+	}
+	r = place(&next, KEEP_TURNS, NULL);
+	if (r < 0)
+		return r;
+	/* Only now: somebody always holds the lock. */
+	close(file->fd);
+	*file = next;
 	return 1;
 }
 
-void pidfile_drop(struct pidfile *pidfile)
+void pidfile_drop(struct pidfile *file)
 {
-	if (!pidfile->path)
+	if (!file->path)
 		return;
-	/* Where the directory is no longer ours, an empty file must do. */
-	if (in_place(pidfile->fd, pidfile->path) && unlink(pidfile->path) < 0)
-		(void)!ftruncate(pidfile->fd, 0);
-	close(pidfile->fd);
-	free(pidfile->path);
-	*pidfile = (struct pidfile){ .fd = -1 };
-}
-
-/* A file of our own beside the place, written and locked; returns its fd. */
-static int make(const struct pidfile *pidfile, char **ret_name)
-{
-	char text[24];
-	char *name;
-	int size;
-	int fd;
-	int r;
-
-	if (asprintf(&name, "%s.%d.XXXXXX", pidfile->path, (int)getpid()) < 0)
-		return -ENOMEM;
-	fd = mkostemp(name, O_CLOEXEC);
-	if (fd < 0) {
-		r = -errno;
-		free(name);
-		return r;
-	}
-	size = snprintf(text, sizeof(text), "%d\n", (int)pidfile->number);
-	if (fchmod(fd, 0644) < 0 || !lock(fd) || write(fd, text, (size_t)size) != size) {
-		r = errno ? -errno : -EIO;
-		unlink(name);
-		close(fd);
-		free(name);
-		return r;
-	}
-	*ret_name = name;
-	return fd;
-}
-
-static int put(struct pidfile *pidfile)
-{
-	char *made = NULL;
-	int r = -EEXIST;
-	int fd = make(pidfile, &made);
-
-	if (fd < 0)
-		return fd;
-	pidfile->fd = fd;
-	for (int i = 0; i < TRIES; i++) {
-		if (link(made, pidfile->path) == 0) {
-			unlink(made);
-			free(made);
-			return 0;
-		}
-		r = -errno;
-		if (r == -EEXIST)
-			r = replace_stale(pidfile, made);
-		if (r != -EAGAIN)
-			break;
-	}
-	if (r != 0) {
-		unlink(made);
-		close(fd);
-		pidfile->fd = -1;
-	}
-	free(made);
-	return r;
-}
-
-/* Something is in place. -EAGAIN: no more. */
-static int replace_stale(struct pidfile *pidfile, const char *made)
-{
-	const int old = open(pidfile->path, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	int r;
-
-	if (old < 0)
-		return errno == ENOENT ? -EAGAIN : -errno;
-	if (!lock(old))
-		r = in_place(old, pidfile->path) ? -EEXIST : -EAGAIN;
-	else if (!in_place(old, pidfile->path))
-		r = -EAGAIN;
-	else if (runs(pidfile, read_number(old)))
-		r = -EEXIST;
-	else
-		r = rename(made, pidfile->path) < 0 ? -errno : 0;
-	close(old);
-	return r;
-}
-
-static bool lock(int fd)
-{
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	return fcntl(fd, F_OFD_SETLK, &whole) == 0;
-}
-
-static bool in_place(int fd, const char *path)
-{
-	struct stat held;
-	struct stat there;
-
-	return fstat(fd, &held) == 0 && stat(path, &there) == 0 &&
-	       held.st_dev == there.st_dev && held.st_ino == there.st_ino;
-}
-
-static pid_t read_number(int fd)
-{
-	char text[24];
-	const ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	return (pid_t)strtol(text, NULL, 10);
-}
-
-/* A file that nobody locked may still be that of somebody who does not lock: a
- * living process of the same program, or a process group that has members. */
-static bool runs(const struct pidfile *pidfile, pid_t number)
-{
-	struct stat ours;
-	struct stat theirs;
-	char path[40];
-
-	if (number <= 1 || number == getpid() || number == pidfile->number)
-		return false;
-	if (pidfile->is_group)
-		return kill(-number, 0) == 0 || errno == EPERM;
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)number);
-	return stat("/proc/self/exe", &ours) == 0 && stat(path, &theirs) == 0 &&
-	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-}
-
-static int tell_owner(const struct pidfile *pidfile, struct crew_error *ret_error)
-{
-	const int fd = open(pidfile->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	const pid_t number = fd < 0 ? 0 : read_number(fd);
-
-	if (fd >= 0)
-		close(fd);
-	return error_set(ret_error, EEXIST, "%s: already running, %s %d",
-			 pidfile->path, pidfile->is_group ? "process group" : "pid",
-			 (int)number);
+	/* First the name, then the lock: who finds it free finds it gone. */
+	if (is_named(file, file->fd))
+		unlink(file->path);
+	close(file->fd);
+	free(file->path);
+	*file = (struct pidfile){ .fd = -1 };
 }
 
 /* A daemon changes its directory later. */
-static char *absolute(const char *path)
+static int absolute(const char *path, char **ret_path)
 {
-	char *here;
-	char *whole = NULL;
+	char *here = NULL;
+	int n;
 
-	if (path[0] == '/')
-		return strdup(path);
-	here = getcwd(NULL, 0);
-	if (here && asprintf(&whole, "%s/%s", here, path) < 0)
-		whole = NULL;
+	if (path[0] != '/') {
+		here = getcwd(NULL, 0);
+		if (!here)
+			return -errno;
+	}
+	n = asprintf(ret_path, "%s%s%s", here ? here : "", here ? "/" : "", path);
 	free(here);
-	return whole;
+	return n < 0 ? -ENOMEM : 0;
+}
+
+/* Have a file of ours under the name; sets fd, device and inode. */
+static int place(struct pidfile *file, int turns, struct crew_error *error)
+{
+	struct pidfile made = *file;
+	char *path = NULL;
+	int r = make(&made, &path, error);
+
+	if (r < 0)
+		return r;
+	r = settle(&made, path, turns, error);
+	/* Renamed, it is gone already. */
+	unlink(path);
+	free(path);
+	if (r < 0)
+		close(made.fd);
+	else
+		*file = made;
+	return r;
+}
+
+/* A file in the same directory, as it shall be. */
+static int make(struct pidfile *file, char **ret_path, struct crew_error *error)
+{
+	struct stat status;
+	char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s.XXXXXX", file->path) < 0)
+		return fault(file, "write", ENOMEM, error);
+	file->fd = mkostemp(path, O_CLOEXEC);
+	if (file->fd < 0) {
+		r = fault(file, "write", errno, error);
+		free(path);
+		return r;
+	}
+	r = lock(file->fd, OWNER_BYTE);
+	if (r < 0) {
+		r = fault(file, "lock", -r, error);
+		goto remove;
+	}
+	r = fill(file->fd, file->number);
+	if (r == 0 && fstat(file->fd, &status) < 0)
+		r = -errno;
+	if (r < 0) {
+		r = fault(file, "write", -r, error);
+		goto remove;
+	}
+	file->device = status.st_dev;
+	file->inode = status.st_ino;
+	*ret_path = path;
+	return 0;
+
+remove:
+	close(file->fd);
+	unlink(path);
+	free(path);
+	return r;
+}
+
+static int fill(int fd, pid_t number)
+{
+	char text[NUMBER_BYTES];
+	const int size = snprintf(text, sizeof(text), "%d\n", (int)number);
+	ssize_t n;
+
+	do
+		n = write(fd, text, (size_t)size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n != size)
+		return -ENOSPC;
+	return fchmod(fd, 0644) < 0 ? -errno : 0;
+}
+
+static int settle(const struct pidfile *file, const char *made, int turns,
+		  struct crew_error *error)
+{
+	int r;
+
+	for (int i = 0; i < turns; i++) {
+		if (link(made, file->path) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return fault(file, "write", errno, error);
+		r = replace(file, made, error);
+		if (r != -EAGAIN)
+			return r;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	return error_set(error, EBUSY, "%s: other processes that start keep this one "
+			 "from it; wait a moment and start again", file->path);
+}
+
+/* Without changing anything: -EEXIST or -EINVAL if it cannot be ours. */
+static int look(const struct pidfile *file, struct crew_error *error)
+{
+	/* A pipe has no reader or writer to wait for. */
+	const int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return errno == ELOOP ? foreign(file, error) : 0;
+	r = judge(file, fd, error);
+	close(fd);
+	return r;
+}
+
+/* Put ours in the place of a stale one; -EAGAIN if it must be looked at anew. */
+static int replace(const struct pidfile *file, const char *made,
+		   struct crew_error *error)
+{
+	const int fd = open(file->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int r;
+
+	if (fd < 0 && errno == ENOENT)
+		return -EAGAIN;
+	if (fd < 0 && errno == ELOOP)
+		return foreign(file, error);
+	if (fd < 0)
+		return fault(file, "replace", errno, error);
+	r = judge(file, fd, error);
+	if (r < 0)
+		goto close;
+	r = lock(fd, CLAIM_BYTE);
+	if (r == 0 && !is_named(file, fd))
+		r = -EAGAIN;
+	else if (r < 0 && r != -EAGAIN)
+		r = fault(file, "lock", -r, error);
+	if (r == 0 && rename(made, file->path) < 0)
+		r = fault(file, "replace", errno, error);
+
+close:
+	close(fd);
+	return r;
+}
+
+/* 0: it is stale. */
+static int judge(const struct pidfile *file, int fd, struct crew_error *error)
+{
+	const char *what = file->is_group ? "process group" : "pid";
+	pid_t number = 0;
+	int r = read_number(fd, &number);
+
+	if (r == -EINVAL)
+		return foreign(file, error);
+	if (r < 0)
+		return fault(file, "read", -r, error);
+	if (!is_locked(fd) && !lives(file, number))
+		return 0;
+	if (number == getpid() || number == file->number)
+		return error_set(error, EEXIST, "%s: already running, %s %d, which is "
+				 "this one or one in another container; give each a "
+				 "file of its own", file->path, what, (int)number);
+	return error_set(error, EEXIST, "%s: already running, %s %d", file->path, what,
+			 (int)number);
+}
+
+/* 0 as a number stands for none: after a power cut a file may be empty or full
+ * of NULs. What has other words in it is somebody's, named here by mistake. */
+static int read_number(int fd, pid_t *ret_number)
+{
+	char text[NUMBER_BYTES + 1] = "";
+	struct stat status;
+	ssize_t n;
+	long number;
+
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISREG(status.st_mode))
+		return -EINVAL;
+	n = pread(fd, text, sizeof(text), 0);
+	if (n < 0)
+		return -errno;
+	if (n > NUMBER_BYTES)
+		return -EINVAL;
+	for (ssize_t i = 0; i < n; i++) {
+		if (text[i] && !strchr("0123456789 \t\r\n", text[i]))
+			return -EINVAL;
+	}
+	number = strtol(text, NULL, 10);
+	*ret_number = number > INT_MAX ? 0 : (pid_t)number;
+	return 0;
+}
+
+static bool is_locked(int fd)
+{
+	struct flock lock_now = { .l_type = F_WRLCK,
+				  .l_whence = SEEK_SET,
+				  .l_start = OWNER_BYTE,
+				  .l_len = 1 };
+
+	return fcntl(fd, F_OFD_GETLK, &lock_now) == 0 && lock_now.l_type != F_UNLCK;
+}
+
+static bool lives(const struct pidfile *file, pid_t number)
+{
+	/* kill(2) takes 0 and -1 for whole crowds. */
+	if (number <= 1 && file->is_group)
+		return false;
+	if (number <= 0 || number == file->number)
+		return false;
+	if (!file->is_group)
+		return number != getpid() && same_program(number);
+	return number != getpgrp() && (kill(-number, 0) == 0 || errno == EPERM);
+}
+
+static bool same_program(pid_t pid)
+{
+	struct stat theirs;
+	struct stat ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return stat(path, &theirs) == 0 && stat("/proc/self/exe", &ours) == 0 &&
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+}
+
+static int lock(int fd, int byte)
+{
+	struct flock wanted = { .l_type = F_WRLCK,
+				.l_whence = SEEK_SET,
+				.l_start = byte,
+				.l_len = 1 };
+
+	if (fcntl(fd, F_OFD_SETLK, &wanted) == 0)
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+/* Does this open file still have the name? */
+static bool is_named(const struct pidfile *file, int fd)
+{
+	struct stat open_one;
+	struct stat named;
+
+	return fstat(fd, &open_one) == 0 && lstat(file->path, &named) == 0 &&
+	       open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+}
+
+static int fault(const struct pidfile *file, const char *what, int code,
+		 struct crew_error *error)
+{
+	return error_set(error, code, "cannot %s the pid file %s: %s; %s", what,
+			 file->path, strerror(code), advice(code));
+}
+
+static int foreign(const struct pidfile *file, struct crew_error *error)
+{
+	return error_set(error, EINVAL, "%s is there but is no pid file; remove it, or "
+			 "choose another path", file->path);
+}
+
+static const char *advice(int code)
+{
+	switch (code) {
+	case ENOENT:
+	case ENOTDIR:
+		return "create its directory, or choose another path";
+	case EACCES:
+	case EPERM:
+		return "start as a user who may write to it and to its directory, or "
+		       "choose another path";
+	case EROFS:
+		return "choose a path on a file system that can be written to";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room on its file system, or choose another path";
+	case ENAMETOOLONG:
+		return "choose a shorter path";
+	case EINVAL:
+	case ENOLCK:
+	case EOPNOTSUPP:
+		return "choose a path on a local file system, which can lock files";
+	default:
+		return "choose another path";
+	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pidfile: a file with one number, which is locked for as long as somebody
- * lives who holds it. The lock says who runs, not the number: so a number that
- * the system gave to another process since is never mistaken for the owner.
+ * A file that holds the number of the process, or of the process group, that
+ * runs: "NUMBER\n". While it runs the file is locked, which is what counts; the
+ * number is for people and scripts. Whoever else starts is told so.
  */
 #ifndef DAEMON_PIDFILE_H
 #define DAEMON_PIDFILE_H
@@ -14,19 +14,28 @@
 
 struct pidfile {
 	char *path; /* absolute */
+	int fd;     /* holds the lock; close-on-exec */
+	dev_t device;
+	ino_t inode;
 	pid_t number;
-	int fd;     /* close-on-exec; a fork inherits the lock with it */
 	bool is_group;
 };
 
-/** Write the number of a process, or of a process group, to the file and lock
- * it. -EEXIST: somebody runs already; the text says who. Or -errno. */
-int pidfile_take(struct pidfile *pidfile, const char *path, pid_t number,
-		 bool is_group, struct crew_error *ret_error);
-/** Put it back if somebody deleted it: 1. All is well: 0. -EEXIST: it is another
- * one's by now; or -errno. */
-int pidfile_keep(struct pidfile *pidfile);
-/** Delete it, if it is still ours; takes zeroed memory. */
-void pidfile_drop(struct pidfile *pidfile);
+/**
+ * Write and lock the file. `is_group`: the number is a process group's. A file
+ * that nobody holds any more is replaced; among any number that start at once,
+ * one wins. May sleep for some milliseconds if others start too. Returns 0;
+ * -EEXIST if it runs already; -EINVAL if the path is no pid file; or -errno.
+ * Children made by fork(2) hold the lock too, until they end or close `fd`.
+ */
+int pidfile_take(struct pidfile *file, const char *path, pid_t number, bool is_group,
+		 struct crew_error *error);
+/** Look after it, once a second. Returns 0 if all is well; 1 if it had been
+ * deleted or replaced, and was put back; -EEXIST if another process holds it by
+ * now, and -EINVAL if it is another kind of file: both are left; or -errno. */
+int pidfile_keep(struct pidfile *file);
+/** Delete the file if it is still ours, and give up the lock. Takes zeroed
+ * memory. Not to be called in a child. */
+void pidfile_drop(struct pidfile *file);
 
 #endif

@@ -78,6 +78,13 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 	return 0;
 }
 
+int become_exit_code(const struct become *become, int r)
+{
+	if (!become->detached && become->detach.code)
+		return become->detach.code; /* the daemon's */
+	return r == -EINVAL ? 2 : 1;
+}
+
 void become_watch(struct become *become, struct loop *loop)
 {
 	if (become->has_pidfile || become->has_group_file)

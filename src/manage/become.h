@@ -41,6 +41,8 @@ int become_begin(struct become *become, const struct crew_daemon *daemon,
 		 struct crew_error *ret_error);
 /** 0 or -errno. */
 int become_ready(struct become *become, struct crew_error *ret_error);
+/** The exit code for what one of the two returned. */
+int become_exit_code(const struct become *become, int r);
 void become_watch(struct become *become, struct loop *loop);
 /** Reopen the log file. */
 void become_reopen(struct become *become);

@@ -55,7 +55,7 @@ int crew_supervise(const struct crew_plan *plan)
 	if (r == 0)
 		r = begin(supervisor, &error);
 	if (r < 0) {
-		code = r == -EINVAL ? 2 : 1;
+		code = become_exit_code(&supervisor->become, r);
 		fprintf(stderr, "%s\n", error.text);
 	} else {
 		become_watch(&supervisor->become, plan_loop(supervisor->plan));

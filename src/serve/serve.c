@@ -109,7 +109,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 			error_set(&error, ECHILD, "no worker ever came up; its last "
 				  "lines are in the log");
 	} else {
-		r = r == -EINVAL ? 2 : 1;
+		r = become_exit_code(&run->become, r);
 	}
 	r = r < 0 ? 1 : r;
 	plan_free(run->plan);
