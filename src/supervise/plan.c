@@ -211,6 +211,10 @@ static void tell_group(struct group_state *group)
 	list_each(link, &group->lives) {
 		struct life *life = container_of(link, struct life, in_group);
 
+		/* What was told a stale thread before is no part of this stop: if it
+		 * counted as late at once, its host would die with all others. */
+		if (life->stale)
+			life->told_ms = clock_now_ms();
 		/* A host goes when its threads are gone. */
 		if (life->is_host)
 			host_check(life);
