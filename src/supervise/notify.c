@@ -20,10 +20,13 @@
 
 #define NOTIFY_BYTES 4096
 #define FDS_MAX 64
+/* Read of who has died; others may go on sending. */
+#define LAST_WORDS_MAX 64
 
 static void notify_ready(struct loop *loop, struct watch *watch, uint32_t events);
+static bool hear_one(struct life *life);
 static ssize_t receive(int fd, char *text, size_t room, struct ucred *ret_from);
-static bool may_speak(const struct ucred *from);
+static bool may_speak(const struct life *life, const struct ucred *from);
 static void hear(struct life *life, char *line);
 
 int notify_open(struct life *life, char *ret_name, size_t size)
@@ -68,29 +71,43 @@ void notify_close(struct life *life)
 	life->notify_watch.fd = -1;
 }
 
+void notify_drain(struct life *life)
+{
+	for (unsigned i = 0; i < LAST_WORDS_MAX && life->notify_watch.fd >= 0; i++) {
+		if (!hear_one(life))
+			return;
+	}
+}
+
 static void notify_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct life *life = container_of(watch, struct life, notify_watch);
+	(void)loop;
+	(void)events;
+	(void)hear_one(container_of(watch, struct life, notify_watch));
+}
+
+/* False if there is nothing more now. */
+static bool hear_one(struct life *life)
+{
 	char text[NOTIFY_BYTES];
 	struct ucred from = { 0 };
 	char *rest = text;
 	char *line;
 	ssize_t n;
 
-	(void)loop;
-	(void)events;
-	n = receive(watch->fd, text, sizeof(text) - 1, &from);
+	n = receive(life->notify_watch.fd, text, sizeof(text) - 1, &from);
 	if (n <= 0)
-		return;
-	if (!may_speak(&from)) {
+		return n == 0;
+	if (!may_speak(life, &from)) {
 		log_warning("%s[%u]: a notification from process %d of user %u is "
 			    "not heard", life->child.group->is.name,
 			    life->child.index, (int)from.pid, from.uid);
-		return;
+		return true;
 	}
 	text[n] = '\0';
 	while ((line = strsep(&rest, "\n")) != NULL)
 		hear(life, line);
+	return true;
 }
 
 /* Descriptors that come along (FDSTORE=1, BARRIER=1) are closed: for a barrier
@@ -126,9 +143,10 @@ static ssize_t receive(int fd, char *text, size_t room, struct ucred *ret_from)
 	return n;
 }
 
-static bool may_speak(const struct ucred *from)
+static bool may_speak(const struct life *life, const struct ucred *from)
 {
-	return from->pid > 0 && (from->uid == 0 || from->uid == geteuid());
+	return from->pid > 0 && (from->pid == life->child.pid || from->uid == 0 ||
+				 from->uid == geteuid());
 }
 
 static void hear(struct life *life, char *line)
@@ -152,7 +170,8 @@ static void hear(struct life *life, char *line)
 		score_set_state(score, CREW_CHILD_DRAINING);
 	} else if (strcmp(line, "STATUS") == 0) {
 		score_set_status(score, value, strlen(value));
-	} else if (strcmp(line, "WATCHDOG") == 0 && strcmp(value, "trigger") == 0) {
+	} else if (strcmp(line, "WATCHDOG") == 0 && strcmp(value, "trigger") == 0 &&
+		   !life->buried) {
 		log_error("%s[%u] says itself that it is stuck",
 			  life->child.group->is.name, life->child.index);
 		life_kill(life, CREW_CAUSE_STUCK);
@@ -160,7 +179,8 @@ static void hear(struct life *life, char *line)
 		life->watchdog_ms = number / 1000 > INT_MAX
 					    ? INT_MAX
 					    : (unsigned)((number + 999) / 1000);
-	} else if (strcmp(line, "EXTEND_TIMEOUT_USEC") == 0 && !life->ready) {
+	} else if (strcmp(line, "EXTEND_TIMEOUT_USEC") == 0 &&
+		   life->boot_until_ms < clock_now_ms() + number / 1000) {
 		life->boot_until_ms = clock_now_ms() + number / 1000;
 	}
 }

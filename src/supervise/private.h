@@ -204,6 +204,8 @@ _Noreturn void exec_become(const struct life *life, int channel,
 /* notify.c */
 int notify_open(struct life *life, char *ret_name, size_t size);
 void notify_close(struct life *life);
+/** Hear what has come by now. */
+void notify_drain(struct life *life);
 /* host.c: in the host process */
 int host_live(struct crew_child *self, struct plan *plan, struct group_state *group);
 /* threads.c: in the parent */

@@ -86,6 +86,7 @@ void life_bury(struct life *life, const struct crew_death *how)
 	/* First what it said before it died. */
 	if (!life->host)
 		(void)hear_channel(life);
+	notify_drain(life);
 	let_go(life);
 	last_lines = stream_last_lines(life->host ? life->host : life);
 	judge(life, &death);
