@@ -92,8 +92,10 @@ struct crew_server {
 
 /**
  * Run a server from main(): reads the command line (--help lists it),
- * validates, forks, supervises, and returns the program's exit code: 0 after an orderly stop, 1 if it could not start, 2
- * for a command line or table that is wrong, 3 if no worker ever came up.
+ * validates, forks, supervises, and returns the program's exit code: 0 after an
+ * orderly stop, 1 if it could not start, 2 for a command line or table that is
+ * wrong, 3 if no worker ever came up. With a daemon it returns 0 in the process
+ * that was called, once the daemon is up; the daemon never returns from it.
  * Blocks until the server stops; must be called from a single-threaded process.
  */
 int crew_main(int argc, char **argv, const struct crew_server *server);

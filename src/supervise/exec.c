@@ -43,6 +43,7 @@ _Noreturn void exec_become(const struct life *life, int channel,
 	sigaction(SIGHUP, &ignored, NULL);
 	sigemptyset(&none);
 	pthread_sigmask(SIG_SETMASK, &none, NULL);
+	os_channel_send(channel, EXEC_MESSAGE, sizeof(EXEC_MESSAGE), NULL, 0);
 	execvp(group->command[0], (char *const *)(uintptr_t)group->command);
 	fail(channel, "cannot execute ", group->command[0]);
 }
@@ -121,7 +122,7 @@ static _Noreturn void fail(int channel, const char *what, const char *of)
 {
 	const int error = errno;
 	char text[OS_CHANNEL_BYTES_MAX];
-	int size = snprintf(text, sizeof(text), "ERR%s%s: %s", what, of,
+	int size = snprintf(text, sizeof(text), ERROR_MESSAGE "%s%s: %s", what, of,
 			    strerror(error));
 
 	if (size >= (int)sizeof(text))

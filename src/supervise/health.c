@@ -9,6 +9,7 @@
  * process stands still, it is the host that is stuck.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <sys/resource.h>
 
 #include "base/clock.h"
@@ -54,7 +55,7 @@ static void examine(struct life *life, uint64_t now_ms)
 		examine_heart(life, now_ms);
 		return;
 	}
-	if (now_ms <= life->boot_until_ms)
+	if (now_ms <= life->boot_until_ms || now_ms <= life->extended_ms)
 		return;
 	name_life(life, name, sizeof(name));
 	log_error("%s (pid %d) was not ready within its boot timeout of %u ms", name,
@@ -71,6 +72,7 @@ static void examine_heart(struct life *life, uint64_t now_ms)
 	const unsigned limit = life->watchdog_ms;
 	const uint64_t request = atomic_load_explicit(&life->child.score->request_id,
 						      memory_order_relaxed);
+	char work[48] = "";
 	char name[64];
 
 	if (limit == CREW_NEVER || life->stale || now_ms <= beat ||
@@ -79,9 +81,12 @@ static void examine_heart(struct life *life, uint64_t now_ms)
 	if (life->host && now_ms - beat_of(life->host) > limit / 2 + HOST_BEAT_MS)
 		return;
 	name_life(life, name, sizeof(name));
+	if (request)
+		snprintf(work, sizeof(work), " (request in hand: %llu)",
+			 (unsigned long long)request);
 	log_error("%s (pid %d) is stuck: no heartbeat for %u ms, heartbeat timeout "
-		  "%u ms (request in hand: %llu)", name, (int)life->child.pid,
-		  (unsigned)(now_ms - beat), limit, (unsigned long long)request);
+		  "%u ms%s", name, (int)life->child.pid, (unsigned)(now_ms - beat),
+		  limit, work);
 	if (life->host)
 		thread_replace(life);
 	else

@@ -99,9 +99,11 @@ static bool hear_one(struct life *life)
 	if (n <= 0)
 		return n == 0;
 	if (!may_speak(life, &from)) {
-		log_warning("%s[%u]: a notification from process %d of user %u is "
-			    "not heard", life->child.group->is.name,
-			    life->child.index, (int)from.pid, from.uid);
+		if (!life->said_stranger)
+			log_warning("%s[%u]: a notification from process %d of user "
+				    "%u is not heard", life->child.group->is.name,
+				    life->child.index, (int)from.pid, from.uid);
+		life->said_stranger = true;
 		return true;
 	}
 	text[n] = '\0';
@@ -180,7 +182,7 @@ static void hear(struct life *life, char *line)
 					    ? INT_MAX
 					    : (unsigned)((number + 999) / 1000);
 	} else if (strcmp(line, "EXTEND_TIMEOUT_USEC") == 0 &&
-		   life->boot_until_ms < clock_now_ms() + number / 1000) {
-		life->boot_until_ms = clock_now_ms() + number / 1000;
+		   life->extended_ms < clock_now_ms() + number / 1000) {
+		life->extended_ms = clock_now_ms() + number / 1000;
 	}
 }

@@ -236,7 +236,7 @@ void plan_check_late(struct group_state *group)
 		/* A stale thread was late before. */
 		if (!life->told_ms || life->killed || patience == CREW_NEVER ||
 		    (life->stale && !group->plan->stopping) ||
-		    now - life->told_ms <= patience)
+		    now - life->told_ms <= patience || now <= life->extended_ms)
 			continue;
 		name_life(life, name, sizeof(name));
 		log_warning("%s (pid %d) did not stop within its stop timeout of "

@@ -37,6 +37,10 @@ struct host_message {
 };
 
 #define THREAD_END_MESSAGE "END"
+/* Of a child on its way to become another program: that it is now, or cannot be
+ * executed, followed by the reason. */
+#define EXEC_MESSAGE "EXC"
+#define ERROR_MESSAGE "ERR"
 
 struct thread_end {
 	char what[4];
@@ -80,12 +84,15 @@ struct life {
 	uint64_t boot_until_ms;
 	uint64_t ready_ms;
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
+	uint64_t extended_ms; /* it asked for time until then, to boot or to stop */
 	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
 	bool is_host;
 	bool starting;        /* counted among those that boot */
 	bool ready;
 	bool stale;
 	bool killed;          /* cause is known already */
+	bool executing;       /* all that is left for it to do is to be executed */
+	bool said_stranger;   /* somebody else spoke in its name: said once */
 	bool buried;
 	enum crew_cause cause;
 	char *last_lines[LAST_LINES];

@@ -170,11 +170,15 @@ static bool hear_channel(struct life *life)
 		} else if (n == sizeof(READY_MESSAGE) &&
 			   memcmp(data, READY_MESSAGE, sizeof(READY_MESSAGE)) == 0) {
 			life_ready(life);
-		} else if (n > 3 && memcmp(data, "ERR", 3) == 0 &&
+		} else if (n > 3 && memcmp(data, ERROR_MESSAGE, 3) == 0 &&
 			   group->is.kind == CREW_EXEC) {
+			life->executing = false;
 			log_error("%s[%u]: %.*s", group->is.name,
 				  life->child.index, n - 3, data + 3);
 			loop_remove(&life->child.plan->loop, &life->channel_watch);
+		} else if (n == sizeof(EXEC_MESSAGE) &&
+			   memcmp(data, EXEC_MESSAGE, sizeof(EXEC_MESSAGE)) == 0) {
+			life->executing = true;
 		} else if (life->host && n == sizeof(end) &&
 			   memcmp(data, THREAD_END_MESSAGE, 4) == 0) {
 			memcpy(&end, data, sizeof(end));
@@ -198,7 +202,7 @@ static void channel_ended(struct life *life)
 	const struct crew_group *group = &life->child.group->is;
 
 	loop_remove(&life->child.plan->loop, &life->channel_watch);
-	if (group->kind == CREW_EXEC && !group->notify && !life->buried) {
+	if (life->executing && !group->notify && !life->buried) {
 		score_set_state(life->child.score, CREW_CHILD_READY);
 		life_ready(life);
 	}

@@ -122,7 +122,13 @@ def supervised(tmp_path):
 
 def fds_of(pid):
     folder = f"/proc/{pid}/fd"
-    return {name: os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)}
+    fds = {}
+    for name in os.listdir(folder):
+        try:
+            fds[name] = os.readlink(os.path.join(folder, name))
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return fds
 
 
 def status_of(pid):

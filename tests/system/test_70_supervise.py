@@ -481,6 +481,8 @@ def test_a_thousand_random_kills(supervised):
         expected[pid] = (way, how, time.monotonic())
         os.kill(pid, how)
         if number == 100:
+            program.wait("death", 101)
+            program.wait("ready", 109)
             before = resources(program.pid)
         time.sleep(0.025 * dice.random())
     program.wait("death", 1000, seconds=30)
