@@ -166,7 +166,8 @@ struct crew_death {
 	unsigned generation;      /* from 1: how often this place was filled */
 	pid_t pid;
 	enum crew_cause cause;
-	int exit_code;            /* -1: ended by a signal */
+	int exit_code;            /* -1: ended by a signal, or nobody knows how, since
+				     this program ignores SIGCHLD */
 	int signal;               /* 0: ended by exit */
 	const char *name;         /* "EX_USAGE", "SIGSEGV"; "" if it has none */
 	bool was_ready;
@@ -322,8 +323,9 @@ bool crew_plan_degraded(const struct crew_supervisor *supervisor,
 			const char *group);
 
 /* In the child. SIGTERM lets run() finish; SIGINT also makes its blocking calls
- * return with EINTR, again and again, until it has ended; a second signal ends
- * the child at once. A Ctrl-C on the terminal is the parent's to interpret. */
+ * return with EINTR, again and again (by SIGRTMAX - 1, which is crew's), until
+ * run() has ended; a second signal ends the child at once. A Ctrl-C on the
+ * terminal is the parent's to interpret. */
 
 /** Beat the heart, then sleep for that long, or until asked to stop; the heart
  * beats on meanwhile. False: please stop. */

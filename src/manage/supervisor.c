@@ -56,7 +56,9 @@ int crew_supervise(const struct crew_plan *plan)
 		r = begin(supervisor, &error);
 	if (r < 0) {
 		code = become_exit_code(&supervisor->become, r);
-		fprintf(stderr, "%s\n", error.text);
+		/* A daemon is heard by who called it, and says it there. */
+		if (!supervisor->become.detached)
+			fprintf(stderr, "%s\n", error.text);
 	} else {
 		become_watch(&supervisor->become, plan_loop(supervisor->plan));
 		if (plan->console)

@@ -275,6 +275,8 @@ static void tell(const struct life *life, const struct crew_death *death)
 	if (death->signal)
 		snprintf(how, sizeof(how), "signal %d (%s)", death->signal,
 			 death->name);
+	else if (death->exit_code < 0)
+		snprintf(how, sizeof(how), "nobody knows how");
 	else
 		snprintf(how, sizeof(how), "exit code %d%s%s%s", death->exit_code,
 			 death->name[0] ? " (" : "", death->name,

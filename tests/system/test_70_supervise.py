@@ -508,7 +508,8 @@ def test_a_thousand_random_kills(supervised):
     wait_for(lambda: len(program.pids()) == 8)
     after = resources(program.pid)
     assert after[:2] == before[:2], "descriptors and threads"
-    assert after[2] <= before[2] + 512, f"memory: {before[2]} KiB, then {after[2]} KiB"
+    if not os.environ.get("CREW_CFLAGS"):  # sanitizers keep what was freed
+        assert after[2] <= before[2] + 512, f"memory: {before[2]} KiB, then {after[2]} KiB"
     for pid in children_of(program.pid):
         assert status_of(pid)["State"][0] != "Z"
     assert program.stop() == 0

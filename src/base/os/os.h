@@ -62,6 +62,9 @@ unsigned os_cpu_quota_percent(void);
 /** How many processes the kernel has killed for the memory of this cgroup
  * (memory.events); -1 if that cannot be known. */
 int64_t os_oom_kills(void);
+/** What stands for / when /proc and /sys are read: "", and another folder in
+ * tests, which cannot make cgroups everywhere. */
+extern const char *os_files_root;
 /** How many descriptors a process has open, 0 if unknown. */
 long os_descriptor_count(pid_t pid);
 /** Resident size of a process in bytes, 0 if unknown. */

@@ -22,8 +22,11 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
+const char *os_files_root = "";
+
 static bool read_text(const char *path, char *ret_text, size_t room);
 static bool own_cgroup(char *ret_path, size_t room);
+static bool is_there(const char *path);
 static unsigned quota_at(const char *path);
 
 int os_process_wait(int pidfd, struct os_end *ret_end)
@@ -134,9 +137,12 @@ uint64_t os_resident_bytes(pid_t pid)
 
 static bool read_text(const char *path, char *ret_text, size_t room)
 {
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char whole[PATH_MAX + 64];
 	ssize_t n;
+	int fd;
 
+	snprintf(whole, sizeof(whole), "%s%s", os_files_root, path);
+	fd = open(whole, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	n = read(fd, ret_text, room - 1);
@@ -161,10 +167,19 @@ static bool own_cgroup(char *ret_path, size_t room)
 	at += 3;
 	at[strcspn(at, "\n")] = '\0';
 	/* A container may see only its own part, as the root. */
-	snprintf(ret_path, room, "%s%s", CGROUP_ROOT, strcmp(at, "/") == 0 ? "" : at);
-	if (access(ret_path, R_OK) < 0)
+	if (snprintf(ret_path, room, "%s%s", CGROUP_ROOT,
+		     strcmp(at, "/") == 0 ? "" : at) >= (int)room ||
+	    !is_there(ret_path))
 		snprintf(ret_path, room, "%s", CGROUP_ROOT);
 	return true;
+}
+
+static bool is_there(const char *path)
+{
+	char whole[PATH_MAX + 64];
+
+	snprintf(whole, sizeof(whole), "%s%s", os_files_root, path);
+	return access(whole, R_OK) == 0;
 }
 
 static unsigned quota_at(const char *path)
