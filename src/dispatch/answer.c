@@ -27,7 +27,11 @@ void answer_received(struct seat *seat, const struct message *message)
 	struct exchange *exchange = slot->exchange;
 	struct span data = { link_bytes(&seat->link, message), message->size };
 
-	seat->progress_ms = seat->dispatcher->loop.now_ms;
+	if (message->kind == MESSAGE_ANSWER) {
+		seat->progress_ms = seat->dispatcher->loop.now_ms;
+		if (slot->used && slot->generation == message->generation)
+			slot_answering(seat, message->slot);
+	}
 	if (!slot->used || slot->generation != message->generation || !exchange) {
 		late_answer(seat, message);
 	} else if (message->kind == MESSAGE_ANSWER) {

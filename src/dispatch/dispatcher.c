@@ -203,7 +203,7 @@ static void pull_back(struct loop *loop, struct timer *timer)
 	list_each(link, &dispatcher->active) {
 		struct seat *seat = container_of(link, struct seat, in_active);
 
-		if (seat->in_hand < 2 || seat->condemned)
+		if (seat->at_work < 2 || seat->condemned)
 			continue;
 		again = true;
 		if (is_stuck(seat, loop->now_ms)) {

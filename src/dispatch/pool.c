@@ -125,10 +125,10 @@ struct seat *pool_choose(struct pool *pool)
 		if (!seat->up || seat->condemned || seat->draining ||
 		    !seat->free_slots)
 			continue;
-		if (seat->in_hand == 0) {
+		if (seat->at_work == 0) {
 			if (!idle)
 				idle = seat;
-		} else if ((uint64_t)(seat->in_hand + 1) * pool->service_ns <
+		} else if ((uint64_t)(seat->at_work + 1) * pool->service_ns <
 			   PACK_US * 1000u) {
 			return seat;
 		}
@@ -180,7 +180,7 @@ bool pool_has_idle(const struct pool *pool)
 		const struct seat *seat = pool->seats[i];
 
 		if (seat->up && !seat->condemned && !seat->draining &&
-		    seat->in_hand == 0)
+		    seat->at_work == 0)
 			return true;
 	}
 	return false;

@@ -187,6 +187,7 @@ struct slot {
 	uint64_t body_sent;
 	uint64_t since_ms;
 	bool used;
+	bool at_work;               /* no answer has begun */
 };
 
 struct seat {
@@ -200,8 +201,11 @@ struct seat {
 	struct link link;
 	struct slot slots[LINK_SLOTS];
 	uint64_t free_slots;    /* one bit each */
-	unsigned in_hand;
-	uint64_t progress_ms;   /* last answer, or first request after idleness */
+	unsigned in_hand;       /* slots in use */
+	unsigned at_work;       /* those without an answer yet: what keeps the worker
+				   busy. A client that reads slowly does not */
+	uint64_t progress_ms;   /* last answer that began, or first request after
+				   idleness */
 	bool up;
 	bool condemned;
 	bool draining;          /* gets no more work: the worker is leaving */
@@ -275,6 +279,8 @@ void slot_send_parts(struct seat *seat, uint32_t slot);
 /** The slot's exchange is over or given up by its client. */
 void slot_abandon(struct seat *seat, uint32_t slot);
 void slot_free(struct seat *seat, uint32_t slot);
+/** Its answer has begun: the worker can do something else. */
+void slot_answering(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 /** Take back what a worker has not begun. */

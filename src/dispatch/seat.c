@@ -51,6 +51,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->pid = order->pid;
 	seat->free_slots = UINT64_MAX;
 	seat->in_hand = 0;
+	seat->at_work = 0;
 	seat->want_parts = 0;
 	seat->condemned = false;
 	seat->draining = false;
@@ -106,6 +107,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 		settle(seat, &seat->slots[slots[count]]);
 	list_remove(&seat->in_active);
 	seat->in_hand = 0;
+	seat->at_work = 0;
 	loop_remove(&seat->dispatcher->loop, &seat->bell);
 	link_fini(&seat->link);
 	pool_feed(seat->pool);

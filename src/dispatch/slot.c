@@ -137,6 +137,15 @@ void slot_free(struct seat *seat, uint32_t number)
 	untake(seat, number);
 }
 
+void slot_answering(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+
+	if (slot->at_work)
+		seat->at_work--;
+	slot->at_work = false;
+}
+
 void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
 {
 	(void)send_message(seat, MESSAGE_CREDIT, number, size);
@@ -156,8 +165,10 @@ static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
 	slot->used = true;
 	slot->generation++;
 	slot->body_sent = 0;
-	if (seat->in_hand++ == 0) {
+	slot->at_work = true;
+	if (seat->at_work++ == 0)
 		seat->progress_ms = seat->dispatcher->loop.now_ms;
+	if (seat->in_hand++ == 0) {
 		list_push_back(&seat->dispatcher->active, &seat->in_active);
 	}
 	*ret_slot = number;
@@ -197,7 +208,7 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	seat->must_ring = true;
 	if (seat->announced)
 		seat_awake(seat);
-	if (seat->in_hand > 1 &&
+	if (seat->at_work > 1 &&
 	    !loop_timer_is_set(&seat->dispatcher->pull_back))
 		loop_timer_set(loop, &seat->dispatcher->pull_back,
 			       loop->now_ms + PULL_BACK_MS);
@@ -210,6 +221,7 @@ static void untake(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];
 
+	slot_answering(seat, number);
 	slot->used = false;
 	if (slot->parts_out == 0)
 		seat->free_slots |= UINT64_C(1) << number;

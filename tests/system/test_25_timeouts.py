@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Clients that are slow: each wait has its own clock, and its own end."""
+import socket
+import time
+
+import pytest
+
+from conftest import wait_for
+
+
+def test_a_head_has_a_deadline_from_its_first_byte(start):
+    server = start(SAMPLER_HEAD_TIMEOUT_MS="500")
+    with server.client() as client:
+        began = time.monotonic()
+        for byte in b"GET /hello HT":  # a byte now and then does not extend it
+            try:
+                client.send(bytes([byte]))
+            except OSError:
+                break
+            time.sleep(0.1)
+        answer = client.answer()
+        assert answer.status == 408
+        assert 0.4 < time.monotonic() - began < 3
+        assert client.is_closed()
+
+
+def test_a_body_may_not_stand_still(start):
+    server = start(SAMPLER_BODY_TIMEOUT_MS="400")
+    with server.client() as client:
+        client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        answer = client.answer()
+        assert answer.status == 408
+        assert client.is_closed()
+    with server.client() as client:  # slow, but going on
+        client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        for byte in b"0123456789":
+            client.send(bytes([byte]))
+            time.sleep(0.1)
+        assert client.answer().body == b"0123456789"
+
+
+def test_an_idle_connection_is_closed(start):
+    server = start(SAMPLER_IDLE_TIMEOUT_MS="400")
+    with server.client() as client:
+        for _ in range(5):
+            assert client.get("/hello").status == 200
+            time.sleep(0.2)
+        began = time.monotonic()
+        assert client.is_closed()
+        assert time.monotonic() - began < 2
+    with server.client() as client:  # and one that never said anything
+        assert client.is_closed()
+
+
+def test_many_slow_heads_hold_up_nobody(start):
+    server = start(SAMPLER_HEAD_TIMEOUT_MS="2000")
+    slow = []
+    for _ in range(500):
+        one = socket.create_connection(server.address)
+        one.send(b"GET / HTTP/1.1\r\nHost:")
+        slow.append(one)
+    try:
+        began = time.monotonic()
+        with server.client() as client:
+            for _ in range(200):
+                assert client.get("/hello").status == 200
+        assert time.monotonic() - began < 2
+        wait_for(lambda: server.status()["dispatchers"][0]["connections"] < 10, 6,
+                 "the end of the slow ones")
+    finally:
+        for one in slow:
+            one.close()
+
+
+def test_slow_readers_hold_up_nobody_and_cost_bounded_memory(start):
+    """20 MB for clients that do not read: the one worker serves others meanwhile, and the
+    dispatcher does not buffer them."""
+    server = start("--workers", "1")
+    pids = [server.dispatcher(), *server.workers()]
+
+    def resident():
+        total = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+                total += int(file.read().split()[1]) * 4096
+        return total
+
+    before = resident()
+    clients = [server.client() for _ in range(4)]
+    for client in clients:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(b"GET /bytes/20000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.5)
+    grown = resident() - before
+    # The worker holds the whole answers (their handlers made them at once); the
+    # dispatcher a window of each.
+    assert grown < 4 * 20_000_000 + 8_000_000
+    with open(f"/proc/{pids[0]}/statm", encoding="ascii") as file:
+        dispatcher = int(file.read().split()[1]) * 4096
+    assert dispatcher < 20_000_000, f"the dispatcher holds {dispatcher} bytes"
+    with server.client() as other:
+        for _ in range(100):
+            assert other.get("/hello").status == 200
+        assert len(other.get("/bytes/20000000").body) == 20_000_000
+    for client in clients:
+        client.socket.close()
+    wait_for(lambda: server.status()["pools"][0]["in_hand"] == 0)
