@@ -46,7 +46,7 @@ enum sink {
 };
 
 struct line {
-	char text[LINE_BYTES];
+	char text[HEAD_BYTES + ORIGIN_BYTES + LINE_BYTES + TAIL_BYTES];
 	int used;
 };
 
@@ -177,7 +177,11 @@ bool log_from(const char *origin, int level, const char *text, int size)
 		size--;
 	line.used = 0;
 	add_head(&line, row, origin);
-	add_escaped(&line, LINE_BYTES - TAIL_BYTES, text, size);
+	/* Of a child's line the head is counted, see above; of others not, so that
+	 * what was one line in the child is one here. */
+	add_escaped(&line, form == LOG_FORM_CHILD ? LINE_BYTES - TAIL_BYTES
+						  : line.used + LINE_BYTES,
+		    text, size);
 	if (colours && row->colour[0]) {
 		memcpy(line.text + line.used, "\033[0m", 4);
 		line.used += 4;

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/os/os.h"
 #include "manage/private.h"
 
 /* A callback that waits for a child to be gone. */
@@ -41,6 +42,7 @@ int crew_supervise(const struct crew_plan *plan)
 
 	if (!supervisor)
 		return 1;
+	os_hold_standard_streams();
 	log_init();
 	supervisor->tables = *plan;
 	supervisor->own_signals = true;

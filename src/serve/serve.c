@@ -89,6 +89,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (!run)
 		return 1;
 	run->listener = -1;
+	os_hold_standard_streams();
 	log_init();
 	r = defaults_fill(server, &run->server, &error);
 	if (r == 0)

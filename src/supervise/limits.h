@@ -34,9 +34,6 @@
 #define CHILDREN_MAX 1024u
 /* Silence of a host, after that of its thread, until the host is judged first. */
 #define HOST_BEAT_MS 100u
-/* Read at once from a child that may be made to wait: what a pipe that has room
- * takes (PIPE_BUF). */
-#define WAIT_READ_BYTES 2048u
 /* Files of streams, unless said otherwise. */
 #define ROTATE_BYTES (UINT64_C(8) << 20)
 #define ROTATE_KEEP 8u

@@ -65,6 +65,8 @@ struct stream {
 	char *line;             /* what there is of a line, malloc'ed */
 	uint32_t used;
 	uint32_t room;
+	char *held;             /* read, while the sink had no room for more lines */
+	uint32_t held_size;
 	bool open;
 };
 

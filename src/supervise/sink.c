@@ -101,12 +101,14 @@ static bool write_out(struct sink *sink, const char *origin, int level,
 
 	if (sink->options->to == CREW_TO_LOG)
 		return write_to_log(origin, level, line, size, plain);
-	n = plain ? snprintf(text, sizeof(text), "%.*s\n", (int)size, line)
-		  : snprintf(text, sizeof(text), "%s: %.*s\n", origin, (int)size,
-			     line);
+	n = plain ? 0 : snprintf(text, ORIGIN_BYTES + 3, "%s: ", origin);
+	/* As it came, whatever it is: this is no terminal. */
+	memcpy(text + n, line, size);
+	text[(size_t)n + size] = '\n';
+	size += (size_t)n + 1;
 	if (sink->options->to == CREW_TO_FILE)
-		return rotate_write(&sink->file, text, (size_t)n);
-	return write_to_fd(sink, text, (size_t)n);
+		return rotate_write(&sink->file, text, size);
+	return write_to_fd(sink, text, size);
 }
 
 static bool write_to_log(const char *origin, int level, const char *line, size_t size,

@@ -26,7 +26,10 @@
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events);
 static bool stream_read(struct stream *stream);
-static void take_bytes(struct stream *stream, const char *bytes, size_t size);
+static bool may_go_on(const struct stream *stream);
+static bool take_held(struct stream *stream);
+static size_t take_bytes(struct stream *stream, const char *bytes, size_t size);
+static void drop_line(struct stream *stream);
 static size_t hold(struct stream *stream, const char *bytes, size_t size);
 static void line_done(struct stream *stream, const char *line, size_t size);
 static void wait_for_room(struct stream *stream);
@@ -54,16 +57,16 @@ void stream_close(struct stream *stream)
 	if (!stream->open)
 		return;
 	list_remove(&stream->in_waiting);
+	/* Now or never: what finds no room is counted as dropped. */
+	stream->open = false;
+	(void)take_held(stream);
 	while (stream_read(stream))
 		;
 	if (stream->used > 0)
 		line_done(stream, stream->line, stream->used);
 	loop_remove(&stream->owner->child.plan->loop, &stream->watch);
 	close(stream->watch.fd);
-	free(stream->line);
-	stream->line = NULL;
-	stream->used = stream->room = 0;
-	stream->open = false;
+	drop_line(stream);
 }
 
 void streams_room_fire(struct loop *loop, struct timer *timer)
@@ -74,7 +77,8 @@ void streams_room_fire(struct loop *loop, struct timer *timer)
 		struct stream *stream =
 			container_of(link, struct stream, in_waiting);
 
-		if (!sink_has_room(stream->sink))
+		/* With an empty pipe no event would come for what is held. */
+		if (!sink_has_room(stream->sink) || !take_held(stream))
 			continue;
 		list_remove(link);
 		if (loop_add(loop, &stream->watch, EPOLLIN) < 0)
@@ -115,7 +119,7 @@ static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events
 	struct stream *stream = container_of(watch, struct stream, watch);
 
 	for (int i = 0; i < READS_A_TURN; i++) {
-		if (stream->sink->options->wait && !sink_has_room(stream->sink)) {
+		if (!take_held(stream) || !may_go_on(stream)) {
 			wait_for_room(stream);
 			return;
 		}
@@ -140,34 +144,69 @@ static void wait_for_room(struct stream *stream)
 			       clock_now_ms() + ROOM_MS);
 }
 
-/* Read once; false if there is nothing more now. Who may be made to wait is read
- * less at a time, so that what was read finds room. */
+/* Read once; false if there is nothing more now. */
 static bool stream_read(struct stream *stream)
 {
 	char bytes[READ_BYTES];
-	const size_t most = stream->sink->options->wait ? WAIT_READ_BYTES
-							 : sizeof(bytes);
+	size_t taken;
 	ssize_t n;
 
 	do
-		n = read(stream->watch.fd, bytes, most);
+		n = read(stream->watch.fd, bytes, sizeof(bytes));
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return false;
-	take_bytes(stream, bytes, (size_t)n);
+	taken = take_bytes(stream, bytes, (size_t)n);
+	if (taken == (size_t)n)
+		return true;
+	stream->held = malloc((size_t)n - taken);
+	if (!stream->held) {
+		stream->sink->dropped++;
+		return true;
+	}
+	stream->held_size = (uint32_t)((size_t)n - taken);
+	memcpy(stream->held, bytes + taken, stream->held_size);
 	return true;
 }
 
-static void take_bytes(struct stream *stream, const char *bytes, size_t size)
+/* Is there room for one line more, or does nobody care? */
+static bool may_go_on(const struct stream *stream)
 {
-	while (size > 0) {
-		const char *end = memchr(bytes, '\n', size);
-		size_t part = end ? (size_t)(end - bytes) : size;
+	return !stream->open || !stream->sink->options->wait ||
+	       sink_has_room(stream->sink);
+}
+
+/* What was read before goes first. False: there is still something left of it. */
+static bool take_held(struct stream *stream)
+{
+	char *held = stream->held;
+	size_t taken;
+
+	if (!held)
+		return true;
+	taken = take_bytes(stream, held, stream->held_size);
+	stream->held_size -= (uint32_t)taken;
+	memmove(held, held + taken, stream->held_size);
+	if (stream->held_size > 0)
+		return false;
+	free(held);
+	stream->held = NULL;
+	return true;
+}
+
+/* Returns how many bytes it took: not all if the sink has no room for a line. */
+static size_t take_bytes(struct stream *stream, const char *bytes, size_t size)
+{
+	size_t at = 0;
+
+	while (at < size && may_go_on(stream)) {
+		const char *end = memchr(bytes + at, '\n', size - at);
+		size_t part = end ? (size_t)(end - bytes) - at : size - at;
 
 		if (end && stream->used == 0 && part <= LINE_MAX_BYTES) {
-			line_done(stream, bytes, part);
+			line_done(stream, bytes + at, part);
 		} else {
-			const size_t held = hold(stream, bytes, part);
+			const size_t held = hold(stream, bytes + at, part);
 
 			end = held < part ? NULL : end;
 			part = held;
@@ -176,14 +215,18 @@ static void take_bytes(struct stream *stream, const char *bytes, size_t size)
 				stream->used = 0;
 			}
 		}
-		bytes += part + (end ? 1 : 0);
-		size -= part + (end ? 1 : 0);
+		at += part + (end ? 1 : 0);
 	}
-	if (stream->used == 0) {
-		free(stream->line);
-		stream->line = NULL;
-		stream->room = 0;
-	}
+	if (stream->used == 0)
+		drop_line(stream);
+	return at;
+}
+
+static void drop_line(struct stream *stream)
+{
+	free(stream->line);
+	stream->line = NULL;
+	stream->used = stream->room = 0;
 }
 
 /* Add to the part of a line; returns how much fitted. Without memory what is

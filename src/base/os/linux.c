@@ -144,6 +144,18 @@ int os_die_with_parent(int signal, pid_t parent)
 	return getppid() == parent ? 0 : -ESRCH;
 }
 
+void os_hold_standard_streams(void)
+{
+	int fd;
+
+	/* The lowest that is free is what open() returns. */
+	do
+		fd = open("/dev/null", O_RDWR | O_NOCTTY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void os_set_process_name(const char *name)
 {
 	prctl(PR_SET_NAME, name);

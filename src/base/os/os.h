@@ -50,6 +50,9 @@ int os_signals_next(int fd, pid_t *ret_sender);
 /** Have the kernel send `signal` to this process when its parent ends; then
  * say whether the parent is still `parent` (prctl(2) PR_SET_PDEATHSIG). */
 int os_die_with_parent(int signal, pid_t parent);
+/** Standard streams that are closed become /dev/null: or what is opened next
+ * would be written to as output. */
+void os_hold_standard_streams(void);
 /** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
 void os_set_process_name(const char *name);
 /** Close all descriptors from 3 up but the `count` given ones. */

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""Daemons: leaving the terminal, pidfiles, rotated logs, another user, a full disk."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import children_of, is_alive, wait_for
+from supervised import SUPERVISED, fds_of, status_of
+
+ROOT = os.geteuid() == 0
+
+
+class Daemon:
+    """Started as a user would; found by its pidfile; stopped by its pid."""
+
+    def __init__(self, folder, *arguments, wrapper=(), **options):
+        self.pidfile = os.path.join(folder, "pid")
+        self.log_path = os.path.join(folder, "log")
+        self.command = [*wrapper, SUPERVISED, "--daemon", "--pidfile", self.pidfile,
+                        "--log-file", self.log_path, *map(str, arguments)]
+        self.options = options
+        self.done = self.run()
+        self.pid = int(self.read(self.pidfile) or 0) if self.done.returncode == 0 else 0
+
+    def run(self):
+        return subprocess.run(self.command, capture_output=True, text=True, timeout=20,
+                              stdin=subprocess.DEVNULL, check=False, **self.options)
+
+    def read(self, path):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def log(self):
+        """All of it, the oldest first."""
+        files = sorted((name for name in os.listdir(os.path.dirname(self.log_path))
+                        if re.fullmatch(r"log(\.\d+)?", name)),
+                       key=lambda name: -int(name[4:] or 0))
+        return "".join(self.read(os.path.join(os.path.dirname(self.log_path), name))
+                       for name in files)
+
+    def family(self):
+        return [self.pid, *children_of(self.pid)]
+
+    def stop(self, how=signal.SIGTERM):
+        if not self.pid or not is_alive(self.pid):
+            return
+        family = self.family()
+        os.kill(self.pid, how)
+        wait_for(lambda: not any(map(is_alive, family)), 15, "the end of the daemon")
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    started = []
+
+    def starter(*arguments, **options):
+        folder = tmp_path / f"daemon{len(started)}"
+        folder.mkdir()
+        folder.chmod(0o777)
+        started.append(Daemon(str(folder), *arguments, **options))
+        assert started[-1].done.returncode == 0, started[-1].done.stderr
+        return started[-1]
+
+    yield starter
+    for one in started:
+        one.stop()
+
+
+def test_it_leaves_the_terminal(daemon):
+    program = daemon("--count", 2)
+    assert program.done.stdout.count("on_start") <= 1
+    assert os.getsid(program.pid) not in (os.getsid(0), program.pid), "it leads no session"
+    assert fds_of(program.pid)["0"] == "/dev/null"
+    assert fds_of(program.pid)["1"] == fds_of(program.pid)["2"] == program.log_path
+    assert os.readlink(f"/proc/{program.pid}/cwd") == "/"
+    assert program.read(program.pidfile) == f"{program.pid}\n"
+    wait_for(lambda: program.log().count('"event":"ready"') == 2)
+    assert "start one 0" in program.log(), "what the program itself prints is there too"
+    program.stop()
+    assert not os.path.exists(program.pidfile)
+    assert "on_shutdown" in program.log()
+
+
+def test_it_does_not_run_twice(daemon):
+    program = daemon("--count", 1)
+    again = program.run()
+    assert again.returncode == 1
+    assert again.stderr.strip().endswith(f"already running, pid {program.pid}")
+    assert is_alive(program.pid) and program.read(program.pidfile) == f"{program.pid}\n"
+
+
+def test_a_deleted_pidfile_is_put_back(daemon):
+    program = daemon("--count", 1)
+    os.unlink(program.pidfile)
+    wait_for(lambda: program.read(program.pidfile) == f"{program.pid}\n")
+    assert program.run().returncode == 1, "and is locked"
+    wait_for(lambda: "put back" in program.log())
+
+
+def test_after_a_crash_the_pidfile_is_stale(daemon):
+    program = daemon("--count", 2)
+    family = program.family()
+    os.kill(program.pid, signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, family)), what="the end of all")
+    assert program.read(program.pidfile) == f"{program.pid}\n"
+    old = program.pid
+    assert program.run().returncode == 0
+    program.pid = int(program.read(program.pidfile))
+    assert program.pid != old
+
+
+def test_a_file_with_the_process_group(daemon, tmp_path):
+    path = tmp_path / "group"
+    program = daemon("--count", 2, "--group-file", path)
+    group = int(path.read_text())
+    assert {os.getpgid(pid) for pid in program.family()} == {group}
+    program.stop()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("arguments,code,says", [
+    (["--pidfile", "/no/such/folder/pid"], 1, "/no/such/folder"),
+    (["--log-file", "/no/such/folder/log"], 1, "cannot open the log file /no/such/folder/log"),
+    (["--user", "nobody-of-that-name"], 1, "there is no user nobody-of-that-name"),
+    (["--ids", "1,1"], 2, "has the id 1 twice"),
+    (["--out-file", "/no/such/folder/out"], 1, "No such file or directory")])
+def test_what_is_wrong_is_told_where_it_was_started(tmp_path, arguments, code, says):
+    done = subprocess.run([SUPERVISED, "--daemon", *arguments], capture_output=True, text=True,
+                          timeout=20, stdin=subprocess.DEVNULL, check=False)
+    assert says in done.stderr
+    assert done.returncode == code
+    assert done.stderr.count(says) <= 2
+
+
+def test_no_line_is_lost_or_split_by_rotation(daemon):
+    program = daemon("--count", 4, "--lines", 600, "--log-bytes", 20000, "--log-keep", 50)
+    wait_for(lambda: program.log().count("line 599 of child") == 4)
+    program.stop()
+    log = program.log()
+    for index in range(4):
+        assert re.findall(rf"^\S+ info +kids\[{index}\] \d+: line (\d+) of child {index}$", log,
+                          re.M) == [str(number) for number in range(600)]
+    folder = os.path.dirname(program.log_path)
+    logs = [name for name in os.listdir(folder) if name.startswith("log")]
+    assert len(logs) > 5
+    # What the program prints itself may come between two looks at the size.
+    assert all(os.path.getsize(os.path.join(folder, name)) < 22000 for name in logs)
+
+
+def test_old_logs_are_kept_up_to_a_number(daemon):
+    program = daemon("--count", 2, "--lines", 3000, "--log-bytes", 10000, "--log-keep", 3)
+    wait_for(lambda: re.search(r"line 2999 of child \d", program.log()))
+    program.stop()
+    names = sorted(name for name in os.listdir(os.path.dirname(program.log_path))
+                   if name.startswith("log"))
+    assert names == ["log", "log.1", "log.2", "log.3"]
+
+
+def test_usr1_reopens_a_log_that_was_moved(daemon):
+    program = daemon("--count", 1)
+    moved = program.log_path + "-moved"
+    os.rename(program.log_path, moved)
+    os.kill(program.pid, signal.SIGUSR1)
+    wait_for(lambda: os.path.exists(program.log_path))
+    assert fds_of(program.pid)["2"] == program.log_path
+    program.stop()
+    assert "stopping" in program.log() and "stopping" not in program.read(moved)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_it_becomes_another_user_after_what_needs_root(daemon):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.set_inheritable(True)
+        program = daemon("--count", 2, "--user", "nobody", "--preserve", listener.fileno(),
+                         pass_fds=[listener.fileno()])
+        import grp
+        import pwd
+        nobody = pwd.getpwnam("nobody")
+        wait_for(lambda: len(program.family()) == 3)
+        for pid in program.family():
+            status = status_of(pid)
+            assert status["Uid"].split() == [str(nobody.pw_uid)] * 4
+            assert status["Gid"].split() == [str(nobody.pw_gid)] * 4
+            groups = {int(word) for word in status["Groups"].split()}
+            assert groups <= {nobody.pw_gid} | {
+                group.gr_gid for group in grp.getgrall() if "nobody" in group.gr_mem}
+        child = children_of(program.pid)[0]
+        assert any(name.startswith("socket:") for name in fds_of(child).values())
+        assert program.read(program.pidfile) == f"{program.pid}\n"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can mount a small disk")
+def test_a_full_disk_drops_lines_and_the_service_goes_on(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(small)],
+                             capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine lets nobody mount")
+    program = None
+    try:
+        program = Daemon(str(small), "--count", 2, "--lines", 20, "--log-bytes", 1 << 20)
+        assert program.done.returncode == 0, program.done.stderr
+        wait_for(lambda: program.log().count("line 19 of child") == 2)
+        filler = small / "filler"
+        fd = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(fd, b"x" * 4096)
+        except OSError:
+            os.close(fd)
+        for _ in range(30):  # each death and each start is some lines
+            for pid in children_of(program.pid):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        assert is_alive(program.pid)
+        wait_for(lambda: len(children_of(program.pid)) == 2, what="the children, all the same")
+        filler.unlink()
+        os.kill(children_of(program.pid)[0], signal.SIGKILL)
+        wait_for(lambda: "lines were dropped: No space left on device" in program.log())
+        for line in program.log().splitlines():
+            assert re.match(r"\S+Z \w+ +(kids\[\d\] \d+|parent): |\{|\d+ lines were", line), line
+        program.stop()
+    finally:
+        if program:
+            program.stop(signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(small)], check=False)
+
+
+def test_started_from_a_supervised_shell_without_a_terminal(daemon):
+    """From cron or ssh: standard streams that are closed are no reason to fail."""
+    program = daemon("--count", 1, wrapper=["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+    assert fds_of(program.pid)["2"] == program.log_path
+    wait_for(lambda: "start one 0" in program.log())
