@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The composition root: from a table of pools and routes to running processes.
- * It lives in the parent, which owns the listeners and makes the links: here
- * is decided what a new worker or a new dispatcher is given, and nothing else.
- *
- * A link belongs to one worker and one dispatcher. Whichever of them is
- * replaced, the link is made anew, so that no state of the dead is inherited;
- * a worker that outlives its dispatcher keeps its process, and what setup()
- * made, and gets a new link.
+ * It lives in the parent, which owns the listeners; what a new worker or a new
+ * dispatcher is given, and who is told of whom, stands in links.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,36 +19,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
-#include "dispatch/dispatcher.h"
 #include "dispatch/files.h"
-#include "manage/become.h"
 #include "serve/address.h"
 #include "serve/defaults.h"
-#include "supervise/supervise.h"
-#include "transport/control.h"
-#include "transport/link.h"
-#include "worker/worker.h"
+#include "serve/private.h"
 
-#define DISPATCHER_GROUP 0u
-#define FIRST_POOL_GROUP 1u
-#define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX)
 #define STOP_SLACK_MS 2000u
 #define WORKER_STOP_MS 5000u
-
-struct server_run {
-	struct crew_server server;
-	struct router *router;
-	struct become become;
-	int listener;
-	char listening_on[128];
-	int mount_fds[CREW_MOUNTS_MAX];
-	unsigned mount_count;
-	struct group groups[GROUPS_MAX];
-	unsigned group_count;
-	struct dispatcher_options dispatcher;
-	struct worker_options workers[CREW_POOLS_MAX];
-	struct plan *plan;
-};
 
 static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
@@ -66,17 +38,6 @@ static void clean_up(struct server_run *run);
 static int run_dispatcher(struct crew_child *self);
 static int run_worker(struct crew_child *self);
 static int dispatcher_keeps(const struct crew_child *self, int *ret_fds, int room);
-static void dispatcher_spawned(void *context, struct child *child);
-static void dispatcher_said(void *context, struct child *child, const void *data,
-			    size_t size, int *fds, size_t fd_count);
-static void worker_spawned(void *context, struct child *child);
-static void worker_ready(void *context, struct child *child);
-static void worker_retiring(void *context, struct child *child);
-static void worker_died(void *context, struct child *child,
-			const struct crew_death *death);
-static void pool_degraded(void *context, unsigned group, bool degraded);
-static void renew_link(void *context, struct child *child);
-static void send_dispatcher(struct server_run *run, const struct control *order);
 static void stopping(void *context);
 static void reopen(void *context);
 
@@ -214,8 +175,8 @@ static void make_groups(struct server_run *run)
 		},
 		.raw = true,
 		.keep = dispatcher_keeps,
-		.spawned = dispatcher_spawned,
-		.message = dispatcher_said,
+		.spawned = links_dispatcher_spawned,
+		.message = links_dispatcher_said,
 	};
 	run->group_count = FIRST_POOL_GROUP;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++)
@@ -253,11 +214,11 @@ static void make_pool_group(struct server_run *run, unsigned number)
 			.stop_order = 1,
 		},
 		.raw = true,
-		.spawned = worker_spawned,
-		.ready = worker_ready,
-		.retiring = worker_retiring,
-		.died = worker_died,
-		.degraded = pool_degraded,
+		.spawned = links_worker_spawned,
+		.ready = links_worker_ready,
+		.retiring = links_worker_retiring,
+		.died = links_worker_died,
+		.degraded = links_pool_degraded,
 	};
 }
 
@@ -308,173 +269,6 @@ static int dispatcher_keeps(const struct crew_child *self, int *ret_fds, int roo
 	for (unsigned i = 0; i < run->mount_count; i++)
 		ret_fds[count++] = run->mount_fds[i];
 	return count;
-}
-
-/* Make a new link and give the worker his end. What the dispatcher needs is
- * kept in child->user until the worker is ready. */
-static void give_link(struct child *child)
-{
-	struct link_fds *fds = child->user;
-	const struct control order = { .kind = CONTROL_LINK };
-	int all[3];
-	int r;
-
-	if (!fds) {
-		fds = calloc(1, sizeof(*fds));
-		if (!fds)
-			goto no_memory;
-		child->user = fds;
-	} else {
-		link_close_fds(fds);
-	}
-	r = link_create(fds);
-	if (r < 0) {
-		free(fds);
-		child->user = NULL;
-		log_error("cannot make a link for %s[%u]: %s", child->group->is.name,
-			  child->index, strerror(-r));
-		goto failed;
-	}
-	all[0] = fds->memory;
-	all[1] = fds->bell[LINK_DISPATCHER];
-	all[2] = fds->bell[LINK_WORKER];
-	if (os_channel_send(child->channel, &order, sizeof(order), all, 3) == 0)
-		return;
-	goto failed;
-
-no_memory:
-	log_error("no memory for a link");
-failed:
-	/* A worker without a link is of no use; its successor gets another. */
-	plan_condemn(child->plan, child, CREW_CAUSE_ORDER);
-}
-
-/* Tell the dispatcher of a worker that is ready, and give it the link's end. */
-static void tell_dispatcher(struct server_run *run, struct child *child)
-{
-	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
-	struct link_fds *fds = child->user;
-	const struct control order = {
-		.kind = CONTROL_LINK_UP,
-		.pool = child->group_index - FIRST_POOL_GROUP,
-		.index = child->index,
-		.generation = child->generation,
-		.pid = child->pid,
-		.restarts = plan_restarts(run->plan, child->group_index),
-	};
-
-	if (!fds || !dispatcher)
-		return;
-	(void)!os_channel_send(dispatcher->channel, &order, sizeof(order),
-			       (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
-					fds->bell[LINK_WORKER] }, 3);
-	link_close_fds(fds);
-	free(fds);
-	child->user = NULL;
-}
-
-/* A new dispatcher starts with nothing: renew all links. */
-static void dispatcher_spawned(void *context, struct child *dispatcher)
-{
-	struct server_run *run = context;
-
-	for (unsigned i = FIRST_POOL_GROUP;
-	     dispatcher->generation > 1 && i < run->group_count; i++) {
-		plan_each(run->plan, i, renew_link, run);
-		if (plan_degraded(run->plan, i))
-			pool_degraded(run, i, true);
-	}
-}
-
-static void renew_link(void *context, struct child *child)
-{
-	give_link(child);
-	if (child_is_up(child))
-		tell_dispatcher(context, child);
-}
-
-static void dispatcher_said(void *context, struct child *child, const void *data,
-			    size_t size, int *fds, size_t fd_count)
-{
-	struct server_run *run = context;
-	const struct control *order = data;
-	struct child *worker;
-
-	(void)child;
-	while (fd_count > 0)
-		close(fds[--fd_count]);
-	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
-	    order->pool >= run->group_count - FIRST_POOL_GROUP)
-		return;
-	worker = plan_life(run->plan, order->pool + FIRST_POOL_GROUP, order->index,
-			   order->generation);
-	if (worker)
-		plan_condemn(run->plan, worker, (enum crew_cause)order->cause);
-}
-
-static void worker_spawned(void *context, struct child *child)
-{
-	(void)context;
-	give_link(child);
-}
-
-static void worker_ready(void *context, struct child *child)
-{
-	tell_dispatcher(context, child);
-}
-
-static void worker_retiring(void *context, struct child *child)
-{
-	const struct control order = {
-		.kind = CONTROL_DRAIN,
-		.pool = child->group_index - FIRST_POOL_GROUP,
-		.index = child->index,
-		.generation = child->generation,
-	};
-
-	send_dispatcher(context, &order);
-}
-
-static void worker_died(void *context, struct child *child,
-			const struct crew_death *death)
-{
-	struct server_run *run = context;
-	const struct control order = {
-		.kind = CONTROL_LINK_DOWN,
-		.pool = child->group_index - FIRST_POOL_GROUP,
-		.index = child->index,
-		.generation = child->generation,
-		.cause = death->cause,
-		.detail = death->signal ? death->signal : death->exit_code,
-		.restarts = plan_restarts(run->plan, child->group_index),
-	};
-
-	if (child->user) {
-		link_close_fds(child->user);
-		free(child->user);
-		child->user = NULL;
-	}
-	send_dispatcher(run, &order);
-}
-
-static void pool_degraded(void *context, unsigned group, bool degraded)
-{
-	const struct control order = {
-		.kind = CONTROL_DEGRADED,
-		.pool = group - FIRST_POOL_GROUP,
-		.detail = degraded,
-	};
-
-	send_dispatcher(context, &order);
-}
-
-static void send_dispatcher(struct server_run *run, const struct control *order)
-{
-	const struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
-
-	if (dispatcher)
-		(void)!os_channel_send(dispatcher->channel, order, sizeof(*order),
-				       NULL, 0);
 }
 
 static void reopen(void *context)

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who is given what, and told of whom. A link belongs to one worker and one
+ * dispatcher. Whichever of them is replaced, the link is made anew, so that no
+ * state of the dead is inherited; a worker that outlives its dispatcher keeps
+ * its process, and what setup() made, and gets a new link. A worker gets his end
+ * when he is born; the dispatcher gets the other when he is ready, and hears
+ * when he is going to leave, and when he is gone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/os/os.h"
+#include "serve/private.h"
+#include "transport/control.h"
+#include "transport/link.h"
+
+static void give_link(struct child *child);
+static void tell_dispatcher(struct server_run *run, struct child *child);
+static void renew_link(void *context, struct child *child);
+static void send_dispatcher(struct server_run *run, const struct control *order,
+			    const int *fds, size_t fd_count);
+
+/* A new dispatcher starts with nothing: renew all links. */
+void links_dispatcher_spawned(void *context, struct child *dispatcher)
+{
+	struct server_run *run = context;
+
+	for (unsigned i = FIRST_POOL_GROUP;
+	     dispatcher->generation > 1 && i < run->group_count; i++) {
+		plan_each(run->plan, i, renew_link, run);
+		if (plan_degraded(run->plan, i))
+			links_pool_degraded(run, i, true);
+	}
+}
+
+void links_dispatcher_said(void *context, struct child *child, const void *data,
+			   size_t size, int *fds, size_t fd_count)
+{
+	struct server_run *run = context;
+	const struct control *order = data;
+	struct child *worker;
+
+	(void)child;
+	while (fd_count > 0)
+		close(fds[--fd_count]);
+	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
+	    order->pool >= run->group_count - FIRST_POOL_GROUP)
+		return;
+	worker = plan_life(run->plan, order->pool + FIRST_POOL_GROUP, order->index,
+			   order->generation);
+	if (worker)
+		plan_condemn(run->plan, worker, (enum crew_cause)order->cause);
+}
+
+void links_worker_spawned(void *context, struct child *child)
+{
+	(void)context;
+	give_link(child);
+}
+
+void links_worker_ready(void *context, struct child *child)
+{
+	tell_dispatcher(context, child);
+}
+
+void links_worker_retiring(void *context, struct child *child)
+{
+	const struct control order = {
+		.kind = CONTROL_DRAIN,
+		.pool = child->group_index - FIRST_POOL_GROUP,
+		.index = child->index,
+		.generation = child->generation,
+	};
+
+	send_dispatcher(context, &order, NULL, 0);
+}
+
+void links_worker_died(void *context, struct child *child,
+		       const struct crew_death *death)
+{
+	struct server_run *run = context;
+	const struct control order = {
+		.kind = CONTROL_LINK_DOWN,
+		.pool = child->group_index - FIRST_POOL_GROUP,
+		.index = child->index,
+		.generation = child->generation,
+		.cause = death->cause,
+		.detail = death->signal ? death->signal : death->exit_code,
+		.restarts = plan_restarts(run->plan, child->group_index),
+	};
+
+	if (child->user) {
+		link_close_fds(child->user);
+		free(child->user);
+		child->user = NULL;
+	}
+	send_dispatcher(run, &order, NULL, 0);
+}
+
+void links_pool_degraded(void *context, unsigned group, bool degraded)
+{
+	const struct control order = {
+		.kind = CONTROL_DEGRADED,
+		.pool = group - FIRST_POOL_GROUP,
+		.detail = degraded,
+	};
+
+	send_dispatcher(context, &order, NULL, 0);
+}
+
+/* Make a new link and give the worker his end. What the dispatcher needs is
+ * kept in child->user until the worker is ready. */
+static void give_link(struct child *child)
+{
+	struct link_fds *fds = child->user;
+	const struct control order = { .kind = CONTROL_LINK };
+	int all[3];
+	int r;
+
+	if (!fds) {
+		fds = calloc(1, sizeof(*fds));
+		if (!fds)
+			goto no_memory;
+		child->user = fds;
+	} else {
+		link_close_fds(fds);
+	}
+	r = link_create(fds);
+	if (r < 0) {
+		free(fds);
+		child->user = NULL;
+		log_error("cannot make a link for %s[%u]: %s", child->group->is.name,
+			  child->index, strerror(-r));
+		goto failed;
+	}
+	all[0] = fds->memory;
+	all[1] = fds->bell[LINK_DISPATCHER];
+	all[2] = fds->bell[LINK_WORKER];
+	if (os_channel_send(child->channel, &order, sizeof(order), all, 3) == 0)
+		return;
+	goto failed;
+
+no_memory:
+	log_error("no memory for a link");
+failed:
+	/* A worker without a link is of no use; its successor gets another. */
+	plan_condemn(child->plan, child, CREW_CAUSE_ORDER);
+}
+
+/* Tell the dispatcher of a worker that is ready, and give it the link's end. */
+static void tell_dispatcher(struct server_run *run, struct child *child)
+{
+	struct link_fds *fds = child->user;
+	const struct control order = {
+		.kind = CONTROL_LINK_UP,
+		.pool = child->group_index - FIRST_POOL_GROUP,
+		.index = child->index,
+		.generation = child->generation,
+		.pid = child->pid,
+		.restarts = plan_restarts(run->plan, child->group_index),
+	};
+
+	if (!fds || !plan_child(run->plan, DISPATCHER_GROUP, 0))
+		return;
+	send_dispatcher(run, &order, (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
+					      fds->bell[LINK_WORKER] }, 3);
+	link_close_fds(fds);
+	free(fds);
+	child->user = NULL;
+}
+
+static void renew_link(void *context, struct child *child)
+{
+	give_link(child);
+	if (child_is_up(child))
+		tell_dispatcher(context, child);
+}
+
+/* A dispatcher that does not read what it is told would go on with workers that
+ * are gone: its successor is told all anew. */
+static void send_dispatcher(struct server_run *run, const struct control *order,
+			    const int *fds, size_t fd_count)
+{
+	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
+	int r;
+
+	if (!dispatcher)
+		return;
+	r = os_channel_send(dispatcher->channel, order, sizeof(*order), fds, fd_count);
+	if (r != -EAGAIN)
+		return; /* told; or it is dead, which we are about to hear */
+	log_error("the dispatcher (pid %d) does not read what it is told: killing it",
+		  (int)dispatcher->pid);
+	plan_condemn(run->plan, dispatcher, CREW_CAUSE_STUCK);
+}
