@@ -167,6 +167,7 @@ static void fini(struct dispatcher *dispatcher)
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			if (pool->seats[j]->up)
 				link_fini(&pool->seats[j]->link);
+			free(pool->seats[j]->slots);
 			free(pool->seats[j]);
 		}
 		free(pool->seats);

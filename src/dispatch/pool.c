@@ -123,7 +123,8 @@ struct seat *pool_choose(struct pool *pool)
 		struct seat *seat = pool->seats[i];
 
 		if (!seat->up || seat->condemned || seat->draining ||
-		    !seat->free_slots)
+		    seat->at_work >= LINK_WORK_MAX ||
+		    slots_empty(&seat->free_slots))
 			continue;
 		if (seat->at_work == 0) {
 			if (!idle)

@@ -27,6 +27,7 @@
 #include "http/parse.h"
 #include "transport/control.h"
 #include "transport/link.h"
+#include "transport/slots.h"
 
 #define CLIENT_TEXT_BYTES 64u
 
@@ -187,6 +188,7 @@ struct slot {
 	uint64_t body_sent;
 	uint64_t since_ms;
 	bool used;
+	bool holds_block;           /* its request stands in the arena */
 	bool at_work;               /* no answer has begun */
 };
 
@@ -199,8 +201,9 @@ struct seat {
 	struct watch bell;
 	struct list in_active;  /* seats with something in hand */
 	struct link link;
-	struct slot slots[LINK_SLOTS];
-	uint64_t free_slots;    /* one bit each */
+	struct slot *slots;     /* LINK_SLOTS of them; touched as they are used */
+	struct slots free_slots;
+	struct slots used_slots; /* a slot whose parts are not all back is neither */
 	unsigned in_hand;       /* slots in use */
 	unsigned at_work;       /* those without an answer yet: what keeps the worker
 				   busy. A client that reads slowly does not */
@@ -211,7 +214,7 @@ struct seat {
 	bool draining;          /* gets no more work: the worker is leaving */
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
-	uint64_t want_parts;    /* slots that have more of a body to send */
+	struct slots want_parts; /* slots that have more of a body to send */
 };
 
 struct pool {
@@ -279,6 +282,8 @@ void slot_send_parts(struct seat *seat, uint32_t slot);
 /** The slot's exchange is over or given up by its client. */
 void slot_abandon(struct seat *seat, uint32_t slot);
 void slot_free(struct seat *seat, uint32_t slot);
+/** The worker needs the request's bytes no more. */
+void slot_let_block_go(struct seat *seat, uint32_t slot);
 /** Its answer has begun: the worker can do something else. */
 void slot_answering(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */

@@ -23,7 +23,8 @@ static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
 static void settle(struct seat *seat, struct slot *slot);
-static unsigned in_order(struct seat *seat, uint32_t ret_slots[LINK_SLOTS]);
+static int make_slots(struct seat *seat);
+static uint32_t *in_order(struct seat *seat, unsigned *ret_count);
 static bool keep_block(struct seat *seat, struct slot *slot);
 
 void seat_up(struct pool *pool, const struct control *order, struct link_fds *fds)
@@ -37,7 +38,9 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	else
 		seat = empty_seat(pool);
 	if (seat) {
-		memset(seat->slots, 0, sizeof(seat->slots));
+		r = make_slots(seat);
+	}
+	if (r == 0) {
 		r = link_open(&seat->link, LINK_DISPATCHER, fds);
 	}
 	if (r < 0) {
@@ -49,10 +52,8 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->index = order->index;
 	seat->worker_generation = order->generation;
 	seat->pid = order->pid;
-	seat->free_slots = UINT64_MAX;
 	seat->in_hand = 0;
 	seat->at_work = 0;
-	seat->want_parts = 0;
 	seat->condemned = false;
 	seat->draining = false;
 	seat->must_ring = false;
@@ -91,7 +92,7 @@ void seat_drain(struct seat *seat)
 
 void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 {
-	uint32_t slots[LINK_SLOTS];
+	uint32_t *slots;
 	unsigned count;
 
 	(void)detail;
@@ -102,9 +103,10 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	if (!seat->condemned)
 		seat_receive(seat);
 	seat->up = false;
-	count = in_order(seat, slots);
+	slots = in_order(seat, &count);
 	while (count-- > 0)
 		settle(seat, &seat->slots[slots[count]]);
+	free(slots);
 	list_remove(&seat->in_active);
 	seat->in_hand = 0;
 	seat->at_work = 0;
@@ -130,9 +132,10 @@ void seat_receive(struct seat *seat)
 		answer_received(seat, &message);
 	if (r < 0)
 		seat_condemn(seat, "a message of it makes no sense");
-	for (uint64_t want = seat->want_parts; want && !seat->condemned;
-	     want &= want - 1)
-		slot_send_parts(seat, (uint32_t)__builtin_ctzll(want));
+	for (uint32_t slot = slots_next(&seat->want_parts, 0);
+	     slot < LINK_SLOTS && !seat->condemned;
+	     slot = slots_next(&seat->want_parts, slot + 1))
+		slot_send_parts(seat, slot);
 	if (seat->in_hand > 0)
 		seat->must_ring = true;
 	pool_feed(seat->pool);
@@ -176,8 +179,8 @@ void seat_awake(struct seat *seat)
 
 void seat_pull_back(struct seat *seat)
 {
-	uint32_t slots[LINK_SLOTS];
-	unsigned count = in_order(seat, slots);
+	unsigned count;
+	uint32_t *slots = in_order(seat, &count);
 
 	while (count-- > 0) {
 		struct slot *slot = &seat->slots[slots[count]];
@@ -190,6 +193,7 @@ void seat_pull_back(struct seat *seat)
 		slot_free(seat, slots[count]);
 		pool_return(exchange);
 	}
+	free(slots);
 }
 
 /* One that nobody has now; or a new one, since while workers are replaced there
@@ -240,7 +244,7 @@ static void part_came_back(void *context, uint32_t number, uint32_t size)
 	}
 	slot->parts_out -= size;
 	if (slot->parts_out == 0 && !slot->used)
-		seat->free_slots |= UINT64_C(1) << number;
+		slots_add(&seat->free_slots, number);
 }
 
 /* What becomes of one request of a dead worker. */
@@ -277,26 +281,54 @@ static void settle(struct seat *seat, struct slot *slot)
 	exchange_fail(exchange, 502, "the worker died while it was at this request");
 }
 
-/* The slots in use, oldest request first. */
-static unsigned in_order(struct seat *seat, uint32_t ret_slots[LINK_SLOTS])
+/* Fresh memory for each link: of so many slots nearly all are never touched. */
+static int make_slots(struct seat *seat)
 {
-	unsigned count = 0;
-	unsigned place;
+	free(seat->slots);
+	seat->slots = calloc(LINK_SLOTS, sizeof(*seat->slots));
+	memset(&seat->used_slots, 0, sizeof(seat->used_slots));
+	memset(&seat->want_parts, 0, sizeof(seat->want_parts));
+	memset(&seat->free_slots, 0xff, sizeof(seat->free_slots));
+	return seat->slots ? 0 : -ENOMEM;
+}
 
-	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
+struct aged_slot {
+	uint64_t id;
+	uint32_t slot;
+};
+
+static int by_id(const void *a, const void *b)
+{
+	const struct aged_slot *left = a;
+	const struct aged_slot *right = b;
+
+	return (left->id > right->id) - (left->id < right->id);
+}
+
+/* The slots in use, oldest request first; malloc'ed. Without memory for the
+ * order, none are told: their deadlines settle them. */
+static uint32_t *in_order(struct seat *seat, unsigned *ret_count)
+{
+	struct aged_slot *aged = calloc(seat->in_hand + 1, sizeof(*aged));
+	uint32_t *slots = calloc(seat->in_hand + 1, sizeof(*slots));
+	unsigned count = 0;
+
+	*ret_count = 0;
+	for (uint32_t i = slots_next(&seat->used_slots, 0);
+	     aged && slots && i < LINK_SLOTS && count < seat->in_hand;
+	     i = slots_next(&seat->used_slots, i + 1)) {
 		const struct exchange *exchange = seat->slots[i].exchange;
 
-		if (!seat->slots[i].used || !exchange)
-			continue;
-		for (place = count++; place > 0; place--) {
-			if (seat->slots[ret_slots[place - 1]].exchange->id <
-			    exchange->id)
-				break;
-			ret_slots[place] = ret_slots[place - 1];
-		}
-		ret_slots[place] = i;
+		if (exchange)
+			aged[count++] = (struct aged_slot){ exchange->id, i };
 	}
-	return count;
+	if (count > 1)
+		qsort(aged, count, sizeof(*aged), by_id);
+	for (unsigned i = 0; i < count; i++)
+		slots[i] = aged[i].slot;
+	*ret_count = count;
+	free(aged);
+	return slots;
 }
 
 /* A request that was encoded straight into the link is copied out of it before

@@ -102,9 +102,9 @@ void slot_send_parts(struct seat *seat, uint32_t number)
 		seat->must_ring = true;
 	}
 	if (left > 0)
-		seat->want_parts |= UINT64_C(1) << number;
+		slots_add(&seat->want_parts, number);
 	else
-		seat->want_parts &= ~(UINT64_C(1) << number);
+		slots_remove(&seat->want_parts, number);
 }
 
 void slot_abandon(struct seat *seat, uint32_t number)
@@ -114,7 +114,7 @@ void slot_abandon(struct seat *seat, uint32_t number)
 	if (slot->exchange)
 		slot->exchange->seat = NULL;
 	slot->exchange = NULL;
-	seat->want_parts &= ~(UINT64_C(1) << number);
+	slots_remove(&seat->want_parts, number);
 	if (seat->condemned || !seat->up)
 		return;
 	if (link_revoke(&seat->link, number, slot->generation)) {
@@ -131,10 +131,18 @@ void slot_free(struct seat *seat, uint32_t number)
 	if (slot->exchange)
 		slot->exchange->seat = NULL;
 	slot->exchange = NULL;
-	seat->want_parts &= ~(UINT64_C(1) << number);
-	if (link_free(&seat->link, slot->offset) < 0)
-		seat_condemn(seat, "gave back a request that is not its own");
+	slots_remove(&seat->want_parts, number);
+	slot_let_block_go(seat, number);
 	untake(seat, number);
+}
+
+void slot_let_block_go(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+
+	if (slot->holds_block && link_free(&seat->link, slot->offset) < 0)
+		seat_condemn(seat, "gave back a request that is not its own");
+	slot->holds_block = false;
 }
 
 void slot_answering(struct seat *seat, uint32_t number)
@@ -155,14 +163,16 @@ void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
 static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
 		     void **ret_block)
 {
-	const uint32_t number = (uint32_t)__builtin_ctzll(seat->free_slots);
+	const uint32_t number = slots_next(&seat->free_slots, 0);
 	struct slot *slot = &seat->slots[number];
 	void *block = link_alloc(&seat->link, number, size, &slot->offset);
 
 	if (!block)
 		return -EAGAIN;
-	seat->free_slots &= ~(UINT64_C(1) << number);
+	slots_remove(&seat->free_slots, number);
+	slots_add(&seat->used_slots, number);
 	slot->used = true;
+	slot->holds_block = true;
 	slot->generation++;
 	slot->body_sent = 0;
 	slot->at_work = true;
@@ -223,8 +233,9 @@ static void untake(struct seat *seat, uint32_t number)
 
 	slot_answering(seat, number);
 	slot->used = false;
+	slots_remove(&seat->used_slots, number);
 	if (slot->parts_out == 0)
-		seat->free_slots |= UINT64_C(1) << number;
+		slots_add(&seat->free_slots, number);
 	if (--seat->in_hand == 0)
 		list_remove(&seat->in_active);
 }

@@ -146,13 +146,14 @@ static json_t *status_requests(const struct seat *seat)
 	json_t *requests = json_array();
 	const uint64_t now = seat ? seat->dispatcher->loop.now_ms : 0;
 
-	for (unsigned i = 0; seat && i < LINK_SLOTS; i++) {
+	for (uint32_t i = seat ? slots_next(&seat->used_slots, 0) : LINK_SLOTS;
+	     i < LINK_SLOTS; i = slots_next(&seat->used_slots, i + 1)) {
 		const struct slot *slot = &seat->slots[i];
 		const struct wire_request *wire =
 			(const void *)(seat->link.arena + slot->offset);
 		const char *text = (const char *)wire;
 
-		if (!slot->used || !slot->exchange)
+		if (!slot->exchange || !slot->holds_block)
 			continue;
 		json_array_append_new(
 			requests,

@@ -22,7 +22,6 @@
 #define DONE_ENTRIES (LINK_ARENA_BYTES / BLOCK_BYTES)
 
 _Static_assert((DONE_ENTRIES & (DONE_ENTRIES - 1)) == 0, "a ring's capacity");
-_Static_assert(LINK_SLOTS * sizeof(uint64_t) <= PAGE, "claims fit into a page");
 
 struct link_header {
 	uint64_t magic;
@@ -48,10 +47,12 @@ struct half_words {
 	((HALF_DONE + DONE_ENTRIES * sizeof(uint32_t) + PAGE - 1) / PAGE * PAGE)
 #define HALF_BYTES (HALF_ARENA + LINK_ARENA_BYTES)
 #define CLAIMS_AT PAGE
-#define HALVES_AT (2 * PAGE)
+#define CLAIMS_BYTES (LINK_SLOTS * sizeof(uint64_t))
+#define HALVES_AT (CLAIMS_AT + CLAIMS_BYTES)
 #define LINK_BYTES (HALVES_AT + 2 * HALF_BYTES)
 
-_Static_assert(HALF_BYTES % PAGE == 0, "halves are mapped by themselves");
+_Static_assert(HALF_BYTES % PAGE == 0 && HALVES_AT % PAGE == 0,
+	       "halves are mapped by themselves");
 
 static const struct link_header the_header = {
 	LINK_MAGIC, MESSAGE_VERSION, LINK_SLOTS, LINK_RING_ENTRIES,
@@ -225,7 +226,7 @@ unsigned link_writable(const struct link *link, void *ret_start[2],
 		       uint64_t ret_size[2])
 {
 	ret_start[0] = link->claims;
-	ret_size[0] = PAGE;
+	ret_size[0] = CLAIMS_BYTES;
 	ret_start[1] = link->base + HALVES_AT + link->side * HALF_BYTES;
 	ret_size[1] = HALF_BYTES;
 	return 2;
@@ -245,7 +246,8 @@ static int map(struct link *link, int fd)
 		return -errno;
 	r = map_part(base, 0, PAGE, PROT_READ, fd);
 	if (r == 0)
-		r = map_part(base, CLAIMS_AT, PAGE, PROT_READ | PROT_WRITE, fd);
+		r = map_part(base, CLAIMS_AT, CLAIMS_BYTES, PROT_READ | PROT_WRITE,
+			     fd);
 	if (r == 0)
 		r = map_part(base, own, HALF_BYTES, PROT_READ | PROT_WRITE, fd);
 	if (r == 0)

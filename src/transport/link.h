@@ -7,7 +7,7 @@
  * its indexes, its sleep epoch. The claims alone are written by both.
  *
  *      offset 0        header (read-only for both)
- *      page            claims: one atomic word a slot
+ *      pages           claims: one atomic word a slot
  *      page            half of the dispatcher
  *      page            half of the worker
  *
@@ -26,7 +26,9 @@
 #include "transport/message.h"
 #include "transport/ring.h"
 
-#define LINK_SLOTS 64u          /* requests in a worker's hands at most */
+#define LINK_SLOTS 4096u        /* requests in a worker's hands, deferred ones and
+				   streams included */
+#define LINK_WORK_MAX 64u       /* of those, at work at once */
 #define LINK_RING_ENTRIES 256u  /* messages each way */
 #define LINK_ARENA_BYTES (1024u * 1024u) /* each way */
 #define LINK_PART_BYTES (16u * 1024u) /* of a body that travels in parts */

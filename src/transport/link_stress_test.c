@@ -27,6 +27,14 @@
 #define KILLS 60
 #define SIZE_MAX_BYTES 40000u
 #define PATIENCE_MS 10000
+/* Few enough that a slot taken by chance is often in use, and over the whole
+ * range of them. */
+#define FLIGHTS_MAX 64u
+
+static uint32_t any_slot(void)
+{
+	return (uint32_t)random() % FLIGHTS_MAX * (LINK_SLOTS / FLIGHTS_MAX);
+}
 
 static unsigned char byte_of(uint32_t id, uint32_t place, unsigned salt)
 {
@@ -161,7 +169,7 @@ static void settle(struct books *books, uint32_t slot)
 
 static bool send_one(struct books *books)
 {
-	const uint32_t slot = (uint32_t)random() % LINK_SLOTS;
+	const uint32_t slot = any_slot();
 	struct flight *flight = &books->flights[slot];
 	struct message message = { .kind = MESSAGE_REQUEST, .slot = slot };
 	void *place;
@@ -234,7 +242,7 @@ static void receive_all(struct books *books)
 
 static void revoke_one(struct books *books)
 {
-	const uint32_t slot = (uint32_t)random() % LINK_SLOTS;
+	const uint32_t slot = any_slot();
 
 	if (!books->flights[slot].used ||
 	    !link_revoke(&books->link, slot, books->flights[slot].generation))

@@ -76,7 +76,8 @@ struct worker {
 	uint64_t drain_until_ms;
 	bool over;
 	int exit_code;
-	struct job jobs[LINK_SLOTS];
+	struct job *jobs[LINK_SLOTS]; /* made when their slot is first used */
+	uint32_t jobs_used; /* those from here on never were */
 };
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */

@@ -41,24 +41,44 @@ void serve_init(struct worker *worker)
 	list_init(&worker->gathering);
 	list_init(&worker->runnable);
 	list_init(&worker->sending);
-	for (uint32_t i = 0; i < LINK_SLOTS; i++) {
-		worker->jobs[i].slot = i;
-		list_init(&worker->jobs[i].link);
-		arena_init(&worker->jobs[i].arena);
-	}
+}
+
+/* The place of a slot; NULL without memory. */
+static struct job *job_at(struct worker *worker, uint32_t slot)
+{
+	struct job *job = worker->jobs[slot];
+
+	if (job)
+		return job;
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return NULL;
+	job->slot = slot;
+	list_init(&job->link);
+	arena_init(&job->arena);
+	worker->jobs[slot] = job;
+	if (slot >= worker->jobs_used)
+		worker->jobs_used = slot + 1;
+	return job;
 }
 
 void serve_drop_all(struct worker *worker)
 {
-	for (uint32_t i = 0; i < LINK_SLOTS; i++)
-		job_end(&worker->jobs[i]);
+	for (uint32_t i = 0; i < worker->jobs_used; i++) {
+		if (worker->jobs[i])
+			job_end(worker->jobs[i]);
+	}
 }
 
 void serve_fini(struct worker *worker)
 {
 	serve_drop_all(worker);
-	for (uint32_t i = 0; i < LINK_SLOTS; i++)
-		arena_fini(&worker->jobs[i].arena);
+	for (uint32_t i = 0; i < worker->jobs_used; i++) {
+		if (worker->jobs[i])
+			arena_fini(&worker->jobs[i]->arena);
+		free(worker->jobs[i]);
+		worker->jobs[i] = NULL;
+	}
 }
 
 void job_end(struct job *job)
@@ -129,9 +149,9 @@ static int receive_all(struct worker *worker)
 /* The job that a message speaks of, or NULL if that one is of the past. */
 static struct job *job_of(struct worker *worker, const struct message *message)
 {
-	struct job *job = &worker->jobs[message->slot];
+	struct job *job = worker->jobs[message->slot];
 
-	if (job->state == JOB_FREE || job->generation != message->generation)
+	if (!job || job->state == JOB_FREE || job->generation != message->generation)
 		return NULL;
 	return job;
 }
@@ -176,9 +196,11 @@ static void begin_gathering(struct worker *worker, struct job *job, uint64_t siz
  * now is copied first. */
 static int take_request(struct worker *worker, const struct message *message)
 {
-	struct job *job = &worker->jobs[message->slot];
+	struct job *job = job_at(worker, message->slot);
 	struct wire_request head;
 
+	if (!job)
+		return -ENOMEM;
 	if (message->size < sizeof(head) ||
 	    (job->state != JOB_FREE && job->generation == message->generation))
 		return -EBADMSG;

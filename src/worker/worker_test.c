@@ -327,11 +327,11 @@ static void many_are_answered_in_order(void **state)
 	char wanted[64];
 
 	(void)state;
-	for (uint64_t id = 0; id < 3000; id += LINK_SLOTS) {
-		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++)
+	for (uint64_t id = 0; id < 3000; id += LINK_WORK_MAX) {
+		for (uint32_t slot = 0; slot < LINK_WORK_MAX; slot++)
 			send_request(slot, HELLO, id + slot, (struct span){ 0 }, 0);
 		link_ring(&link_);
-		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++) {
+		for (uint32_t slot = 0; slot < LINK_WORK_MAX; slot++) {
 			snprintf(wanted, sizeof(wanted), "{\"id\":%llu}",
 				 (unsigned long long)(id + slot));
 			expect_text(slot, wanted);
