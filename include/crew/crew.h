@@ -10,6 +10,7 @@
 
 #include <crew/error.h>
 #include <crew/json.h>
+#include <crew/later.h>
 #include <crew/log.h>
 #include <crew/serve.h>
 #include <crew/supervise.h>

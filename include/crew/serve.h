@@ -8,6 +8,7 @@
 #define CREW_SERVE_H
 
 #include <crew/error.h>
+#include <crew/later.h>
 #include <crew/log.h>
 #include <crew/supervise.h>
 #include <crew/worker.h>
@@ -34,6 +35,27 @@ struct crew_app {
 	int (*setup)(struct crew_worker *worker);
 	/* Called when a worker stops in an orderly way. */
 	void (*teardown)(struct crew_worker *worker);
+	/* Called before each handler; answers in its place, unless it returns
+	 * crew_pass(). */
+	crew_reply (*check)(struct crew_request *request);
+	/* Called when a handler or check answers with 500 or more, or with nothing
+	 * valid: with what is logged. The answer stands already. */
+	void (*on_error)(struct crew_request *request, int status,
+			 const char *text);
+	/* Called with each configuration of crew_pool_config(), in order; for one
+	 * that was sent before this worker began, between setup and its first
+	 * request. */
+	void (*on_config)(struct crew_worker *worker, const struct json_t *config);
+	/* Called when there is nothing to do, every idle_interval_ms of the pool. */
+	void (*on_idle)(struct crew_worker *worker);
+	/* Called when the client of a stream or of a deferred request has gone, or
+	 * its deadline passed; the request is over when it returns. */
+	void (*on_disconnect)(struct crew_request *request);
+	/* Called when a stream can take more, after -EAGAIN. */
+	void (*on_room)(struct crew_request *stream);
+	/* Called when the worker begins to stop: what is deferred and streamed
+	 * should come to its end. */
+	void (*on_stop)(struct crew_worker *worker);
 };
 
 /** A number of workers that run one application. A zeroed pool ends the list. */
@@ -50,7 +72,12 @@ struct crew_pool {
 	const char *const *prefix;
 	unsigned queue_max;              /* requests waiting; 0: 1000 */
 	unsigned queue_timeout_ms;       /* 503 after that wait; 0: 30000 */
+	unsigned queue_warning;          /* a warning when so many wait; 0: 100;
+					    UINT_MAX: never */
+	unsigned queue_client_max;       /* waiting for one client address; 0: as many
+					    as there is room for */
 	unsigned request_timeout_ms;     /* 504 after that; 0: 30000 */
+	unsigned idle_interval_ms;       /* of on_idle; 0: 1000 */
 	unsigned boot_timeout_ms;        /* 0: 60000 */
 	unsigned heartbeat_timeout_ms;   /* 0: 60000 */
 	/* As in struct crew_group; a degraded pool without a worker answers 503. */
@@ -66,6 +93,39 @@ struct crew_mount {
 	const char *root; /* directory */
 };
 
+/** A request that was answered, as on_response sees it; valid in that call. */
+struct crew_response {
+	uint64_t id;
+	const char *method;
+	const char *path;
+	const char *client;
+	const char *pool;
+	int status;
+	uint64_t body_bytes;  /* sent; of a stream 0, it has only begun */
+	unsigned duration_ms; /* since the request was whole */
+};
+
+/** What runs in the dispatcher besides local handlers; all must be quick. Each
+ * gets a crew_worker that stands for the dispatcher: its pool is "local", and
+ * crew_call, crew_publish, timers and watched descriptors work with it. */
+struct crew_hooks {
+	/* Called before a request is queued for a pool, when its head is there: may
+	 * answer in the pool's place, or set values for the handler; returns
+	 * crew_pass() to let it through. */
+	crew_reply (*check)(struct crew_request *request);
+	/* Called when an answer of a pool was written. */
+	void (*on_response)(struct crew_worker *dispatcher,
+			    const struct crew_response *response);
+	/* Called when there is nothing to do, every second. */
+	void (*on_idle)(struct crew_worker *dispatcher);
+	/* Called when the dispatcher has started, and before it ends. */
+	int (*on_start)(struct crew_worker *dispatcher);
+	void (*on_stop)(struct crew_worker *dispatcher);
+	/* Called when a worker has ended: its pool, index and why. */
+	void (*on_worker_exit)(struct crew_worker *dispatcher, const char *pool,
+			       unsigned index, enum crew_cause cause);
+};
+
 #define CREW_POOLS_MAX 16
 #define CREW_MOUNTS_MAX 16
 
@@ -76,7 +136,9 @@ struct crew_server {
 	struct crew_pool pools[CREW_POOLS_MAX];
 	const struct crew_route *local;  /* handlers that run in the dispatcher;
 					    they must not block */
+	struct crew_hooks hooks;         /* that run in the dispatcher */
 	struct crew_mount mounts[CREW_MOUNTS_MAX];
+	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live
 					    and /ready stand beside it */
 	unsigned shutdown_timeout_ms;    /* 0: 10000 */

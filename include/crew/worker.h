@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <crew/error.h>
 #include <crew/json.h>
 #include <crew/log.h>
 
@@ -113,10 +114,27 @@ crew_reply crew_empty(struct crew_request *request, int status);
 crew_reply crew_redirect(struct crew_request *request, int status,
 			 const char *location);
 /** A refusal or a failure: {"error": "…"}, or text or HTML if the client's
- * Accept asks for that. A status of 500 and up is logged too. */
-crew_reply crew_error(struct crew_request *request, int status,
-		      const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+ * Accept asks for that. One of status 500 and up is told to on_error of the
+ * application and logged, with file, line and backtrace. */
+crew_reply crew_error_at(struct crew_request *request, int status,
+			 const char *file, int line, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+#define crew_error(request, status, ...) \
+	crew_error_at((request), (status), __FILE__, __LINE__, __VA_ARGS__)
+/** A check's refusal: 403, {"error": "forbidden"}. */
+crew_reply crew_refuse(struct crew_request *request);
+/** Only for checks: there is nothing against this request, go on. */
+crew_reply crew_pass(struct crew_request *request);
+
+/* ---- what the dispatcher's check tells the worker ---- */
+
+/** In the dispatcher's check: the request's handler sees this value. At most 16
+ * of them. 0, -EINVAL (elsewhere than in that check), -ENOSPC, -ENOMEM. */
+int crew_set_value(struct crew_request *request, const char *name,
+		   const char *value);
+/** What the dispatcher's check has set; NULL if nothing is so named. No client
+ * can send one. */
+const char *crew_value(const struct crew_request *request, const char *name);
 
 /* ---- the worker ---- */
 
@@ -133,6 +151,16 @@ void *crew_worker_state(const struct crew_worker *worker);
 const char *crew_worker_pool(const struct crew_worker *worker);
 unsigned crew_worker_index(const struct crew_worker *worker);
 unsigned crew_worker_generation(const struct crew_worker *worker);
+/** The configuration that was sent last to this worker's pool, or NULL. It is
+ * crew's, and valid until the next one comes (see on_config). */
+const struct json_t *crew_config(const struct crew_worker *worker);
+/** Send a configuration, any JSON text of at most 16 MiB, to all workers of a
+ * pool: to those that are there, in the order in which it is sent, and to those
+ * that start later, before their first request. May be called in any worker and
+ * in the dispatcher. 0, -EINVAL (not JSON; `ret_error` says where, and may be
+ * NULL), -ENOENT (no such pool), -EMSGSIZE, or -errno. */
+int crew_pool_config(struct crew_worker *worker, const char *pool,
+		     const char *json, struct crew_error *ret_error);
 /** Show that a long handler is alive: a store, cheap enough for a loop. */
 void crew_beat(struct crew_worker *worker);
 /** Memory of the answer link that this worker may write: for the sampler's

@@ -18,6 +18,8 @@ static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
 			   struct span data, bool last);
 static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange);
+static void stream_begins(struct exchange *exchange, const struct message *message);
+static void credit_call(struct seat *seat, uint32_t slot, struct exchange *exchange);
 static void late_answer(struct seat *seat, const struct message *message);
 static void note_service(struct pool *pool, uint32_t service_us);
 
@@ -27,6 +29,10 @@ void answer_received(struct seat *seat, const struct message *message)
 	struct exchange *exchange = slot->exchange;
 	struct span data = { link_bytes(&seat->link, message), message->size };
 
+	if (message->kind != MESSAGE_ANSWER && message->kind != MESSAGE_ANSWER_PART) {
+		said_received(seat, message);
+		return;
+	}
 	if (message->kind == MESSAGE_ANSWER) {
 		seat->progress_ms = seat->dispatcher->loop.now_ms;
 		if (slot->used && slot->generation == message->generation)
@@ -47,6 +53,8 @@ void answer_received(struct seat *seat, const struct message *message)
 		if (answer_goes_on(seat, exchange, data,
 				   message->flags & MESSAGE_LAST))
 			answer_over(seat, message, exchange);
+		else if (exchange->connection->call && exchange->credit_owed)
+			credit_call(seat, message->slot, exchange);
 	}
 	if (message->size && !seat->condemned &&
 	    link_release(&seat->link, message->offset) < 0)
@@ -96,7 +104,11 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		exchange_fail(exchange, 502, "the worker gave an answer that is not HTTP");
 		return;
 	}
+	if (message->flags & MESSAGE_COPIED)
+		slot_copied(seat, message->slot);
 	exchange_begin(exchange, (int)answer.status, lines, answer.body_size);
+	if (answer.body_size == WIRE_UNKNOWN)
+		stream_begins(exchange, message);
 	if (answer_goes_on(seat, exchange, body, last))
 		answer_over(seat, message, exchange);
 }
@@ -121,8 +133,38 @@ static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange)
 {
 	seat->pool->served++;
+	if (message->flags & MESSAGE_ABORT) {
+		slot_free(seat, message->slot);
+		exchange_abort(exchange);
+		return;
+	}
+	if (seat->pool->dispatcher->server->hooks.on_response)
+		slot_label(seat, message->slot);
 	slot_free(seat, message->slot);
 	exchange_end(exchange);
+}
+
+/* A stream: its early events follow the head, and a client that has closed its
+ * side already will not see it. */
+static void stream_begins(struct exchange *exchange, const struct message *message)
+{
+	const struct span early = buffer_span(&exchange->early);
+
+	exchange->events = message->flags & MESSAGE_EVENTS;
+	exchange_write(exchange, early);
+	buffer_fini(&exchange->early);
+	if (exchange->connection->peer_closed)
+		connection_drop(exchange->connection);
+	else if (exchange->connection->dispatcher->draining &&
+		 !(message->flags & MESSAGE_LAST))
+		exchange->connection->dispatcher->streams_to_end = true;
+}
+
+/* A call has no client that could be slow. */
+static void credit_call(struct seat *seat, uint32_t slot, struct exchange *exchange)
+{
+	slot_credit(seat, slot, exchange->credit_owed);
+	exchange->credit_owed = 0;
 }
 
 /* Its client has gone, or was told that it took too long. */

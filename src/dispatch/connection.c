@@ -23,6 +23,7 @@
 
 #define ACCEPTS_A_TURN 256
 
+static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
 static void refuse_one(struct dispatcher *dispatcher);
 static void connection_new(struct dispatcher *dispatcher, int fd,
@@ -47,6 +48,10 @@ void connection_free(struct connection *connection)
 
 	while ((link = connection->exchanges.next) != &connection->exchanges)
 		exchange_free(container_of(link, struct exchange, in_connection));
+	if (connection->call) {
+		free_of_call(connection);
+		return;
+	}
 	loop_remove(&dispatcher->loop, &connection->watch);
 	loop_timer_clear(&dispatcher->loop, &connection->timer);
 	close(connection->watch.fd);
@@ -60,6 +65,18 @@ void connection_free(struct connection *connection)
 			      dispatcher->connection_count, memory_order_relaxed);
 }
 
+/* It never had a socket. */
+static void free_of_call(struct connection *connection)
+{
+	struct call *call = connection->call;
+
+	list_remove(&connection->in_dispatcher);
+	list_remove(&connection->in_flush);
+	buffer_fini(&connection->out);
+	free(connection);
+	call_free(call);
+}
+
 void connection_drop(struct connection *connection)
 {
 	if (connection->gone)
@@ -71,13 +88,17 @@ void connection_drop(struct connection *connection)
 
 void connection_update(struct connection *connection)
 {
+	const bool deaf = connection->state == CONNECTION_FULL ||
+			  connection->state == CONNECTION_DEAF;
 	uint32_t events = 0;
 
-	if (connection->gone)
+	if (connection->gone || connection->call)
 		return;
-	if (!connection->peer_closed && connection->state != CONNECTION_FULL &&
-	    connection->state != CONNECTION_DEAF)
-		events |= EPOLLIN;
+	/* Who reads no more still hears that the client has left. */
+	if (!connection->peer_closed)
+		events |= !deaf ? EPOLLIN
+			  : list_empty(&connection->exchanges) ? 0u
+							       : EPOLLRDHUP;
 	if (connection->write_since_ms)
 		events |= EPOLLOUT;
 	if (loop_change(&connection->dispatcher->loop, &connection->watch,
@@ -87,7 +108,8 @@ void connection_update(struct connection *connection)
 
 void connection_finish(struct connection *connection)
 {
-	if (connection->gone || connection->state == CONNECTION_LINGER)
+	if (connection->gone || connection->call ||
+	    connection->state == CONNECTION_LINGER)
 		return;
 	if (!connection->reading)
 		reader_set_state(connection, CONNECTION_DEAF);
@@ -97,6 +119,31 @@ void connection_finish(struct connection *connection)
 		connection->closing = true;
 	}
 	connection_update(connection);
+}
+
+/* Most clients that close their side have left; some only say that they have
+ * asked for all (nc -N). So who waits in the queue alone is taken for gone, as
+ * is who listens to a stream; where a worker is at it already, it may know, and
+ * the answer is tried. */
+void connection_half_closed(struct connection *connection)
+{
+	bool waits_only = !list_empty(&connection->exchanges);
+
+	list_each(link, &connection->exchanges) {
+		struct exchange *exchange =
+			container_of(link, struct exchange, in_connection);
+
+		if (exchange->state == EXCHANGE_ANSWERING &&
+		    exchange->answer_left == WIRE_UNKNOWN) {
+			connection_drop(connection);
+			return;
+		}
+		if (exchange->state == EXCHANGE_LINKED)
+			slot_half_closed(exchange->seat, exchange->slot);
+		waits_only = waits_only && exchange->state == EXCHANGE_QUEUED;
+	}
+	if (waits_only)
+		connection_drop(connection);
 }
 
 void connection_resume(struct connection *connection)
@@ -203,6 +250,13 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 	}
 	if (events & EPOLLOUT)
 		writer_flush(connection);
+	if ((events & EPOLLRDHUP) && !(events & EPOLLIN) && !connection->gone &&
+	    !connection->peer_closed && connection->state == CONNECTION_DEAF) {
+		connection->peer_closed = true;
+		connection_half_closed(connection);
+		connection_update(connection);
+		return;
+	}
 	if ((events & EPOLLIN) && !connection->gone)
 		reader_ready(connection);
 }

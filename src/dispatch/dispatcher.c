@@ -46,6 +46,11 @@ int dispatcher_main(struct crew_child *self, const struct dispatcher_options *op
 		log_critical("the dispatcher cannot start: %s", strerror(-r));
 		return 1;
 	}
+	r = hooks_start(dispatcher);
+	if (r != 0) {
+		log_critical("on_start of the dispatcher failed with code %d", r);
+		return 1;
+	}
 	crew_ready(self);
 	beat(&dispatcher->loop, &dispatcher->beat);
 	r = loop_run(&dispatcher->loop);
@@ -75,7 +80,6 @@ static int init(struct dispatcher *dispatcher)
 	list_init(&dispatcher->gone);
 	list_init(&dispatcher->active);
 	arena_init(&dispatcher->arena);
-	dispatcher->local_worker.pool = "local";
 	r = loop_init(&dispatcher->loop);
 	if (r < 0)
 		return r;
@@ -85,7 +89,9 @@ static int init(struct dispatcher *dispatcher)
 	dispatcher->loop.may_sleep = turn_may_sleep;
 	dispatcher->loop.woke = turn_woke;
 	dispatcher->beat.fire = beat;
+	hooks_init(dispatcher);
 	dispatcher->pull_back.fire = pull_back;
+	dispatcher->retry.fire = retry_saying;
 	dispatcher->accept_rest.fire = listener_rested;
 	dispatcher->drain_timer.fire = drain_over;
 	/* Ids stay unique in one run of the program, over dispatchers. */
@@ -158,6 +164,7 @@ static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 
 static void fini(struct dispatcher *dispatcher)
 {
+	hooks_fini(dispatcher);
 	list_each(link, &dispatcher->connections)
 		connection_free(container_of(link, struct connection,
 					     in_dispatcher));
@@ -165,14 +172,17 @@ static void fini(struct dispatcher *dispatcher)
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j]->up)
+			if (pool->seats[j]->up) {
+				outbox_fini(&pool->seats[j]->outbox);
 				link_fini(&pool->seats[j]->link);
+			}
 			free(pool->seats[j]->slots);
 			free(pool->seats[j]);
 		}
 		free(pool->seats);
 	}
 	arena_fini(&dispatcher->arena);
+	buffer_fini(&dispatcher->chunk);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 }
@@ -182,6 +192,7 @@ static void beat(struct loop *loop, struct timer *timer)
 	struct dispatcher *dispatcher = loop->owner;
 
 	crew_child_beat(dispatcher->self);
+	hooks_idle(dispatcher);
 	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
 }
 

@@ -28,7 +28,7 @@ static void send_continue(struct exchange *exchange);
 static void finish(struct exchange *exchange);
 static void refuse_route(struct exchange *exchange);
 static void answer_file(struct exchange *exchange, const struct http_head *head);
-static void to_pool(struct exchange *exchange, const struct encode_input *input);
+static void to_pool(struct exchange *exchange, struct encode_input *input);
 
 struct exchange *exchange_new(struct connection *connection,
 			      const struct http_head *head)
@@ -39,6 +39,7 @@ struct exchange *exchange_new(struct connection *connection,
 		return NULL;
 	list_init(&exchange->in_connection);
 	list_init(&exchange->in_pool);
+	list_init(&exchange->subscriptions);
 	exchange->connection = connection;
 	exchange->file_fd = -1;
 	exchange->id = ++connection->dispatcher->next_id;
@@ -87,7 +88,10 @@ void exchange_free(struct exchange *exchange)
 		connection->reading = NULL;
 	list_remove(&exchange->in_connection);
 	connection->exchange_count--;
+	topic_forget(exchange);
 	buffer_fini(&exchange->out);
+	buffer_fini(&exchange->early);
+	free(exchange->label);
 	body_fini(&exchange->body);
 	free(exchange->block);
 	free(exchange);
@@ -114,6 +118,13 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 							 : &exchange->out;
 	char *place;
 
+	exchange->status = status;
+	if (connection->call) {
+		exchange->answer_left = body_size;
+		exchange->state = EXCHANGE_ANSWERING;
+		call_head(connection->call, status, headers);
+		return;
+	}
 	exchange->chunked = has_body && body_size == WIRE_UNKNOWN &&
 			    exchange->minor > 0;
 	if (must_close(exchange, has_body ? body_size : 0))
@@ -146,6 +157,11 @@ void exchange_write(struct exchange *exchange, struct span data)
 		check(data.size <= exchange->answer_left);
 		exchange->answer_left -= data.size;
 	}
+	exchange->answer_sent += data.size;
+	if (exchange->connection->call) {
+		call_body(exchange->connection->call, data);
+		return;
+	}
 	if (exchange->is_head)
 		return;
 	if (!exchange->chunked) {
@@ -160,12 +176,69 @@ void exchange_write(struct exchange *exchange, struct span data)
 
 void exchange_end(struct exchange *exchange)
 {
+	if (exchange->connection->call) {
+		exchange->state = EXCHANGE_DONE;
+		call_over(exchange->connection->call);
+		return;
+	}
 	if (exchange->chunked && !exchange->is_head)
 		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
 	exchange->state = EXCHANGE_DONE;
 	exchange->connection->dispatcher->served++;
+	if (exchange->pool &&
+	    exchange->connection->dispatcher->server->hooks.on_response)
+		hooks_responded(exchange);
 	if (exchange_is_first(exchange))
 		exchange_advance(exchange->connection);
+}
+
+void exchange_abort(struct exchange *exchange)
+{
+	if (!exchange->connection->gone && exchange_is_first(exchange))
+		writer_flush(exchange->connection);
+	connection_drop(exchange->connection);
+}
+
+void exchange_write_event(struct exchange *exchange, struct span event,
+			  struct span framed)
+{
+	exchange->answer_sent += event.size;
+	if (exchange->connection->call)
+		call_body(exchange->connection->call, event);
+	else if (!exchange->is_head)
+		write_bytes(exchange, exchange->chunked ? framed : event);
+}
+
+void exchange_describe(const struct exchange *exchange, const char **ret_method,
+		       const char **ret_path)
+{
+	const struct slot *slot =
+		exchange->seat ? &exchange->seat->slots[exchange->slot] : NULL;
+	const struct wire_request *wire = (const void *)exchange->block;
+
+	*ret_method = "?";
+	*ret_path = "?";
+	if (!wire && slot && slot->holds_block)
+		wire = (const void *)(exchange->seat->link.arena + slot->offset);
+	if (wire) {
+		*ret_method = (const char *)wire + wire->method.offset;
+		*ret_path = (const char *)wire + wire->path.offset;
+	} else if (exchange->label) {
+		*ret_method = exchange->label;
+		*ret_path = exchange->label + strlen(exchange->label) + 1;
+	}
+}
+
+void exchange_end_stream(struct exchange *exchange)
+{
+	struct seat *seat = exchange->seat;
+
+	if (exchange->state != EXCHANGE_ANSWERING || !exchange->events)
+		return;
+	exchange->keep_alive = false;
+	if (seat)
+		slot_abandon(seat, exchange->slot);
+	exchange_end(exchange);
 }
 
 void exchange_answer(struct exchange *exchange, int status, struct span headers,
@@ -290,8 +363,16 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		return;
 	}
 	input.path = (struct span){ dispatcher->path, (size_t)n };
-	router_match(dispatcher->options->router, head->method,
-		     head->method_text, input.path, match);
+	input.depth = exchange->connection->call
+			      ? call_depth(exchange->connection->call)
+			      : 0;
+	if (exchange->pool)
+		router_match_pool(dispatcher->options->router, exchange->pool->number,
+				  head->method, head->method_text, input.path, match);
+	else
+		router_match(dispatcher->options->router, head->method,
+			     head->method_text, input.path, match);
+	exchange->pool = NULL;
 	input.params = match->params;
 	input.param_count = match->param_count;
 	input.route = match->row;
@@ -331,12 +412,16 @@ static void refuse_route(struct exchange *exchange)
 	exchange_refuse(exchange, 405, allow, "this path takes other methods");
 }
 
-static void to_pool(struct exchange *exchange, const struct encode_input *input)
+static void to_pool(struct exchange *exchange, struct encode_input *input)
 {
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	struct pool *pool = exchange->pool;
 	const bool whole = exchange->connection->reading != exchange;
 	struct seat *seat;
 
+	exchange->began_ms = dispatcher->loop.now_ms;
+	if (dispatcher->server->hooks.check && !hooks_check(exchange, input))
+		return;
 	if (whole && list_empty(&pool->queue)) {
 		seat = pool_choose(pool);
 		if (seat && slot_send_encoded(seat, exchange, input) == 0)
@@ -409,7 +494,8 @@ static void finish(struct exchange *exchange)
 	struct list *next;
 
 	exchange_free(exchange);
-	if (keep_alive)
+	if (keep_alive && !(connection->dispatcher->draining &&
+			    list_empty(&connection->exchanges)))
 		return;
 	connection->closing = true;
 	reader_set_state(connection, CONNECTION_DEAF);
@@ -427,6 +513,12 @@ static void answer_file(struct exchange *exchange, const struct http_head *head)
 	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
 		     head, &answer);
 	headers = (struct span){ answer.headers, answer.headers_size };
+	if (exchange->connection->call) {
+		if (answer.fd >= 0)
+			close(answer.fd);
+		exchange_fail(exchange, 501, "files cannot be asked for by calls");
+		return;
+	}
 	if (answer.status >= 400) {
 		answer.headers[answer.headers_size] = '\0';
 		exchange_refuse(exchange, answer.status, answer.headers,

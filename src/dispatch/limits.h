@@ -34,6 +34,20 @@
 #define PULL_BACK_MS 1u
 /* The same where no other worker is idle to take it. */
 #define PULL_BACK_ANYWAY_MS 10u
+/* What may wait for a subscriber of topics before it is cut off. */
+#define SUBSCRIBER_MAX_BYTES (128u * 1024u)
+/* Clients that are sent to in one turn, so that a large fan-out holds up nobody
+ * for more than some milliseconds. */
+#define FLUSHES_A_TURN 512u
+/* An answer to a call; more is a failure. */
+#define CALL_ANSWER_MAX_BYTES (8u * 1024u * 1024u)
+/* Calls without an answer yet, so that a loop through on_response or a worker
+ * that only asks is bounded. */
+#define CALLS_MAX 4096u
+/* A queue warning is armed again when so much of its threshold (1/n) is left. */
+#define QUEUE_CALM_SHARE 2u
+/* How soon a full ring is looked at again. */
+#define RETRY_MS 1u
 /* File bytes sent in one turn for one client. */
 #define FILE_TURN_BYTES (512u * 1024u)
 /* Descriptors that are not clients': listeners, bells, links, logs, spill. */

@@ -12,8 +12,16 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
+/* A difference of so many held requests makes another worker the emptier one. */
+#define HELD_STEP 8u
+
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
+static bool takes_work(const struct seat *seat);
+static unsigned held(const struct seat *seat);
+static void count_queued(struct pool *pool, int by);
+static void warn_of_length(struct pool *pool);
+static bool client_has_enough(const struct exchange *exchange);
 static void set_timer(struct pool *pool);
 static void too_long_in_queue(struct exchange *exchange);
 static void too_long_at_work(struct exchange *exchange);
@@ -22,8 +30,14 @@ void pool_enter(struct exchange *exchange)
 {
 	struct pool *pool = exchange->pool;
 
-	if (pool->queued >= pool->options->queue_max) {
+	exchange->began_ms = pool->dispatcher->loop.now_ms;
+	if (pool->queued >= pool->options->queue_max ||
+	    pool->dispatcher->pending >= pool->dispatcher->server->max_pending) {
 		exchange_fail(exchange, 503, "the queue of this service is full");
+		return;
+	}
+	if (client_has_enough(exchange)) {
+		exchange_fail(exchange, 503, "too many requests of this client wait");
 		return;
 	}
 	if (pool->dispatcher->draining && !pool_has_workers(pool)) {
@@ -37,9 +51,10 @@ void pool_enter(struct exchange *exchange)
 	exchange->state = EXCHANGE_QUEUED;
 	exchange->since_ms = pool->dispatcher->loop.now_ms;
 	list_push_back(&pool->queue, &exchange->in_pool);
-	pool->queued++;
+	count_queued(pool, 1);
 	set_timer(pool);
 	pool_feed(pool);
+	warn_of_length(pool);
 }
 
 void pool_feed(struct pool *pool)
@@ -54,10 +69,10 @@ void pool_feed(struct pool *pool)
 		exchange = container_of(pool->queue.next, struct exchange,
 					in_pool);
 		list_remove(&exchange->in_pool);
-		pool->queued--;
+		count_queued(pool, -1);
 		if (slot_send(seat, exchange) < 0) {
 			list_push_front(&pool->queue, &exchange->in_pool);
-			pool->queued++;
+			count_queued(pool, 1);
 			return;
 		}
 	}
@@ -71,14 +86,14 @@ void pool_return(struct exchange *exchange)
 	exchange->state = EXCHANGE_QUEUED;
 	exchange->since_ms = pool->dispatcher->loop.now_ms;
 	list_push_front(&pool->queue, &exchange->in_pool);
-	pool->queued++;
+	count_queued(pool, 1);
 	set_timer(pool);
 }
 
 void pool_leave(struct exchange *exchange)
 {
 	if (exchange->state == EXCHANGE_QUEUED)
-		exchange->pool->queued--;
+		count_queued(exchange->pool, -1);
 	list_remove(&exchange->in_pool);
 }
 
@@ -122,12 +137,11 @@ struct seat *pool_choose(struct pool *pool)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
 
-		if (!seat->up || seat->condemned || seat->draining ||
-		    seat->at_work >= LINK_WORK_MAX ||
+		if (!takes_work(seat) || seat->at_work >= LINK_WORK_MAX ||
 		    slots_empty(&seat->free_slots))
 			continue;
 		if (seat->at_work == 0) {
-			if (!idle)
+			if (!idle || held(seat) < held(idle))
 				idle = seat;
 		} else if ((uint64_t)(seat->at_work + 1) * pool->service_ns <
 			   PACK_US * 1000u) {
@@ -135,6 +149,61 @@ struct seat *pool_choose(struct pool *pool)
 		}
 	}
 	return idle;
+}
+
+void pool_alive(struct exchange *exchange)
+{
+	list_remove(&exchange->in_pool);
+	pool_linked(exchange);
+}
+
+static bool takes_work(const struct seat *seat)
+{
+	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
+}
+
+/* Of idle workers the one with the fewest streams and deferred requests is
+ * taken; a few more or less do not make it leave the warm one. */
+static unsigned held(const struct seat *seat)
+{
+	return (seat->in_hand - seat->at_work) / HELD_STEP;
+}
+
+static void count_queued(struct pool *pool, int by)
+{
+	pool->queued += (unsigned)by;
+	pool->dispatcher->pending += (unsigned)by;
+	if (pool->warned &&
+	    pool->queued < pool->options->queue_warning / QUEUE_CALM_SHARE)
+		pool->warned = false;
+}
+
+/* Once for each time that it grows so long. */
+static void warn_of_length(struct pool *pool)
+{
+	if (pool->warned || pool->queued < pool->options->queue_warning)
+		return;
+	pool->warned = true;
+	log_warning("%s: %u requests wait for a worker", pool->name, pool->queued);
+}
+
+/* Counted only where it is limited: the queue is short enough to be walked. */
+static bool client_has_enough(const struct exchange *exchange)
+{
+	const unsigned max = exchange->pool->options->queue_client_max;
+	unsigned count = 0;
+
+	if (!max || exchange->connection->call)
+		return false;
+	list_each(link, &exchange->pool->queue) {
+		const struct exchange *other =
+			container_of(link, struct exchange, in_pool);
+
+		count += other->connection->address_hash ==
+				 exchange->connection->address_hash &&
+			 !other->connection->call;
+	}
+	return count >= max;
 }
 
 /* Both lists are in the order of their deadlines, since all waits of a pool
@@ -180,8 +249,7 @@ bool pool_has_idle(const struct pool *pool)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		const struct seat *seat = pool->seats[i];
 
-		if (seat->up && !seat->condemned && !seat->draining &&
-		    seat->at_work == 0)
+		if (takes_work(seat) && seat->at_work == 0)
 			return true;
 	}
 	return false;
@@ -190,9 +258,12 @@ bool pool_has_idle(const struct pool *pool)
 static void too_long_in_queue(struct exchange *exchange)
 {
 	struct pool *pool = exchange->pool;
+	const char *method;
+	const char *path;
 
-	log_warning("%s: request %llu waited %u ms for a worker: 503", pool->name,
-		    (unsigned long long)exchange->id,
+	exchange_describe(exchange, &method, &path);
+	log_warning("%s: request %llu (%s %s) waited %u ms for a worker: 503",
+		    pool->name, (unsigned long long)exchange->id, method, path,
 		    pool->options->queue_timeout_ms);
 	pool_leave(exchange);
 	exchange->state = EXCHANGE_READING;
@@ -202,9 +273,13 @@ static void too_long_in_queue(struct exchange *exchange)
 static void too_long_at_work(struct exchange *exchange)
 {
 	struct pool *pool = exchange->pool;
+	const char *method;
+	const char *path;
 
-	log_warning("%s[%u]: request %llu took longer than %u ms: 504", pool->name,
-		    exchange->seat->index, (unsigned long long)exchange->id,
+	exchange_describe(exchange, &method, &path);
+	log_warning("%s[%u]: request %llu (%s %s) took longer than %u ms: 504",
+		    pool->name, exchange->seat->index,
+		    (unsigned long long)exchange->id, method, path,
 		    pool->options->request_timeout_ms);
 	pool_leave(exchange);
 	slot_abandon(exchange->seat, exchange->slot);

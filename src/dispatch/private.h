@@ -7,7 +7,11 @@
  *   exchange     one request and its answer, in its place among those of its
  *                connection (exchange.c, refusal.c)
  *   seat         one worker's place in a pool, and the link to whoever sits
- *                there now (seat.c, slot.c, pool.c)
+ *                there now (seat.c, slot.c, pool.c; what he says: answer.c,
+ *                said.c)
+ *
+ * Besides them: the topics to which streams are subscribed (topics.c), requests
+ * of workers' own (calls.c), what the application runs here (local.c, hooks.c).
  *
  * An exchange belongs to its connection until that is gone; then, if a worker
  * still has it, its slot is abandoned and the exchange is freed at once.
@@ -27,6 +31,7 @@
 #include "http/parse.h"
 #include "transport/control.h"
 #include "transport/link.h"
+#include "transport/outbox.h"
 #include "transport/slots.h"
 
 #define CLIENT_TEXT_BYTES 64u
@@ -34,6 +39,7 @@
 struct dispatcher;
 struct exchange;
 struct seat;
+struct call;
 
 /* ---- connections ---- */
 
@@ -65,6 +71,8 @@ struct connection {
 	bool peer_closed;  /* its end of file was read */
 	bool closing;      /* close when out is empty */
 	bool gone;         /* to be freed at the end of the turn */
+	struct call *call; /* it is no client's: its one request is a call, and it has
+			      no socket. Else NULL */
 	uint32_t address_hash;
 	char client[CLIENT_TEXT_BYTES];
 };
@@ -78,6 +86,8 @@ void connection_drop(struct connection *connection);
 void connection_update(struct connection *connection);
 /** Read no further request; close when all is answered. */
 void connection_finish(struct connection *connection);
+/** The client has closed its sending side: has it gone? */
+void connection_half_closed(struct connection *connection);
 /** Parse what has been read already, after a place became free. */
 void connection_resume(struct connection *connection);
 /** Bytes that came (reader.c). */
@@ -137,6 +147,13 @@ struct exchange {
 	struct buffer out;    /* while it is not the first */
 	uint64_t answer_left; /* bytes of the body still to come, or WIRE_UNKNOWN */
 	uint32_t credit_owed; /* bytes of parts not yet taken by the client */
+	uint64_t answer_sent; /* bytes of the body */
+	uint64_t began_ms;    /* when the request was whole */
+	struct list subscriptions; /* of a stream (topics.c) */
+	struct buffer early;  /* events published before its head */
+	char *label;          /* "METHOD" NUL "/path", once its block is gone */
+	int status;
+	bool events;          /* a stream that its client takes up again */
 	bool chunked;
 	int file_fd;          /* -1: none */
 	uint64_t file_offset;
@@ -159,6 +176,16 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 void exchange_write(struct exchange *exchange, struct span data);
 /** The body is whole. */
 void exchange_end(struct exchange *exchange);
+/** It ends as a failure, which its client can see. */
+void exchange_abort(struct exchange *exchange);
+/** Write an event of a stream; `framed` is the same as a chunk. */
+void exchange_write_event(struct exchange *exchange, struct span event,
+			  struct span framed);
+/** Method and path, for the log and the status page; never NULL. */
+void exchange_describe(const struct exchange *exchange, const char **ret_method,
+		       const char **ret_path);
+/** The server stops, and this is a stream that can end well now: end it. */
+void exchange_end_stream(struct exchange *exchange);
 /** The whole answer at once. */
 void exchange_answer(struct exchange *exchange, int status, struct span headers,
 		     struct span body);
@@ -177,6 +204,7 @@ void exchange_send_file(struct exchange *exchange);
 void refusal_of_parser(struct connection *connection, int status, const char *why);
 /** One log line a second at most for each client. */
 void refusal_log(struct connection *connection, int status, const char *why);
+void refusal_note(struct connection *connection, const char *what);
 
 /* ---- pools and seats ---- */
 
@@ -214,6 +242,8 @@ struct seat {
 	bool draining;          /* gets no more work: the worker is leaving */
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
+	bool paused;            /* the worker wants no more for now */
+	struct outbox outbox;   /* what is to be said besides requests */
 	struct slots want_parts; /* slots that have more of a body to send */
 };
 
@@ -233,6 +263,7 @@ struct pool {
 	uint64_t restarts;
 	uint64_t late_answers;
 	bool degraded;          /* its workers fail: they are tried slowly */
+	bool warned;            /* that its queue is long */
 };
 
 /** An exchange whose request is whole enters its pool. */
@@ -241,6 +272,8 @@ void pool_enter(struct exchange *exchange);
 void pool_feed(struct pool *pool);
 /** It was put into a link. */
 void pool_linked(struct exchange *exchange);
+/** Its deadline starts anew. */
+void pool_alive(struct exchange *exchange);
 /** Back to the head of the queue. */
 void pool_return(struct exchange *exchange);
 /** It left the queue or the links by other ways. */
@@ -267,8 +300,14 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
 void seat_receive(struct seat *seat);
 /** Our side found nonsense: have it killed. */
 void seat_condemn(struct seat *seat, const char *why);
-/** A message of the worker (answer.c). */
+/** A message of the worker (answer.c); and one that is no answer (said.c). */
 void answer_received(struct seat *seat, const struct message *message);
+void said_received(struct seat *seat, const struct message *message);
+/** Say something besides requests; it is sent as soon as there is room. With
+ * `bytes`, message->size of them are copied. */
+void seat_say(struct seat *seat, const struct message *message, const void *bytes);
+/** Send what waits. False: something still does. */
+bool seat_flush(struct seat *seat);
 bool seat_has_news(const struct seat *seat);
 void seat_announce(struct seat *seat);
 void seat_awake(struct seat *seat);
@@ -282,14 +321,66 @@ void slot_send_parts(struct seat *seat, uint32_t slot);
 /** The slot's exchange is over or given up by its client. */
 void slot_abandon(struct seat *seat, uint32_t slot);
 void slot_free(struct seat *seat, uint32_t slot);
+/** Copy the request out of the link, should it have to be run again. False: no
+ * memory, or it is gone already. */
+bool slot_keep_block(struct seat *seat, struct slot *slot);
 /** The worker needs the request's bytes no more. */
 void slot_let_block_go(struct seat *seat, uint32_t slot);
+/** The worker reads the request's block no more: let it go, and keep what we may
+ * need of it ourselves. */
+void slot_copied(struct seat *seat, uint32_t slot);
+/** Note method and path, before the block goes. */
+void slot_label(struct seat *seat, uint32_t slot);
 /** Its answer has begun: the worker can do something else. */
 void slot_answering(struct seat *seat, uint32_t slot);
+/** Its client may have gone: tell the worker. */
+void slot_half_closed(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 /** Take back what a worker has not begun. */
 void seat_pull_back(struct seat *seat);
+
+/* ---- topics (topics.c) ---- */
+
+#define TOPIC_BUCKETS 4096u
+
+/** From now on the stream gets what is published there. 0 or -ENOMEM. */
+int topic_subscribe(struct exchange *exchange, struct span topic);
+void topic_unsubscribe(struct exchange *exchange, struct span topic);
+/** It is over: forget all its subscriptions. */
+void topic_forget(struct exchange *exchange);
+/** Write an event to all that are subscribed; returns how many. */
+unsigned topic_publish(struct dispatcher *dispatcher, struct span topic,
+		       struct span event);
+
+/* ---- calls (calls.c) ---- */
+
+/** A wire_call, from a worker's seat or, with `done`, from this process. The
+ * bytes are copied. 0 or -errno (then nobody is called back). */
+int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span bytes,
+	       crew_answered *done, void *context);
+/** The answer of a call's exchange. */
+void call_head(struct call *call, int status, struct span headers);
+void call_body(struct call *call, struct span data);
+void call_over(struct call *call);
+/** Its connection is freed: answered or not, the call is over. */
+void call_free(struct call *call);
+/** Call back who called from this process. */
+void calls_call_back(struct dispatcher *dispatcher);
+unsigned call_depth(const struct call *call);
+
+/* ---- the application's hooks (hooks.c) ---- */
+
+/** Set up what stands for the dispatcher towards the application. */
+void hooks_init(struct dispatcher *dispatcher);
+int hooks_start(struct dispatcher *dispatcher);
+void hooks_fini(struct dispatcher *dispatcher);
+/** Ask the application's check. True: the request goes on, and `input` has the
+ * values; false: it was answered. */
+bool hooks_check(struct exchange *exchange, struct encode_input *input);
+void hooks_responded(struct exchange *exchange);
+void hooks_idle(struct dispatcher *dispatcher);
+void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
 
 /* ---- the dispatcher ---- */
 
@@ -313,6 +404,7 @@ struct dispatcher {
 	struct timer accept_rest;
 	struct timer drain_timer;
 	struct timer pull_back;
+	struct timer retry;   /* somebody's outbox waits for room */
 	struct list connections;
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */
@@ -321,8 +413,16 @@ struct dispatcher {
 	unsigned pool_count;
 	unsigned connection_count;
 	unsigned connections_max;
+	unsigned pending;     /* queued in all pools */
+	unsigned call_count;  /* calls that have no answer yet */
+	struct list calls_done; /* calls of this process, to be called back */
+	uint64_t slow_subscribers; /* cut off */
+	uint64_t published;
+	struct topic *topics[TOPIC_BUCKETS];
+	struct buffer chunk;  /* scratch of a publication */
 	int reserve_fd;
 	bool draining;
+	bool streams_to_end; /* some began while draining */
 	bool may_exit;
 	uint64_t next_id;
 	uint64_t served;
@@ -333,7 +433,7 @@ struct dispatcher {
 	struct route_match match;
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
-	/* local handlers run in this process */
+	/* local handlers and hooks run in this process */
 	struct crew_worker local_worker;
 	struct arena arena;
 	struct refusal_mark refusals[REFUSAL_MARKS];
@@ -348,6 +448,7 @@ void listener_rested(struct loop *loop, struct timer *timer);
 void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 void control_came(struct loop *loop, struct watch *watch, uint32_t events);
 void drain_over(struct loop *loop, struct timer *timer);
+void retry_saying(struct loop *loop, struct timer *timer);
 const char *dispatcher_date(struct dispatcher *dispatcher);
 void dispatcher_drain_check(struct dispatcher *dispatcher);
 /** Answer the built-in pages. */

@@ -135,6 +135,7 @@ static void end_of_file(struct connection *connection)
 		connection_drop(connection);
 	else
 		connection->closing = true;
+	connection_half_closed(connection);
 }
 
 /* Parse as much as there is; returns how many bytes were used. */

@@ -14,6 +14,8 @@
 
 #define REFUSAL_BYTES 2048u
 
+static bool may_log(const struct connection *connection);
+
 void refusal_of_parser(struct connection *connection, int status, const char *why)
 {
 	struct exchange *exchange = connection->reading;
@@ -44,17 +46,29 @@ void refusal_of_parser(struct connection *connection, int status, const char *wh
 
 void refusal_log(struct connection *connection, int status, const char *why)
 {
+	if (may_log(connection))
+		log_warning("refused a request of %s with %d: %s",
+			    connection->client, status, why);
+}
+
+void refusal_note(struct connection *connection, const char *what)
+{
+	if (may_log(connection))
+		log_warning("%s: %s", connection->client, what);
+}
+
+static bool may_log(const struct connection *connection)
+{
 	struct dispatcher *dispatcher = connection->dispatcher;
 	const uint64_t now = dispatcher->loop.now_ms;
 	struct refusal_mark *mark =
 		&dispatcher->refusals[connection->address_hash % REFUSAL_MARKS];
 
 	if (mark->at_ms && now - mark->at_ms < 1000)
-		return;
+		return false;
 	mark->address_hash = connection->address_hash;
 	mark->at_ms = now;
-	log_warning("refused a request of %s with %d: %s", connection->client,
-		    status, why);
+	return true;
 }
 
 void exchange_fail(struct exchange *exchange, int status, const char *message)

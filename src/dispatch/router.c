@@ -43,6 +43,10 @@ static int check_mounts(const struct crew_server *server,
 			struct crew_error *ret_error);
 static bool match_mount(const struct crew_server *server, struct span path,
 			struct route_match *match);
+static bool match_pool(const struct router *router, unsigned index,
+		       enum http_method method, struct span method_text,
+		       struct span path, struct route_match *match,
+		       struct trie_allow *allow);
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
 			struct route_match *match, struct trie_allow *allow);
@@ -114,6 +118,24 @@ void router_match(const struct router *router, enum http_method method,
 		return;
 	}
 	if (match_pools(router, method, method_text, path, ret_match, &allow))
+		return;
+	if (allow.known || allow.any) {
+		ret_match->target = ROUTE_METHOD;
+		write_allow(&allow, ret_match);
+	}
+}
+
+void router_match_pool(const struct router *router, unsigned index,
+		       enum http_method method, struct span method_text,
+		       struct span path, struct route_match *ret_match)
+{
+	struct trie_allow allow = { 0 };
+
+	ret_match->route = NULL;
+	ret_match->param_count = 0;
+	ret_match->target = ROUTE_NONE;
+	if (has_dots(path) || match_pool(router, index, method, method_text, path,
+					 ret_match, &allow))
 		return;
 	if (allow.known || allow.any) {
 		ret_match->target = ROUTE_METHOD;

@@ -55,5 +55,10 @@ void router_free(struct router *router);
 void router_match(const struct router *router, enum http_method method,
 		  struct span method_text, struct span path,
 		  struct route_match *ret_match);
+/** The same in the table of one pool, whatever its prefixes: for a request that
+ * was sent to that pool by name. */
+void router_match_pool(const struct router *router, unsigned index,
+		       enum http_method method, struct span method_text,
+		       struct span path, struct route_match *ret_match);
 
 #endif

@@ -24,8 +24,7 @@ static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
 static void settle(struct seat *seat, struct slot *slot);
 static int make_slots(struct seat *seat);
-static uint32_t *in_order(struct seat *seat, unsigned *ret_count);
-static bool keep_block(struct seat *seat, struct slot *slot);
+static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count);
 
 void seat_up(struct pool *pool, const struct control *order, struct link_fds *fds)
 {
@@ -37,12 +36,10 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 		seat_down(seat, CREW_CAUSE_SIGNAL, 0);
 	else
 		seat = empty_seat(pool);
-	if (seat) {
+	if (seat)
 		r = make_slots(seat);
-	}
-	if (r == 0) {
+	if (r == 0)
 		r = link_open(&seat->link, LINK_DISPATCHER, fds);
-	}
 	if (r < 0) {
 		log_error("%s[%u]: cannot open its link: %s", pool->name,
 			  order->index, strerror(-r));
@@ -58,6 +55,8 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->draining = false;
 	seat->must_ring = false;
 	seat->announced = false;
+	seat->paused = false;
+	outbox_init(&seat->outbox);
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
 				     .ready = bell_rang };
 	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN);
@@ -103,7 +102,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	if (!seat->condemned)
 		seat_receive(seat);
 	seat->up = false;
-	slots = in_order(seat, &count);
+	slots = in_order(seat, false, &count);
 	while (count-- > 0)
 		settle(seat, &seat->slots[slots[count]]);
 	free(slots);
@@ -111,6 +110,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	seat->in_hand = 0;
 	seat->at_work = 0;
 	loop_remove(&seat->dispatcher->loop, &seat->bell);
+	outbox_fini(&seat->outbox);
 	link_fini(&seat->link);
 	pool_feed(seat->pool);
 }
@@ -160,6 +160,29 @@ void seat_condemn(struct seat *seat, const char *why)
 			NULL, 0);
 }
 
+void seat_say(struct seat *seat, const struct message *message, const void *bytes)
+{
+	int r;
+
+	if (!seat->up || seat->condemned)
+		return;
+	r = outbox_send(&seat->outbox, &seat->link, message, bytes);
+	seat->must_ring = true;
+	if (r == -EBADMSG)
+		seat_condemn(seat, "its index of requests is impossible");
+	else if (r < 0)
+		seat_condemn(seat, "there is no memory for what it is to be told");
+}
+
+bool seat_flush(struct seat *seat)
+{
+	int r = outbox_flush(&seat->outbox, &seat->link);
+
+	if (r < 0)
+		seat_condemn(seat, "its index of requests is impossible");
+	return r != 0;
+}
+
 bool seat_has_news(const struct seat *seat)
 {
 	return !seat->condemned && link_has_news(&seat->link);
@@ -180,14 +203,14 @@ void seat_awake(struct seat *seat)
 void seat_pull_back(struct seat *seat)
 {
 	unsigned count;
-	uint32_t *slots = in_order(seat, &count);
+	uint32_t *slots = in_order(seat, true, &count);
 
 	while (count-- > 0) {
 		struct slot *slot = &seat->slots[slots[count]];
 		struct exchange *exchange = slot->exchange;
 
 		if (!exchange || exchange->state != EXCHANGE_LINKED ||
-		    !keep_block(seat, slot) ||
+		    !slot_keep_block(seat, slot) ||
 		    !link_revoke(&seat->link, slots[count], slot->generation))
 			continue;
 		slot_free(seat, slots[count]);
@@ -271,7 +294,7 @@ static void settle(struct seat *seat, struct slot *slot)
 		return;
 	}
 	slot->exchange = exchange;
-	again = again && keep_block(seat, slot);
+	again = again && slot_keep_block(seat, slot);
 	slot->exchange = NULL;
 	if (again) {
 		pool_return(exchange);
@@ -305,9 +328,9 @@ static int by_id(const void *a, const void *b)
 	return (left->id > right->id) - (left->id < right->id);
 }
 
-/* The slots in use, oldest request first; malloc'ed. Without memory for the
+/* The slots in use, or those at work, oldest request first; malloc'ed. Without memory for the
  * order, none are told: their deadlines settle them. */
-static uint32_t *in_order(struct seat *seat, unsigned *ret_count)
+static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count)
 {
 	struct aged_slot *aged = calloc(seat->in_hand + 1, sizeof(*aged));
 	uint32_t *slots = calloc(seat->in_hand + 1, sizeof(*slots));
@@ -319,7 +342,7 @@ static uint32_t *in_order(struct seat *seat, unsigned *ret_count)
 	     i = slots_next(&seat->used_slots, i + 1)) {
 		const struct exchange *exchange = seat->slots[i].exchange;
 
-		if (exchange)
+		if (exchange && (!at_work || seat->slots[i].at_work))
 			aged[count++] = (struct aged_slot){ exchange->id, i };
 	}
 	if (count > 1)
@@ -333,7 +356,7 @@ static uint32_t *in_order(struct seat *seat, unsigned *ret_count)
 
 /* A request that was encoded straight into the link is copied out of it before
  * the link goes; our half of it the worker could not write. */
-static bool keep_block(struct seat *seat, struct slot *slot)
+bool slot_keep_block(struct seat *seat, struct slot *slot)
 {
 	struct exchange *exchange = slot->exchange;
 	const void *block = seat->link.arena + slot->offset;
@@ -341,6 +364,8 @@ static bool keep_block(struct seat *seat, struct slot *slot)
 
 	if (exchange->block)
 		return true;
+	if (!slot->holds_block)
+		return false;
 	exchange->block = malloc(wire->size);
 	if (!exchange->block)
 		return false;

@@ -16,8 +16,8 @@ static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
 static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot,
 		     uint32_t size);
 static void untake(struct seat *seat, uint32_t slot);
-static int send_message(struct seat *seat, enum message_kind kind, uint32_t slot,
-			uint32_t size);
+static void say(struct seat *seat, enum message_kind kind, unsigned flags,
+		uint32_t slot, uint32_t size);
 
 int slot_send_encoded(struct seat *seat, struct exchange *exchange,
 		      const struct encode_input *input)
@@ -121,7 +121,13 @@ void slot_abandon(struct seat *seat, uint32_t number)
 		slot_free(seat, number);
 		return;
 	}
-	(void)send_message(seat, MESSAGE_CANCEL, number, 0);
+	say(seat, MESSAGE_CANCEL, 0, number, 0);
+}
+
+void slot_half_closed(struct seat *seat, uint32_t number)
+{
+	if (seat->up && !seat->condemned)
+		say(seat, MESSAGE_CANCEL, MESSAGE_HALF, number, 0);
 }
 
 void slot_free(struct seat *seat, uint32_t number)
@@ -145,6 +151,46 @@ void slot_let_block_go(struct seat *seat, uint32_t number)
 	slot->holds_block = false;
 }
 
+void slot_label(struct seat *seat, uint32_t number)
+{
+	struct exchange *exchange = seat->slots[number].exchange;
+	const char *method;
+	const char *path;
+	size_t method_size;
+	size_t path_size;
+
+	if (!exchange || exchange->label)
+		return;
+	exchange_describe(exchange, &method, &path);
+	method_size = strlen(method) + 1;
+	path_size = strlen(path) + 1;
+	exchange->label = malloc(method_size + path_size);
+	if (!exchange->label)
+		return;
+	memcpy(exchange->label, method, method_size);
+	memcpy(exchange->label + method_size, path, path_size);
+}
+
+/* The worker has a copy; we need one only to run it again. */
+void slot_copied(struct seat *seat, uint32_t number)
+{
+	struct slot *slot = &seat->slots[number];
+	struct exchange *exchange = slot->exchange;
+
+	if (!slot->holds_block)
+		return;
+	slot_label(seat, number);
+	if (exchange && exchange->route && exchange->route->idempotent &&
+	    exchange->state == EXCHANGE_LINKED) {
+		(void)slot_keep_block(seat, slot);
+	} else if (exchange) {
+		free(exchange->block);
+		exchange->block = NULL;
+		body_fini(&exchange->body);
+	}
+	slot_let_block_go(seat, number);
+}
+
 void slot_answering(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];
@@ -156,7 +202,8 @@ void slot_answering(struct seat *seat, uint32_t number)
 
 void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
 {
-	(void)send_message(seat, MESSAGE_CREDIT, number, size);
+	if (seat->up && !seat->condemned)
+		say(seat, MESSAGE_CREDIT, 0, number, size);
 }
 
 /* Find a free slot, and room for a block in the arena. */
@@ -240,19 +287,16 @@ static void untake(struct seat *seat, uint32_t number)
 		list_remove(&seat->in_active);
 }
 
-static int send_message(struct seat *seat, enum message_kind kind, uint32_t slot,
-			uint32_t size)
+static void say(struct seat *seat, enum message_kind kind, unsigned flags,
+		uint32_t slot, uint32_t size)
 {
 	const struct message message = {
 		.kind = (uint16_t)kind,
+		.flags = (uint16_t)flags,
 		.slot = slot,
 		.generation = seat->slots[slot].generation,
 		.size = size,
 	};
-	int r = link_send(&seat->link, &message);
 
-	seat->must_ring = true;
-	if (r == -EBADMSG)
-		seat_condemn(seat, "its index of requests is impossible");
-	return r;
+	seat_say(seat, &message, NULL);
 }

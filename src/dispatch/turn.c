@@ -23,12 +23,16 @@ static void receive_all(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
 static void ring_all(struct dispatcher *dispatcher);
+static void ring_one(struct seat *seat);
+static void end_streams(struct dispatcher *dispatcher);
 
 void turn_done(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
 	receive_all(dispatcher);
+	if (!list_empty(&dispatcher->calls_done))
+		calls_call_back(dispatcher);
 	ring_all(dispatcher);
 	flush_all(dispatcher);
 	ring_all(dispatcher);
@@ -41,14 +45,23 @@ bool turn_may_sleep(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone))
+	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
+	    !list_empty(&dispatcher->calls_done))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j]->up && !pool->seats[j]->announced)
-				seat_announce(pool->seats[j]);
+			struct seat *seat = pool->seats[j];
+
+			if (!seat->up || seat->announced)
+				continue;
+			seat_announce(seat);
+			if (seat_has_news(seat)) {
+				seat_awake(seat);
+				turn_woke(loop);
+				return false;
+			}
 		}
 	}
 	list_each(link, &dispatcher->active) {
@@ -131,6 +144,8 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 		return;
 	}
 	pool->restarts = order->restarts;
+	if (order->kind == CONTROL_LINK_DOWN)
+		hooks_worker_exit(pool, order->index, order->cause);
 	if (order->kind == CONTROL_LINK_UP && *fd_count == 3) {
 		link = (struct link_fds){ fds[0], { fds[1], fds[2] } };
 		*fd_count = 0;
@@ -143,33 +158,37 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 }
 
 /* By place, not by the list of active ones: an answer that ends a connection
- * can take requests back from any seat. */
+ * can take requests back from any seat. One that has nothing in hand rings when
+ * it has something to say, unless it was told that we are awake. */
 static void receive_all(struct dispatcher *dispatcher)
 {
-	if (list_empty(&dispatcher->active))
-		return;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			struct seat *seat = pool->seats[j];
 
-			if (seat->up && seat->in_hand > 0 && seat_has_news(seat))
+			if (seat->up && (seat->in_hand > 0 || !seat->announced) &&
+			    seat_has_news(seat))
 				seat_receive(seat);
 		}
 	}
 }
 
 /* Those that are put on the list again while it is worked off get the next
- * turn, so that no client can hold the loop. */
+ * turn, as do those that are too many, so that nobody can hold the loop. */
 static void flush_all(struct dispatcher *dispatcher)
 {
 	struct list now;
 	struct list *link;
 
 	list_init(&now);
-	while ((link = list_pop_front(&dispatcher->to_flush)))
+	for (unsigned i = 0; i < FLUSHES_A_TURN; i++) {
+		link = list_pop_front(&dispatcher->to_flush);
+		if (!link)
+			break;
 		list_push_back(&now, link);
+	}
 	while ((link = list_pop_front(&now))) {
 		struct connection *connection =
 			container_of(link, struct connection, in_flush);
@@ -190,17 +209,59 @@ static void free_gone(struct dispatcher *dispatcher)
 
 static void ring_all(struct dispatcher *dispatcher)
 {
-	struct score *score = dispatcher->self->score;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
 
-	list_each(link, &dispatcher->active) {
-		struct seat *seat = container_of(link, struct seat, in_active);
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			if (pool->seats[j]->must_ring)
+				ring_one(pool->seats[j]);
+		}
+	}
+}
 
-		if (!seat->must_ring || seat->condemned)
-			continue;
-		seat->must_ring = false;
-		if (link_ring(&seat->link))
-			atomic_fetch_add_explicit(&score->bells, 1,
-						  memory_order_relaxed);
+/* What could not be said is tried again soon: the worker makes room by reading,
+ * which it does not tell. */
+static void ring_one(struct seat *seat)
+{
+	struct dispatcher *dispatcher = seat->dispatcher;
+
+	seat->must_ring = false;
+	if (!seat->up || seat->condemned)
+		return;
+	if (!seat_flush(seat) && !loop_timer_is_set(&dispatcher->retry))
+		loop_timer_set(&dispatcher->loop, &dispatcher->retry,
+			       dispatcher->loop.now_ms + RETRY_MS);
+	if (link_ring(&seat->link))
+		atomic_fetch_add_explicit(&dispatcher->self->score->bells, 1,
+					  memory_order_relaxed);
+}
+
+void retry_saying(struct loop *loop, struct timer *timer)
+{
+	struct dispatcher *dispatcher = loop->owner;
+
+	(void)timer;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			if (pool->seats[j]->up && !outbox_empty(&pool->seats[j]->outbox))
+				pool->seats[j]->must_ring = true;
+		}
+	}
+}
+
+/* Streams whose clients come again by themselves end when we do. */
+static void end_streams(struct dispatcher *dispatcher)
+{
+	dispatcher->streams_to_end = false;
+	list_each(link, &dispatcher->connections) {
+		struct connection *connection =
+			container_of(link, struct connection, in_dispatcher);
+
+		list_each(other, &connection->exchanges)
+			exchange_end_stream(container_of(other, struct exchange,
+							 in_connection));
 	}
 }
 
@@ -226,6 +287,7 @@ static void drain(struct dispatcher *dispatcher)
 			reader_ready(connection);
 		connection_finish(connection);
 	}
+	end_streams(dispatcher);
 }
 
 void drain_over(struct loop *loop, struct timer *timer)
@@ -258,6 +320,8 @@ void drain_over(struct loop *loop, struct timer *timer)
 
 void dispatcher_drain_check(struct dispatcher *dispatcher)
 {
-	if (dispatcher->connection_count == 0)
+	if (dispatcher->streams_to_end)
+		end_streams(dispatcher);
+	if (dispatcher->connection_count == 0 && dispatcher->call_count == 0)
 		loop_stop(&dispatcher->loop);
 }

@@ -25,6 +25,8 @@ static void write_headers(struct pen *pen, size_t place,
 			  const struct encode_input *input);
 static void write_params(struct pen *pen, size_t place,
 			 const struct encode_input *input);
+static void write_values(struct pen *pen, size_t place,
+			 const struct encode_input *input);
 static struct wire_text write_body(struct pen *pen, struct span body);
 
 static size_t align(size_t size)
@@ -38,10 +40,16 @@ static size_t params_place(const struct encode_input *input)
 	       input->head->header_count * sizeof(struct wire_header);
 }
 
-static size_t texts_place(const struct encode_input *input)
+static size_t values_place(const struct encode_input *input)
 {
 	return params_place(input) +
 	       input->param_count * sizeof(struct wire_param);
+}
+
+static size_t texts_place(const struct encode_input *input)
+{
+	return values_place(input) +
+	       input->value_count * sizeof(struct wire_header);
 }
 
 uint32_t encode_size(const struct encode_input *input)
@@ -70,6 +78,9 @@ void encode_request(void *block, uint32_t size, const struct encode_input *input
 		.params = (uint32_t)params_place(input),
 		.header_count = (uint16_t)head->header_count,
 		.param_count = (uint16_t)input->param_count,
+		.value_count = (uint16_t)input->value_count,
+		.values = (uint32_t)values_place(input),
+		.depth = (uint16_t)input->depth,
 		.method_number = (uint32_t)head->method,
 	};
 	wire->method = write_text(&pen, head->method_text);
@@ -78,6 +89,7 @@ void encode_request(void *block, uint32_t size, const struct encode_input *input
 	wire->client = write_text(&pen, input->client);
 	write_headers(&pen, wire->headers, input);
 	write_params(&pen, wire->params, input);
+	write_values(&pen, wire->values, input);
 	wire->body = write_body(&pen, input->body);
 	check(pen.at == size);
 }
@@ -94,6 +106,9 @@ static size_t texts_size(const struct encode_input *input)
 	for (unsigned i = 0; i < input->param_count; i++)
 		size += input->params[i].name.size + 1 +
 			input->params[i].text.size + 1;
+	for (unsigned i = 0; i < input->value_count; i++)
+		size += input->values[i].name.size + 1 +
+			input->values[i].value.size + 1;
 	return size;
 }
 
@@ -136,6 +151,17 @@ static void write_params(struct pen *pen, size_t place,
 			params[i].integer = param->integer;
 		else if (param->type == WIRE_PARAM_FLOAT)
 			params[i].real = param->real;
+	}
+}
+
+static void write_values(struct pen *pen, size_t place,
+			 const struct encode_input *input)
+{
+	struct wire_header *values = (void *)(pen->block + place);
+
+	for (unsigned i = 0; i < input->value_count; i++) {
+		values[i].name = write_text(pen, input->values[i].name);
+		values[i].value = write_text(pen, input->values[i].value);
 	}
 }
 

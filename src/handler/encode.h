@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "handler/request.h"
 #include "http/parse.h"
 #include "transport/message.h"
 
@@ -29,6 +30,9 @@ struct encode_input {
 	const struct route_param *params;
 	unsigned param_count;
 	uint32_t route;
+	const struct request_value *values; /* of the dispatcher's check */
+	unsigned value_count;
+	unsigned depth; /* of a call within calls; 0: a client's */
 	struct span client;
 	struct span body;   /* the part that goes into the block */
 	uint64_t body_size; /* of the whole */

@@ -45,6 +45,8 @@ int reply_finish_headers(struct crew_request *request)
 	const char *type = request->type_set ? request->type_set : request->type;
 	int r;
 
+	if (request->head_sealed)
+		return 0;
 	if (type) {
 		r = add_line(request, span_of("Content-Type"), span_of(type));
 		if (r < 0)

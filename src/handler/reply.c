@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/os/os.h"
 #include "handler/json.h"
 #include "handler/reply.h"
 #include "http/respond.h"
@@ -19,6 +20,8 @@
 
 /* A longer message of crew_error() is cut. */
 #define ERROR_TEXT_MAX 4096u
+/* A longer backtrace is cut. */
+#define BACKTRACE_TEXT_MAX 1024u
 /* What an error page holds besides its message. */
 #define ERROR_PAGE_ROOM 1024u
 
@@ -44,6 +47,49 @@ void reply_reset(struct crew_request *request)
 	request->type_set = NULL;
 	request->location = NULL;
 	request->error_text = NULL;
+	request->deferred_seal = 0;
+	request->finished = false;
+	request->head_sealed = false;
+}
+
+crew_reply reply_make_later(struct crew_request *request, enum reply_state state)
+{
+	crew_reply reply;
+
+	if (!request->job)
+		return make_faulty(request, "deferred or streamed an answer, which "
+					    "only a worker can");
+	reply = make(request, 200, NULL, (struct span){ 0 });
+	request->state = state;
+	return reply;
+}
+
+crew_reply reply_make_stream(struct crew_request *request, int status,
+			     const char *type)
+{
+	crew_reply reply = crew_bytes_nocopy(request, status, type, NULL, 0);
+
+	if (!request->fault && !request->failed)
+		request->state = REPLY_STREAM;
+	return reply;
+}
+
+crew_reply reply_failed(struct crew_request *request)
+{
+	return make_failed(request);
+}
+
+crew_reply crew_pass(struct crew_request *request)
+{
+	crew_reply reply = make(request, 200, NULL, (struct span){ 0 });
+
+	request->state = REPLY_PASS;
+	return reply;
+}
+
+crew_reply crew_refuse(struct crew_request *request)
+{
+	return reply_error(request, 403, "forbidden");
 }
 
 crew_reply crew_json_fields(struct crew_request *request, int status,
@@ -143,10 +189,12 @@ crew_reply crew_redirect(struct crew_request *request, int status,
 	return reply;
 }
 
-crew_reply crew_error(struct crew_request *request, int status,
-		      const char *format, ...)
+crew_reply crew_error_at(struct crew_request *request, int status,
+			 const char *file, int line, const char *format, ...)
 {
 	char *message = arena_alloc(request->arena, ERROR_TEXT_MAX);
+	char *trace = NULL;
+	crew_reply reply;
 	va_list arguments;
 
 	if (!message)
@@ -155,7 +203,15 @@ crew_reply crew_error(struct crew_request *request, int status,
 	if (vsnprintf(message, ERROR_TEXT_MAX, format, arguments) < 0)
 		message[0] = '\0';
 	va_end(arguments);
-	return reply_error(request, status, message);
+	if (status >= 500)
+		trace = arena_alloc(request->arena, BACKTRACE_TEXT_MAX);
+	if (trace)
+		os_backtrace(trace, BACKTRACE_TEXT_MAX);
+	reply = reply_error(request, status, message);
+	request->error_file = file;
+	request->error_line = line;
+	request->backtrace = trace;
+	return reply;
 }
 
 crew_reply reply_error(struct crew_request *request, int status,
@@ -178,6 +234,9 @@ crew_reply reply_error(struct crew_request *request, int status,
 		status, message, &type);
 	reply = make(request, status, type, body);
 	request->error_text = message;
+	request->error_file = "crew";
+	request->error_line = 0;
+	request->backtrace = NULL;
 	return reply;
 }
 

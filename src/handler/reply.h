@@ -14,6 +14,13 @@ void reply_reset(struct crew_request *request);
 /** Write the lines that follow from the reply (Content-Type, Location) behind
  * those that the handler set. 0 or -ENOMEM. */
 int reply_finish_headers(struct crew_request *request);
+/** A reply that says that the answer comes later. */
+crew_reply reply_make_later(struct crew_request *request, enum reply_state state);
+/** The head of a stream. */
+crew_reply reply_make_stream(struct crew_request *request, int status,
+			     const char *type);
+/** There is no memory for the answer. */
+crew_reply reply_failed(struct crew_request *request);
 /** Answer with an error, in the form that the client asked for. */
 crew_reply reply_error(struct crew_request *request, int status,
 		       const char *message);

@@ -6,11 +6,14 @@
  * request's arena: most handlers ask for few of them. A repeated question is
  * decoded again; the arena takes the copies back all at once.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 
 #include "handler/request.h"
 #include "http/text.h"
+
+#define JSON_ERROR_BYTES 200u
 
 static const struct wire_param *find_param(const struct crew_request *request,
 					   const char *name);
@@ -149,14 +152,44 @@ const void *crew_body(const struct crew_request *request, size_t *ret_size)
 
 const struct json_t *crew_body_json(struct crew_request *request)
 {
-	if (!request->json && request->json_error[0] == '\0')
+	if (!request->json && !request->json_error)
 		parse_body(request);
 	return request->json;
 }
 
 const char *crew_body_error(const struct crew_request *request)
 {
-	return request->json_error;
+	return request->json_error ? request->json_error : "";
+}
+
+const char *crew_value(const struct crew_request *request, const char *name)
+{
+	const struct wire_header *values =
+		(const void *)((const char *)request->wire +
+			       request->wire->values);
+
+	for (unsigned i = 0; i < request->wire->value_count; i++) {
+		if (strcmp(text_of(request, values[i].name), name) == 0)
+			return text_of(request, values[i].value);
+	}
+	return NULL;
+}
+
+int crew_set_value(struct crew_request *request, const char *name,
+		   const char *value)
+{
+	struct request_value copy = { { NULL, strlen(name) }, { NULL, strlen(value) } };
+
+	if (!request->values)
+		return -EINVAL;
+	if (request->value_count == REQUEST_VALUES_MAX)
+		return -ENOSPC;
+	copy.name.at = arena_copy(request->arena, name, copy.name.size);
+	copy.value.at = arena_copy(request->arena, value, copy.value.size);
+	if (!copy.name.at || !copy.value.at)
+		return -ENOMEM;
+	request->values[request->value_count++] = copy;
+	return 0;
 }
 
 void *crew_alloc(struct crew_request *request, size_t size_bytes)
@@ -190,17 +223,20 @@ static const struct wire_param *find_param(const struct crew_request *request,
 static void parse_body(struct crew_request *request)
 {
 	json_error_t error;
+	char *text;
 
 	if (request->body.size == 0) {
-		snprintf(request->json_error, sizeof(request->json_error),
-			 "the request has no body");
+		request->json_error = "the request has no body";
 		return;
 	}
 	request->json = json_loadb(request->body.at, request->body.size,
 				   JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
 				   &error);
-	if (!request->json)
-		snprintf(request->json_error, sizeof(request->json_error),
-			 "line %d, column %d: %s", error.line, error.column,
-			 error.text);
+	if (request->json)
+		return;
+	text = arena_alloc(request->arena, JSON_ERROR_BYTES);
+	if (text)
+		snprintf(text, JSON_ERROR_BYTES, "line %d, column %d: %s",
+			 error.line, error.column, error.text);
+	request->json_error = text ? text : "it is not JSON";
 }

@@ -12,9 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <crew/later.h>
 #include <crew/worker.h>
 
 #include "base/arena.h"
+#include "base/list.h"
+#include "base/loop.h"
 #include "base/span.h"
 #include "transport/message.h"
 
@@ -28,9 +31,41 @@ struct crew_worker {
 	void (*beat)(struct crew_worker *worker);
 	size_t (*link_memory)(struct crew_worker *worker, void **ret_start,
 			      size_t *ret_size, size_t max);
+	/* Told of answers of 500 and up; may be NULL. */
+	void (*on_error)(struct crew_request *request, int status,
+			 const char *text);
+	/* What handler/say.c has encoded: to the rest of the server. NULL: cannot. */
+	int (*publish)(struct crew_worker *worker, const void *bytes, size_t size,
+		       crew_published *done, void *context);
+	int (*call)(struct crew_worker *worker, const void *bytes, size_t size,
+		    crew_answered *done, void *context);
+	/* 0, or -ENOENT. */
+	int (*knows_pool)(const struct crew_worker *worker, const char *pool);
+	bool is_dispatcher;
+	int channel;                  /* to the parent */
+	unsigned depth;               /* of the call whose answer is being told */
+	struct crew_request *running; /* whose handler is being called, or NULL */
+	struct json_t *config;
+	struct loop *loop;            /* for timers and watched descriptors */
+	struct list timers;
+	struct list watches;
 };
 
-enum reply_state { REPLY_NONE = 0, REPLY_MADE };
+enum reply_state {
+	REPLY_NONE = 0,
+	REPLY_MADE,     /* a whole answer */
+	REPLY_DEFERRED, /* it comes later */
+	REPLY_STREAM,   /* its head is made, its body has no end yet */
+	REPLY_PASS,     /* of a check: none */
+};
+
+/** A value that the dispatcher's check has set. */
+struct request_value {
+	struct span name;
+	struct span value;
+};
+
+#define REQUEST_VALUES_MAX 16u
 
 struct crew_request {
 	const struct wire_request *wire;
@@ -52,8 +87,18 @@ struct crew_request {
 	const char *type_set;        /* the one that the handler set, or NULL */
 	const char *location;        /* of a redirect, or NULL */
 	const char *error_text;      /* what crew_error said, or NULL */
+	const char *error_file;      /* where crew_error was called, or NULL */
+	int error_line;
+	const char *backtrace;       /* of that call, or NULL */
 	struct json_t *json;
-	char json_error[200];
+	const char *json_error;      /* in the arena, or constant; NULL */
+	void *job;                   /* struct job of a worker; NULL elsewhere */
+	uint64_t deferred_seal;      /* of the reply that crew_defer() made; 0 */
+	bool finished;               /* answered before its handler returned */
+	bool head_sealed;            /* its header lines are finished */
+	/* in the dispatcher's check: what it sets; NULL elsewhere */
+	struct request_value *values;
+	unsigned value_count;
 };
 
 /** Begin: all fields but those given are reset. */
@@ -69,6 +114,19 @@ void request_fini(struct crew_request *request);
  */
 void request_run(struct crew_request *request, crew_handler *handler,
 		 const char *name);
+/** The same for a check that goes before handlers. Returns false if it lets the
+ * request pass; else the request holds the answer. */
+bool request_check(struct crew_request *request, crew_handler *checker,
+		   const char *name);
+/** The same for an answer that was made by somebody else: judge `reply`. */
+void request_judge(struct crew_request *request, crew_reply reply,
+		   const char *name);
+/** Begin anew, for the answer of a request that was deferred. */
+void request_restart(struct crew_request *request);
+
+/** Set up what timers and watched descriptors need; and end them all. */
+void worker_events_init(struct crew_worker *worker, struct loop *loop);
+void worker_events_fini(struct crew_worker *worker);
 /** Check that a block of `size` bytes is a well-formed wire_request: all its
  * offsets inside, all texts NUL-terminated. */
 bool wire_request_ok(const void *block, uint32_t size);

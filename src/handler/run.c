@@ -11,8 +11,11 @@
 #include "base/log.h"
 #include "handler/reply.h"
 
+static void judge(struct crew_request *request, const char *fault,
+		  const char *name);
 static const char *find_fault(const struct crew_request *request,
 			      crew_reply reply);
+static void log_error_of(struct crew_request *request, const char *name);
 static void fail(struct crew_request *request);
 
 void request_init(struct crew_request *request, const struct wire_request *wire,
@@ -26,7 +29,10 @@ void request_init(struct crew_request *request, const struct wire_request *wire,
 	request->headers = NULL;
 	request->headers_room = 0;
 	request->json = NULL;
-	request->json_error[0] = '\0';
+	request->json_error = NULL;
+	request->job = NULL;
+	request->values = NULL;
+	request->value_count = 0;
 	reply_reset(request);
 }
 
@@ -39,11 +45,61 @@ void request_fini(struct crew_request *request)
 void request_run(struct crew_request *request, crew_handler *handler,
 		 const char *name)
 {
-	const uint64_t id = request->wire->id;
-	const char *fault;
+	struct crew_request *const outer = request->worker->running;
+	crew_reply reply;
 
 	reply_reset(request);
-	fault = find_fault(request, handler(request));
+	request->worker->running = request;
+	reply = handler(request);
+	request->worker->running = outer;
+	request_judge(request, reply, name);
+}
+
+bool request_check(struct crew_request *request, crew_handler *checker,
+		   const char *name)
+{
+	struct crew_request *const outer = request->worker->running;
+	const char *fault;
+	crew_reply reply;
+
+	reply_reset(request);
+	request->worker->running = request;
+	reply = checker(request);
+	request->worker->running = outer;
+	fault = find_fault(request, reply);
+	if (!fault && request->state == REPLY_PASS)
+		return false;
+	if (!fault && request->state != REPLY_MADE)
+		fault = "deferred or streamed an answer, being a check";
+	judge(request, fault, name);
+	return true;
+}
+
+void request_judge(struct crew_request *request, crew_reply reply,
+		   const char *name)
+{
+	const char *fault = find_fault(request, reply);
+
+	if (!fault && request->state == REPLY_PASS)
+		fault = "let pass what only it can answer";
+	judge(request, fault, name);
+}
+
+void request_restart(struct crew_request *request)
+{
+	request->seal = 0;
+	request->state = REPLY_NONE;
+	request->replies = 0;
+	request->deferred_seal = 0;
+}
+
+static void judge(struct crew_request *request, const char *fault,
+		  const char *name)
+{
+	const uint64_t id = request->wire->id;
+
+	if (!fault && request->state == REPLY_DEFERRED)
+		return;
 	if (!fault && reply_finish_headers(request) < 0)
 		fault = "set more headers than fit";
 	if (fault) {
@@ -51,15 +107,16 @@ void request_run(struct crew_request *request, crew_handler *handler,
 			  ": the handler %s; answered with 500",
 			  name, id, fault);
 		fail(request);
+		if (request->worker->on_error)
+			request->worker->on_error(request, 500, fault);
 		return;
 	}
-	if (request->replies > 1)
+	if (request->replies > (request->finished ? 2 : 1))
 		log_warning("route %s, request %" PRIu64
 			    ": the handler made %u replies; the last counts",
 			    name, id, request->replies);
 	if (request->error_text && request->status >= 500)
-		log_error("route %s, request %" PRIu64 ": %d: %s", name, id,
-			  request->status, request->error_text);
+		log_error_of(request, name);
 }
 
 static const char *find_fault(const struct crew_request *request,
@@ -67,11 +124,24 @@ static const char *find_fault(const struct crew_request *request,
 {
 	if (request->state == REPLY_NONE)
 		return "returned without making a reply";
-	if (reply.seal != request->seal)
+	if (reply.seal != (request->finished ? request->deferred_seal
+					     : request->seal))
 		return "returned something else than the last reply that it made";
 	if (request->failed)
 		return "ran out of memory for its answer";
 	return request->fault;
+}
+
+static void log_error_of(struct crew_request *request, const char *name)
+{
+	log_error("route %s, request %" PRIu64 ": %d: %s (%s:%d)%s%s", name,
+		  request->wire->id, request->status, request->error_text,
+		  request->error_file, request->error_line,
+		  request->backtrace ? "; " : "",
+		  request->backtrace ? request->backtrace : "");
+	if (request->worker->on_error)
+		request->worker->on_error(request, request->status,
+					  request->error_text);
 }
 
 /* With memory, an error as the client wants it; without, as it can be had. */

@@ -16,7 +16,7 @@ struct block {
 static bool table_ok(struct block block, uint32_t offset, uint32_t count,
 		     size_t element_size);
 static bool text_ok(struct block block, struct wire_text text);
-static bool headers_ok(struct block block, const struct wire_request *wire);
+static bool headers_ok(struct block block, uint32_t offset, uint32_t count);
 static bool params_ok(struct block block, const struct wire_request *wire);
 static bool body_ok(struct block block, const struct wire_request *wire);
 
@@ -30,7 +30,9 @@ bool wire_request_ok(const void *data, uint32_t size)
 	memcpy(&wire, data, sizeof(wire));
 	return wire.size == size && text_ok(block, wire.method) &&
 	       text_ok(block, wire.path) && text_ok(block, wire.query) &&
-	       text_ok(block, wire.client) && headers_ok(block, &wire) &&
+	       text_ok(block, wire.client) &&
+	       headers_ok(block, wire.headers, wire.header_count) &&
+	       headers_ok(block, wire.values, wire.value_count) &&
 	       params_ok(block, &wire) && body_ok(block, &wire);
 }
 
@@ -48,14 +50,14 @@ static bool text_ok(struct block block, struct wire_text text)
 	       block.at[text.offset + text.size] == '\0';
 }
 
-static bool headers_ok(struct block block, const struct wire_request *wire)
+static bool headers_ok(struct block block, uint32_t offset, uint32_t count)
 {
 	const struct wire_header *headers;
 
-	if (!table_ok(block, wire->headers, wire->header_count, sizeof(*headers)))
+	if (!table_ok(block, offset, count, sizeof(*headers)))
 		return false;
-	headers = (const void *)(block.at + wire->headers);
-	for (unsigned i = 0; i < wire->header_count; i++) {
+	headers = (const void *)(block.at + offset);
+	for (unsigned i = 0; i < count; i++) {
 		if (!text_ok(block, headers[i].name) ||
 		    !text_ok(block, headers[i].value))
 			return false;

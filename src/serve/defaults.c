@@ -34,6 +34,7 @@ int defaults_fill(const struct crew_server *server, struct crew_server *ret_serv
 	fill(full->head_max_bytes, 16384);
 	fill(full->body_max_bytes, UINT64_C(8) << 20);
 	fill(full->log_level, CREW_INFO);
+	fill(full->max_pending, 1000);
 	if (full->head_max_bytes > 65536)
 		return error_set(ret_error, EINVAL,
 				 "head_max_bytes is %u; at most 65536 are possible",
@@ -68,6 +69,8 @@ static void fill_pool(struct crew_pool *pool)
 	}
 	fill(pool->queue_max, 1000);
 	fill(pool->queue_timeout_ms, 30000);
+	fill(pool->queue_warning, 100);
+	fill(pool->idle_interval_ms, 1000);
 	fill(pool->request_timeout_ms, 30000);
 	fill(pool->boot_timeout_ms, 60000);
 	fill(pool->heartbeat_timeout_ms, 60000);

@@ -195,7 +195,8 @@ static void make_pool_group(struct server_run *run, unsigned number)
 {
 	const struct crew_pool *pool = &run->server.pools[number];
 
-	run->workers[number] = (struct worker_options){ pool, pool->name };
+	run->workers[number] = (struct worker_options){ pool, pool->name,
+						      &run->server };
 	run->groups[run->group_count++] = (struct group){
 		.is = {
 			.name = pool->name,

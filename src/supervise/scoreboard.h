@@ -34,6 +34,7 @@ struct score {
 	_Atomic uint64_t request_since_ms;
 	_Atomic uint64_t connections;  /* dispatcher: open now */
 	_Atomic uint64_t bells;        /* rung by this child */
+	_Atomic uint64_t streams;      /* that it holds */
 	/* What the child says of itself; may be read half written, and need not
 	 * end: readers copy it and end it themselves. */
 	_Atomic char status[SCORE_STATUS_BYTES];

@@ -19,6 +19,9 @@ enum control_kind {
 	/* parent to worker */
 	CONTROL_LINK,       /* your link; with the three descriptors. A second one
 			       means that the dispatcher was replaced */
+	CONTROL_CONFIG,     /* a configuration: with a file that holds a pool's name,
+			       a NUL, and JSON text. From any worker or the dispatcher
+			       to the parent, and from there to the pool's workers */
 	/* dispatcher to parent */
 	CONTROL_CONDEMN,    /* kill that worker, with that cause */
 	CONTROL_KIND_COUNT

@@ -26,21 +26,44 @@ enum message_kind {
 	/* dispatcher to worker */
 	MESSAGE_REQUEST,      /* bytes: a wire_request; claim before use */
 	MESSAGE_BODY_PART,    /* bytes: more of the slot's body; release when copied */
-	MESSAGE_CANCEL,       /* the client left or the deadline passed */
+	MESSAGE_CANCEL,       /* the client left or the deadline passed: nobody waits
+				 for the answer. With MESSAGE_HALF the client has
+				 only closed its sending side: it may still read */
 	MESSAGE_CREDIT,       /* the client has taken `size` bytes of ANSWER_PARTs of
 				 this slot: so many more may be sent (no bytes come
 				 with it; the offset means nothing) */
+	MESSAGE_PUBLISHED,    /* to the publisher: its `generation` is the token of the
+				 MESSAGE_PUBLISH, its `size` how many were reached */
+	MESSAGE_CALL_ANSWER,  /* bytes: a wire_call_answer, the first one; then more of
+				 its body, until MESSAGE_LAST */
 	/* worker to dispatcher */
 	MESSAGE_ANSWER,       /* bytes: a wire_answer; release when written */
 	MESSAGE_ANSWER_PART,  /* bytes: more of the slot's body. Those parts for
 				 which no credit has come back yet are at most
 				 LINK_CREDIT_BYTES: release frees the arena, credit
 				 says that the client keeps up */
+	MESSAGE_DEFER,        /* the slot's handler has returned, its answer comes
+				 later; the worker can do something else */
+	MESSAGE_ALIVE,        /* the slot's deadline starts anew */
+	MESSAGE_SUBSCRIBE,    /* bytes: a topic of which the slot's stream is to get
+				 all that is published */
+	MESSAGE_UNSUBSCRIBE,  /* bytes: that topic */
+	MESSAGE_PUBLISH,      /* bytes: a wire_publish */
+	MESSAGE_PAUSE,        /* no more requests for now; what is not taken is to be
+				 given to others */
+	MESSAGE_RESUME,
+	MESSAGE_CALL,         /* bytes: a wire_call */
 	MESSAGE_KIND_COUNT
 };
 
 enum message_flag {
-	MESSAGE_LAST = 1u << 0, /* nothing follows for this slot */
+	MESSAGE_LAST = 1u << 0,   /* nothing follows for this slot */
+	MESSAGE_COPIED = 1u << 1, /* the worker reads the request's block no more */
+	MESSAGE_EVENTS = 1u << 2, /* of a stream that its client takes up again by
+				     itself: it ends when the server stops */
+	MESSAGE_HALF = 1u << 3,   /* see MESSAGE_CANCEL */
+	MESSAGE_ABORT = 1u << 4,  /* with MESSAGE_LAST: the stream ends as a failure,
+				     visibly */
 };
 
 /** An entry of a ring. */
@@ -93,7 +116,11 @@ struct wire_request {
 	uint32_t params;         /* offset of struct wire_param[param_count] */
 	uint16_t header_count;
 	uint16_t param_count;
+	uint16_t value_count;
+	uint16_t depth;          /* 0: a client's; else of a call within calls */
 	uint32_t method_number;  /* enum http_method */
+	uint32_t values;         /* offset of struct wire_header[value_count]: what the
+				    dispatcher's check has set */
 	struct wire_text method;
 	struct wire_text path;   /* decoded */
 	struct wire_text query;  /* as sent */
@@ -110,5 +137,41 @@ struct wire_answer {
 };
 
 #define WIRE_UNKNOWN UINT64_MAX
+
+/** What a stream's subscribers get: `topic_size` bytes of topic stand behind it,
+ * then the event as it goes to the client. */
+struct wire_publish {
+	uint32_t token;      /* 0: no MESSAGE_PUBLISHED is wanted */
+	uint32_t topic_size;
+	uint32_t event_size;
+	uint32_t reserved;
+};
+
+#define WIRE_TOPIC_MAX_BYTES 256u
+#define WIRE_PUBLISH_MAX_BYTES (64u * 1024u)
+
+/** A request of a worker's own. Behind it stand the texts and the body. */
+struct wire_call {
+	uint32_t token;       /* 0: no MESSAGE_CALL_ANSWER is wanted */
+	uint32_t depth;       /* of calls within calls */
+	uint32_t timeout_ms;
+	uint32_t pool_size;   /* name; 0: by its path */
+	uint32_t method_size;
+	uint32_t target_size; /* path and query */
+	uint32_t type_size;   /* Content-Type; 0: none */
+	uint32_t body_size;
+};
+
+#define WIRE_CALL_MAX_BYTES (256u * 1024u)
+/** Calls within calls: a loop ends here. */
+#define WIRE_CALL_DEPTH_MAX 8u
+
+/** The answer to a call; header lines and the first of the body follow. */
+struct wire_call_answer {
+	uint32_t token;
+	uint32_t status;
+	uint32_t headers_size;
+	uint32_t body_size;   /* whole */
+};
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "worker/private.h"
 
+static int send_end(struct worker *worker, struct job *job);
 static int send_head(struct worker *worker, struct job *job);
 static int send_part(struct worker *worker, struct job *job);
 static void write_answer(unsigned char *at, const struct job *job, size_t first);
@@ -26,20 +27,22 @@ int output_send(struct worker *worker, struct job *job)
 {
 	int r = 1;
 
+	if (job->cut)
+		return job->last_sent ? 1 : send_end(worker, job);
 	if (!job->head_sent)
 		r = send_head(worker, job);
+	if (r > 0 && job->streaming)
+		return stream_send(worker, job);
 	while (r > 0 && !job->last_sent)
 		r = send_part(worker, job);
 	return r;
 }
 
-/* An answer whose head is not sent yet keeps the head alone; of one that was
- * begun only the mark of its end is still to come. The dispatcher looks at
- * neither. */
+/* What is missing of it nobody will look at: only the mark of its end is still
+ * to come. */
 void output_cut(struct job *job)
 {
-	job->request.reply_body.size = job->sent;
-	job->owed = 0;
+	job->cut = true;
 }
 
 /* More credit than was owed is no danger to anybody: the link's own limits
@@ -49,6 +52,43 @@ void output_credit(struct job *job, uint32_t size)
 	job->owed -= size < job->owed ? size : job->owed;
 }
 
+bool output_waits_for_credit(const struct job *job)
+{
+	return job->streaming && job->head_sent && !job->cut &&
+	       job->owed >= LINK_CREDIT_BYTES;
+}
+
+int output_part(struct worker *worker, struct job *job, struct message *message,
+		const char *bytes)
+{
+	unsigned char *at;
+	int r;
+
+	if (message->size) {
+		at = link_alloc(&worker->link, job->slot, message->size,
+				&message->offset);
+		if (!at)
+			return 0;
+		memcpy(at, bytes, message->size);
+	}
+	r = send_message(worker, job, message);
+	if (r > 0)
+		job->owed += message->size;
+	return r;
+}
+
+static int send_end(struct worker *worker, struct job *job)
+{
+	struct message message = {
+		.kind = MESSAGE_ANSWER_PART,
+		.flags = MESSAGE_LAST,
+	};
+
+	return send_message(worker, job, &message);
+}
+
+/* What else was said of the request, such as that its stream subscribes, comes
+ * first. */
 static int send_head(struct worker *worker, struct job *job)
 {
 	const struct crew_request *request = &job->request;
@@ -61,6 +101,8 @@ static int send_head(struct worker *worker, struct job *job)
 	unsigned char *at;
 	int r;
 
+	if (!outbox_empty(&worker->outbox))
+		return 0;
 	if (first > LINK_CREDIT_BYTES - head)
 		first = LINK_PART_BYTES;
 	message.size = (uint32_t)(head + first);
@@ -68,7 +110,9 @@ static int send_head(struct worker *worker, struct job *job)
 	if (!at)
 		return 0;
 	write_answer(at, job, first);
-	if (first == request->reply_body.size)
+	if (job->streaming)
+		message.flags = MESSAGE_COPIED | (job->events ? MESSAGE_EVENTS : 0);
+	else if (first == request->reply_body.size)
 		message.flags = MESSAGE_LAST;
 	r = send_message(worker, job, &message);
 	if (r > 0) {
@@ -84,7 +128,8 @@ static void write_answer(unsigned char *at, const struct job *job, size_t first)
 	const struct wire_answer answer = {
 		.status = (uint32_t)request->status,
 		.headers_size = (uint32_t)request->headers_size,
-		.body_size = request->reply_body.size,
+		.body_size = job->streaming ? WIRE_UNKNOWN
+					    : request->reply_body.size,
 	};
 
 	memcpy(at, &answer, sizeof(answer));
@@ -100,7 +145,6 @@ static int send_part(struct worker *worker, struct job *job)
 	const struct span body = job->request.reply_body;
 	struct message message = { .kind = MESSAGE_ANSWER_PART };
 	size_t size = body.size - job->sent;
-	unsigned char *at;
 	int r;
 
 	if (size > LINK_PART_BYTES)
@@ -110,18 +154,9 @@ static int send_part(struct worker *worker, struct job *job)
 	message.size = (uint32_t)size;
 	if (job->sent + size == body.size)
 		message.flags = MESSAGE_LAST;
-	if (size) {
-		at = link_alloc(&worker->link, job->slot, message.size,
-				&message.offset);
-		if (!at)
-			return 0;
-		memcpy(at, body.at + job->sent, size);
-	}
-	r = send_message(worker, job, &message);
-	if (r > 0) {
+	r = output_part(worker, job, &message, body.at + job->sent);
+	if (r > 0)
 		job->sent += size;
-		job->owed += message.size;
-	}
 	return r;
 }
 

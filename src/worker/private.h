@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of this room share. worker.c lives and stops, serve.c takes
- * requests from the link and runs them, output.c sends their answers.
+ * requests from the link and runs them, output.c sends their answers, later.c
+ * keeps those that are answered later, stream.c those whose answer has no end
+ * yet, topics.c and calls.c speak with the rest of the server.
  *
  * A job is one request in this worker's hands, in the place of its slot:
  *
- *   free -> gathering -> runnable -> sending -> free
+ *   free -> gathering -> runnable -> running -> sending -> free
+ *                                       \-> held -> sending -> free
  *
- * The request's bytes lie in the dispatcher's half of the link and may be read
- * until the job's last message is sent; a body that comes in parts is put
- * together in memory of our own.
+ * Held are deferred requests and streams that have nothing to send, or may not
+ * send now. The request's bytes lie in the dispatcher's half of the link until
+ * the job's last message is sent, or until they were copied; a body that comes
+ * in parts is put together in memory of our own.
  */
 #ifndef WORKER_PRIVATE_H
 #define WORKER_PRIVATE_H
@@ -19,6 +23,7 @@
 #include "base/loop.h"
 #include "handler/request.h"
 #include "transport/link.h"
+#include "transport/outbox.h"
 #include "worker/worker.h"
 
 /* sysexits.h, EX_PROTOCOL and EX_OSERR: what the parent logs by name. */
@@ -35,10 +40,30 @@
  * pool sets no request timeout. The parent kills sooner if it has no patience. */
 #define DRAIN_MS 30000u
 
-enum job_state { JOB_FREE = 0, JOB_GATHERING, JOB_RUNNABLE, JOB_SENDING };
+/* How many bytes of streams may wait for their clients before a send is refused
+ * (a stream that waits for nothing may always send one piece). */
+#define STREAM_LOW_BYTES (CREW_SEND_ROOM_BYTES / 2)
+
+enum job_state {
+	JOB_FREE = 0,
+	JOB_GATHERING,
+	JOB_RUNNABLE,
+	JOB_RUNNING, /* its handler, or a callback about its end, is being called */
+	JOB_HELD,
+	JOB_SENDING,
+};
+
+/* What a stream has still to send. */
+struct pending {
+	char *data;
+	size_t start;
+	size_t end;
+	size_t room;
+};
 
 struct job {
-	struct list link; /* in gathering, runnable or sending */
+	struct list link; /* in gathering, runnable, held, sending or cancelled */
+	struct list in_roomy;
 	enum job_state state;
 	uint32_t slot;
 	uint32_t generation;
@@ -56,6 +81,39 @@ struct job {
 	bool last_sent;
 	size_t sent;             /* bytes of the body */
 	uint32_t owed;           /* bytes of parts without credit so far */
+	bool cut;                /* nobody waits for it: only its end is to be told */
+	/* of one that outlives its handler */
+	uint32_t serial;         /* of its ticket; 0: it has none */
+	struct wire_request *copy; /* of the request's block */
+	void *data;              /* the application's */
+	bool deferred;
+	bool cancelled;          /* its client has gone, or its deadline passed */
+	bool half_closed;        /* its client may have gone */
+	uint64_t alive_ms;       /* when it was last said to be alive */
+	/* of a stream */
+	bool streaming;
+	bool counted;            /* in worker->streams */
+	bool events;             /* of a kind that clients take up again */
+	bool ending;
+	bool aborting;
+	bool wants_room;         /* a send was refused */
+	struct pending pending;
+	const char *boundary;    /* of multipart */
+};
+
+/* A callback that waits for the dispatcher's word. */
+struct awaited {
+	struct list link;
+	uint32_t token;
+	void *context;
+	crew_published *published; /* of a crew_publish(), or */
+	crew_answered *answered;   /* of a crew_call() */
+	uint32_t depth;
+	int status;
+	char *answer;              /* header lines, then the body */
+	size_t headers_size;
+	size_t size;
+	size_t have;
 };
 
 struct worker {
@@ -72,6 +130,18 @@ struct worker {
 	struct list gathering; /* jobs whose body is not whole */
 	struct list runnable; /* jobs, oldest first */
 	struct list sending;  /* jobs whose answer waits for room or credit */
+	struct list held;     /* jobs that wait for the application, or for credit */
+	struct list cancelled; /* held jobs whose client has gone: to be told */
+	struct outbox outbox; /* what else is to be said */
+	struct list awaited;  /* callbacks that the dispatcher will cause */
+	struct list come;     /* those that it has caused */
+	struct list roomy;    /* streams that can take more, and were refused */
+	bool dirty;           /* something became ready to be sent */
+	uint32_t next_token;
+	uint32_t next_serial;
+	unsigned streams;
+	bool paused;
+	uint64_t idle_at_ms;  /* when on_idle is due */
 	bool draining;
 	uint64_t drain_until_ms;
 	bool over;
@@ -95,7 +165,26 @@ void serve_batch(struct worker *worker);
 /** Would serve_batch find something to do now? */
 bool serve_has_work(const struct worker *worker);
 /** The job is over, however it ended. */
-void job_end(struct job *job);
+void job_end(struct worker *worker, struct job *job);
+
+/** Read what the dispatcher has sent. 0 or -EBADMSG; runs no callback. */
+int serve_receive(struct worker *worker);
+/** Send as much of the job's answer as can be sent now, and end it if that was
+ * all. 1: it was; 0: not; -EBADMSG. */
+int serve_send(struct worker *worker, struct job *job);
+/** A job that waits for the application, or for its client. */
+void serve_hold(struct worker *worker, struct job *job);
+/** A job that has something to send. */
+void serve_ready_to_send(struct worker *worker, struct job *job);
+/** The worker of a request; NULL in the dispatcher. */
+struct worker *worker_of(const struct crew_request *request);
+struct job *job_of_request(const struct crew_request *request);
+/** Say something else to the dispatcher. 0 or -errno. */
+int worker_say(struct worker *worker, const struct job *job,
+	       enum message_kind kind, unsigned flags, uint32_t size,
+	       const void *bytes);
+
+/* ---- output.c ---- */
 
 /** Send as much of the answer as there is room and credit for. 1: all of it
  * is sent; 0: come back when there is news on the link; -EBADMSG. */
@@ -104,5 +193,54 @@ int output_send(struct worker *worker, struct job *job);
 void output_cut(struct job *job);
 /** The client took bytes of the answer's parts. */
 void output_credit(struct job *job, uint32_t size);
+/** Is it a stream that can send nothing before its client takes something? */
+bool output_waits_for_credit(const struct job *job);
+/** One message with bytes of an answer. 1, 0 (no room now), or -EBADMSG. */
+int output_part(struct worker *worker, struct job *job, struct message *message,
+		const char *bytes);
+
+/* ---- later.c ---- */
+
+/** The handler has returned, the answer comes later. -EBADMSG. */
+int later_begin(struct worker *worker, struct job *job);
+/** Tell the application of those whose clients have gone, and end them. */
+void later_tell_cancelled(struct worker *worker);
+/** The request's bytes are to outlive the handler. False: no memory. */
+bool later_copy(struct worker *worker, struct job *job);
+
+/* ---- stream.c ---- */
+
+/** The handler has begun a stream: it is one from now on. */
+void stream_begin(struct worker *worker, struct job *job);
+/** Send what the stream has. As output_send(). */
+int stream_send(struct worker *worker, struct job *job);
+/** Let those go on who were refused, and whose clients take more. */
+void stream_tell_room(struct worker *worker);
+/** Its handler has returned something else than the stream that it began. */
+void stream_broken(struct job *job);
+/** Room for bytes behind what waits. 0 or -errno, see crew_send(). */
+int stream_reserve(struct crew_request *stream, size_t size, char **ret_place);
+/** Free what it holds; it is counted no more. */
+void stream_fini(struct worker *worker, struct job *job);
+/** The worker is to stop: end those that are taken up elsewhere. */
+void stream_drain(struct worker *worker);
+
+/* ---- topics.c, calls.c ---- */
+
+int topics_published(struct worker *worker, const struct message *message);
+int calls_answered(struct worker *worker, const struct message *message);
+/** Make a place for a callback. NULL: no memory. */
+struct awaited *awaited_new(struct worker *worker, void *context);
+struct awaited *awaited_find(struct worker *worker, uint32_t token);
+void awaited_free(struct awaited *awaited);
+/** There will be no answers: the dispatcher has gone. Calls are told 502. */
+void awaited_fail_all(struct worker *worker);
+/** Make the callbacks whose time has come. */
+void awaited_call_back(struct worker *worker);
+/** What crew_publish() and crew_call() hand over; see handler/say.c. */
+int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
+		   crew_published *done, void *context);
+int worker_call(struct crew_worker *public, const void *bytes, size_t size,
+		crew_answered *done, void *context);
 
 #endif

@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "worker/private.h"
 
-static int receive_all(struct worker *worker);
 static void forget_revoked(struct worker *worker);
 static int continue_sending(struct worker *worker);
 static int run_next(struct worker *worker, uint64_t *now_ns);
@@ -29,11 +28,16 @@ static int take_part(struct worker *worker, const struct message *message);
 static int take_cancel(struct worker *worker, const struct message *message);
 static int take_credit(struct worker *worker, const struct message *message);
 
+static void job_reset_answer(struct job *job);
+static int begin_sending(struct worker *worker, struct job *job);
+
 static int (*const take[])(struct worker *, const struct message *) = {
 	[MESSAGE_REQUEST] = take_request,
 	[MESSAGE_BODY_PART] = take_part,
 	[MESSAGE_CANCEL] = take_cancel,
 	[MESSAGE_CREDIT] = take_credit,
+	[MESSAGE_PUBLISHED] = topics_published,
+	[MESSAGE_CALL_ANSWER] = calls_answered,
 };
 
 void serve_init(struct worker *worker)
@@ -41,6 +45,45 @@ void serve_init(struct worker *worker)
 	list_init(&worker->gathering);
 	list_init(&worker->runnable);
 	list_init(&worker->sending);
+	list_init(&worker->held);
+	list_init(&worker->cancelled);
+	list_init(&worker->awaited);
+	list_init(&worker->come);
+	list_init(&worker->roomy);
+	outbox_init(&worker->outbox);
+}
+
+struct job *job_of_request(const struct crew_request *request)
+{
+	return request->job;
+}
+
+struct worker *worker_of(const struct crew_request *request)
+{
+	return request->job ? container_of(request->worker, struct worker, public)
+			    : NULL;
+}
+
+int worker_say(struct worker *worker, const struct job *job,
+	       enum message_kind kind, unsigned flags, uint32_t size,
+	       const void *bytes)
+{
+	const struct message message = {
+		.kind = (uint16_t)kind,
+		.flags = (uint16_t)flags,
+		.slot = job ? job->slot : 0,
+		.generation = job ? job->generation : 0,
+		.size = size,
+	};
+	int r;
+
+	if (!worker->linked)
+		return -ENOTCONN;
+	r = outbox_send(&worker->outbox, &worker->link, &message, bytes);
+	if (r == -EBADMSG)
+		worker_condemn_link(worker, "its index of messages is impossible");
+	link_ring(&worker->link);
+	return r;
 }
 
 /* The place of a slot; NULL without memory. */
@@ -55,6 +98,7 @@ static struct job *job_at(struct worker *worker, uint32_t slot)
 		return NULL;
 	job->slot = slot;
 	list_init(&job->link);
+	list_init(&job->in_roomy);
 	arena_init(&job->arena);
 	worker->jobs[slot] = job;
 	if (slot >= worker->jobs_used)
@@ -62,11 +106,20 @@ static struct job *job_at(struct worker *worker, uint32_t slot)
 	return job;
 }
 
+/* Held ones are told: their clients have gone, with the dispatcher. */
 void serve_drop_all(struct worker *worker)
 {
+	struct list *link;
+
+	while ((link = list_pop_front(&worker->held)))
+		list_push_back(&worker->cancelled, link);
+	later_tell_cancelled(worker);
+	awaited_fail_all(worker);
+	awaited_call_back(worker);
+	outbox_fini(&worker->outbox);
 	for (uint32_t i = 0; i < worker->jobs_used; i++) {
 		if (worker->jobs[i])
-			job_end(worker->jobs[i]);
+			job_end(worker, worker->jobs[i]);
 	}
 }
 
@@ -81,17 +134,21 @@ void serve_fini(struct worker *worker)
 	}
 }
 
-void job_end(struct job *job)
+void job_end(struct worker *worker, struct job *job)
 {
 	if (job->state == JOB_FREE)
 		return;
 	list_remove(&job->link);
-	if (job->state == JOB_SENDING) {
+	if (job->state >= JOB_RUNNING) {
 		request_fini(&job->request);
 		arena_reset(&job->arena);
 	}
+	stream_fini(worker, job);
+	free(job->copy);
 	free(job->gathered);
+	job->copy = NULL;
 	job->gathered = NULL;
+	job->serial = 0;
 	job->state = JOB_FREE;
 }
 
@@ -99,8 +156,10 @@ bool serve_has_work(const struct worker *worker)
 {
 	if (!worker->linked)
 		return false;
-	return link_has_news(&worker->link) ||
-	       (!worker->draining && !list_empty(&worker->runnable));
+	return link_has_news(&worker->link) || worker->dirty ||
+	       !list_empty(&worker->cancelled) || !list_empty(&worker->come) ||
+	       (!worker->draining && !worker->paused &&
+		!list_empty(&worker->runnable));
 }
 
 void serve_batch(struct worker *worker)
@@ -114,7 +173,11 @@ void serve_batch(struct worker *worker)
 	if (!worker->linked)
 		return;
 	do {
-		r = receive_all(worker);
+		r = serve_receive(worker);
+		if (r >= 0) {
+			later_tell_cancelled(worker);
+			awaited_call_back(worker);
+		}
 		if (r >= 0)
 			r = continue_sending(worker);
 		if (r >= 0)
@@ -125,13 +188,15 @@ void serve_batch(struct worker *worker)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	else
 		forget_revoked(worker);
+	if (worker->over)
+		return;
 	/* What was released or sent outside an answer's own ring. */
 	link_ring(&worker->link);
 	atomic_store_explicit(&score->bells, worker->link.ringer.count,
 			      memory_order_relaxed);
 }
 
-static int receive_all(struct worker *worker)
+int serve_receive(struct worker *worker)
 {
 	struct message message;
 	int r;
@@ -204,8 +269,10 @@ static int take_request(struct worker *worker, const struct message *message)
 	if (message->size < sizeof(head) ||
 	    (job->state != JOB_FREE && job->generation == message->generation))
 		return -EBADMSG;
+	if (job->state == JOB_RUNNING)
+		return -EBADMSG;
 	/* A slot that is used anew: the dispatcher has given the old one up. */
-	job_end(job);
+	job_end(worker, job);
 	job->generation = message->generation;
 	job->wire = link_bytes(&worker->link, message);
 	job->wire_size = message->size;
@@ -219,6 +286,7 @@ static int take_request(struct worker *worker, const struct message *message)
 	job->body.at = (const char *)job->wire + head.body.offset;
 	job->body.size = head.body.size;
 	job->no_memory = false;
+	job_reset_answer(job);
 	if (head.body.size == head.body_size)
 		make_runnable(worker, job);
 	else
@@ -234,7 +302,7 @@ static void forget_revoked(struct worker *worker)
 		struct job *job = container_of(link, struct job, link);
 
 		if (!still_offered(worker, job))
-			job_end(job);
+			job_end(worker, job);
 	}
 }
 
@@ -258,16 +326,39 @@ static int take_part(struct worker *worker, const struct message *message)
 	return link_release(&worker->link, message->offset);
 }
 
+/* Who holds a request is told between two handlers, not now: this may be read
+ * inside of one (crew_cancelled). */
 static int take_cancel(struct worker *worker, const struct message *message)
 {
 	struct job *job = job_of(worker, message);
 
 	if (!job)
 		return 0;
-	if (job->state == JOB_SENDING)
-		output_cut(job);
-	else
-		job_end(job);
+	job->half_closed = true;
+	if (message->flags & MESSAGE_HALF)
+		return 0;
+	job->cancelled = true;
+	switch (job->state) {
+	case JOB_FREE:
+	case JOB_RUNNING:
+		break;
+	case JOB_GATHERING:
+	case JOB_RUNNABLE:
+		job_end(worker, job);
+		break;
+	case JOB_HELD:
+		list_remove(&job->link);
+		list_push_back(&worker->cancelled, &job->link);
+		break;
+	case JOB_SENDING:
+		if (job->streaming && !job->ending) {
+			list_remove(&job->link);
+			list_push_back(&worker->cancelled, &job->link);
+		} else {
+			output_cut(job);
+		}
+		break;
+	}
 	return 0;
 }
 
@@ -275,18 +366,40 @@ static int take_credit(struct worker *worker, const struct message *message)
 {
 	struct job *job = job_of(worker, message);
 
-	if (job && job->state == JOB_SENDING)
-		output_credit(job, message->size);
+	if (!job || job->state < JOB_RUNNING)
+		return 0;
+	output_credit(job, message->size);
+	if (job->state == JOB_HELD && job->streaming)
+		serve_ready_to_send(worker, job);
 	return 0;
 }
 
+void serve_hold(struct worker *worker, struct job *job)
+{
+	list_remove(&job->link);
+	job->state = JOB_HELD;
+	list_push_back(&worker->held, &job->link);
+}
+
+void serve_ready_to_send(struct worker *worker, struct job *job)
+{
+	list_remove(&job->link);
+	job->state = JOB_SENDING;
+	list_push_back(&worker->sending, &job->link);
+	worker->dirty = true;
+}
+
 /* Send on, and let go of what is sent. */
-static int send_job(struct worker *worker, struct job *job)
+int serve_send(struct worker *worker, struct job *job)
 {
 	int r = output_send(worker, job);
 
 	if (r > 0)
-		job_end(job);
+		job_end(worker, job);
+	else if (r == 0 && job->streaming && job->head_sent && !job->cut &&
+		 (output_waits_for_credit(job) ||
+		  (job->pending.start == job->pending.end && !job->ending)))
+		serve_hold(worker, job);
 	link_ring(&worker->link);
 	return r;
 }
@@ -298,11 +411,16 @@ static int continue_sending(struct worker *worker)
 	r = link_reap(&worker->link, NULL, NULL);
 	if (r < 0)
 		return r;
+	r = outbox_flush(&worker->outbox, &worker->link);
+	if (r < 0)
+		return r;
+	worker->dirty = false;
 	list_each(link, &worker->sending) {
-		r = send_job(worker, container_of(link, struct job, link));
+		r = serve_send(worker, container_of(link, struct job, link));
 		if (r < 0)
 			return r;
 	}
+	stream_tell_room(worker);
 	return 0;
 }
 
@@ -313,11 +431,14 @@ static crew_reply refuse_for_memory(struct crew_request *request)
 
 static void run_handler(struct worker *worker, struct job *job)
 {
-	const struct crew_route *route =
-		&worker->options->pool->app->routes[job->wire->route];
+	const struct crew_app *app = worker->options->pool->app;
+	const struct crew_route *route = &app->routes[job->wire->route];
 
 	request_init(&job->request, job->wire, job->body, &worker->public,
 		     &job->arena);
+	job->request.job = job;
+	if (app->check && request_check(&job->request, app->check, route->on))
+		return;
 	request_run(&job->request,
 		    job->no_memory ? refuse_for_memory : route->run, route->on);
 }
@@ -353,26 +474,63 @@ static int run_next(struct worker *worker, uint64_t *now_ns)
 	struct list *link;
 	int r;
 
-	if (worker->draining)
+	if (worker->draining || worker->paused || worker->over)
 		return 0;
 	link = list_pop_front(&worker->runnable);
 	if (!link)
 		return 0;
 	job = container_of(link, struct job, link);
 	if (!link_take(&worker->link, job->slot, job->generation)) {
-		job_end(job);
+		job_end(worker, job);
 		return 1;
 	}
 	if (!wire_request_ok(job->wire, job->wire_size) ||
 	    job->wire->route >= worker->route_count)
 		return -EBADMSG;
+	job->state = JOB_RUNNING;
 	run_job(worker, job, now_ns);
-	job->state = JOB_SENDING;
+	if (worker->over)
+		return 0;
+	if (job->request.state == REPLY_DEFERRED && !job->streaming)
+		r = later_begin(worker, job);
+	else
+		r = begin_sending(worker, job);
+	return r < 0 ? r : 1;
+}
+
+static void job_reset_answer(struct job *job)
+{
 	job->head_sent = false;
 	job->last_sent = false;
 	job->sent = 0;
 	job->owed = 0;
+	job->cut = false;
+	job->data = NULL;
+	job->deferred = false;
+	job->cancelled = false;
+	job->half_closed = false;
+	job->alive_ms = 0;
+	job->streaming = false;
+	job->events = false;
+	job->ending = false;
+	job->aborting = false;
+	job->wants_room = false;
+	job->boundary = NULL;
+}
+
+static int begin_sending(struct worker *worker, struct job *job)
+{
+	if (job->request.state == REPLY_STREAM)
+		stream_begin(worker, job);
+	else if (job->streaming)
+		stream_broken(job);
+	if (job->cancelled && job->streaming && !job->ending) {
+		/* Its client went while the handler ran. */
+		list_push_back(&worker->cancelled, &job->link);
+		job->state = JOB_HELD;
+		return 0;
+	}
+	job->state = JOB_SENDING;
 	list_push_back(&worker->sending, &job->link);
-	r = send_job(worker, job);
-	return r < 0 ? r : 1;
+	return serve_send(worker, job);
 }

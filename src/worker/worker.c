@@ -15,6 +15,7 @@
  * it has said so (the bell's epoch) and has looked once more.
  */
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -37,6 +38,9 @@ static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max);
 static void take_link(struct worker *worker, const int fds[3]);
+static void take_config(struct worker *worker, int fd);
+static int knows_pool(const struct crew_worker *public, const char *pool);
+static void set_paused(struct crew_worker *public, bool paused);
 static void drop_link(struct worker *worker);
 
 int worker_main(struct crew_child *self, const struct worker_options *options)
@@ -59,12 +63,15 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 	} else {
 		crew_ready(self);
 		serve_until_over(worker);
+		drop_link(worker);
 		if (worker->draining && app->teardown)
 			app->teardown(&worker->public);
 		r = worker->exit_code;
 	}
 	drop_link(worker);
 	serve_fini(worker);
+	worker_events_fini(&worker->public);
+	json_decref(worker->public.config);
 	loop_fini(&worker->loop);
 	free(worker);
 	return r;
@@ -90,6 +97,11 @@ static int set_up(struct worker *worker, struct crew_child *self,
 			.generation = self->generation,
 			.beat = beat,
 			.link_memory = link_memory,
+			.on_error = options->pool->app->on_error,
+			.publish = worker_publish,
+			.call = worker_call,
+			.knows_pool = knows_pool,
+			.channel = self->channel,
 		},
 		.self = self,
 		.options = options,
@@ -100,6 +112,8 @@ static int set_up(struct worker *worker, struct crew_child *self,
 	r = loop_init(&worker->loop);
 	if (r < 0)
 		return r;
+	worker_events_init(&worker->public, &worker->loop);
+	worker->loop.now_ms = clock_now_ms();
 	worker->loop.owner = worker;
 	worker->loop.may_sleep = may_sleep;
 	worker->loop.woke = woke;
@@ -127,18 +141,45 @@ static int watch_events(struct worker *worker)
 static bool drained(const struct worker *worker)
 {
 	return worker->draining &&
-	       (list_empty(&worker->sending) ||
+	       ((list_empty(&worker->sending) && list_empty(&worker->held) &&
+		 list_empty(&worker->cancelled) && outbox_empty(&worker->outbox)) ||
 		worker->loop.now_ms >= worker->drain_until_ms);
 }
 
-/* Often enough to be seen well within the pool's heartbeat timeout. */
-static int idle_beat_ms(const struct worker *worker)
+static unsigned idle_interval_ms(const struct worker *worker)
+{
+	const unsigned interval = worker->options->pool->idle_interval_ms;
+
+	return interval ? interval : IDLE_BEAT_MS;
+}
+
+/* Often enough to be seen well within the pool's heartbeat timeout, and for
+ * on_idle. */
+static int turn_ms(const struct worker *worker)
 {
 	const unsigned quarter = worker->options->pool->heartbeat_timeout_ms / 4;
+	const struct crew_app *app = worker->options->pool->app;
+	uint64_t wait = IDLE_BEAT_MS;
 
-	if (quarter == 0 || quarter > IDLE_BEAT_MS)
-		return IDLE_BEAT_MS;
-	return (int)quarter;
+	if (quarter > 0 && quarter < wait)
+		wait = quarter;
+	if (app->on_idle && worker->idle_at_ms <= worker->loop.now_ms)
+		wait = 0;
+	else if (app->on_idle && worker->idle_at_ms - worker->loop.now_ms < wait)
+		wait = worker->idle_at_ms - worker->loop.now_ms;
+	return (int)wait;
+}
+
+/* Nothing waits to be run: an idle moment, if it is time for one. */
+static void maybe_idle(struct worker *worker)
+{
+	const struct crew_app *app = worker->options->pool->app;
+
+	if (!app->on_idle || worker->loop.now_ms < worker->idle_at_ms ||
+	    !list_empty(&worker->runnable))
+		return;
+	worker->idle_at_ms = worker->loop.now_ms + idle_interval_ms(worker);
+	app->on_idle(&worker->public);
 }
 
 static void serve_until_over(struct worker *worker)
@@ -146,8 +187,9 @@ static void serve_until_over(struct worker *worker)
 	struct score *score = worker->self->score;
 	int r;
 
+	worker->idle_at_ms = worker->loop.now_ms + idle_interval_ms(worker);
 	while (!worker->over && !drained(worker)) {
-		r = loop_turn(&worker->loop, idle_beat_ms(worker));
+		r = loop_turn(&worker->loop, turn_ms(worker));
 		if (r < 0) {
 			log_critical("the event loop failed: %s", strerror(-r));
 			worker->exit_code = EXIT_SYSTEM;
@@ -157,7 +199,40 @@ static void serve_until_over(struct worker *worker)
 				      memory_order_relaxed);
 		if (!worker->over)
 			serve_batch(worker);
+		if (!worker->over)
+			maybe_idle(worker);
 	}
+}
+
+void crew_pause(struct crew_worker *public)
+{
+	set_paused(public, true);
+}
+
+void crew_resume(struct crew_worker *public)
+{
+	set_paused(public, false);
+}
+
+bool crew_paused(const struct crew_worker *public)
+{
+	return !public->is_dispatcher &&
+	       container_of(public, const struct worker, public)->paused;
+}
+
+static void set_paused(struct crew_worker *public, bool paused)
+{
+	struct worker *worker = container_of(public, struct worker, public);
+
+	if (public->is_dispatcher || worker->paused == paused)
+		return;
+	worker->paused = paused;
+	score_set_state(worker->self->score,
+			worker->draining ? CREW_CHILD_DRAINING
+			: paused	 ? CREW_CHILD_PAUSED
+					 : CREW_CHILD_READY);
+	(void)worker_say(worker, NULL, paused ? MESSAGE_PAUSE : MESSAGE_RESUME, 0, 0,
+			 NULL);
 }
 
 static void stop_orderly(struct worker *worker)
@@ -171,6 +246,9 @@ static void stop_orderly(struct worker *worker)
 				 (patience_ms ? patience_ms : DRAIN_MS);
 	atomic_store_explicit(&worker->self->score->state, CREW_CHILD_DRAINING,
 			      memory_order_relaxed);
+	if (worker->options->pool->app->on_stop)
+		worker->options->pool->app->on_stop(&worker->public);
+	stream_drain(worker);
 }
 
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
@@ -201,6 +279,11 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 		take_link(worker, fds);
 		return;
 	}
+	if (r == (int)sizeof(control) && control.kind == CONTROL_CONFIG &&
+	    fd_count == 1) {
+		take_config(worker, fds[0]);
+		return;
+	}
 	for (size_t i = 0; r > 0 && i < fd_count; i++)
 		close(fds[i]);
 	if (r == 0 || r == -ECONNRESET) /* the parent is gone */
@@ -226,6 +309,8 @@ static void take_link(struct worker *worker, const int fds[3])
 		return;
 	}
 	worker->linked = true;
+	if (worker->paused)
+		(void)worker_say(worker, NULL, MESSAGE_PAUSE, 0, 0, NULL);
 	worker->bell.fd = worker->link.sleeper.fd;
 	/* Edge-triggered: each ring is one event, and none has to be read away,
 	 * which spares a system call for each time that we are woken. */
@@ -236,14 +321,54 @@ static void take_link(struct worker *worker, const int fds[3])
 	}
 }
 
+/* The file holds the pool's name, a NUL, and the text. */
+static void take_config(struct worker *worker, int fd)
+{
+	const struct crew_app *app = worker->options->pool->app;
+	json_error_t error;
+	const char *text;
+	json_t *config;
+	size_t size;
+	void *data;
+
+	data = os_map_file(fd, &size);
+	close(fd);
+	text = data ? memchr(data, '\0', size) : NULL;
+	config = text ? json_loadb(text + 1, size - (size_t)(text + 1 - (char *)data),
+				   JSON_DECODE_ANY, &error)
+		      : NULL;
+	if (data)
+		os_unmap_file(data, size);
+	if (!config) {
+		log_error("a configuration from the parent cannot be read");
+		return;
+	}
+	json_decref(worker->public.config);
+	worker->public.config = config;
+	if (app->on_config)
+		app->on_config(&worker->public, config);
+}
+
+static int knows_pool(const struct crew_worker *public, const char *pool)
+{
+	const struct worker *worker = container_of(public, const struct worker, public);
+	const struct crew_server *server = worker->options->server;
+
+	for (unsigned i = 0; pool && server && i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		if (strcmp(server->pools[i].name, pool) == 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
 static void drop_link(struct worker *worker)
 {
 	if (!worker->linked)
 		return;
+	worker->linked = false;
 	serve_drop_all(worker);
 	loop_remove(&worker->loop, &worker->bell);
 	link_fini(&worker->link);
-	worker->linked = false;
 }
 
 /* The work itself is done after each turn, whatever woke us. */

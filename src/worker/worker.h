@@ -13,6 +13,7 @@
 struct worker_options {
 	const struct crew_pool *pool; /* its app, its timeouts */
 	const char *pool_name;
+	const struct crew_server *server; /* whose pools can be called; or NULL */
 };
 
 /** A worker's life, in the child: setup, readiness, the loop until SIGTERM or

@@ -16,10 +16,37 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static int compare_ints(const void *a, const void *b);
+
+int os_memory_file(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+void *os_map_file(int fd, size_t *ret_size)
+{
+	struct stat status;
+	void *data;
+
+	if (fstat(fd, &status) < 0 || status.st_size <= 0)
+		return NULL;
+	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return NULL;
+	*ret_size = (size_t)status.st_size;
+	return data;
+}
+
+void os_unmap_file(void *data, size_t size)
+{
+	munmap(data, size);
+}
 
 int os_memory_create(const char *name, size_t size)
 {

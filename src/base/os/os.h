@@ -18,6 +18,12 @@
 /** Shared memory of `size` bytes, all of it allocated now and zeroed, sealed
  * against shrinking and growing (memfd_create(2), fcntl(2) F_ADD_SEALS). */
 int os_memory_create(const char *name, size_t size);
+/** An empty file in memory that grows as it is written. >= 0 or -errno. */
+int os_memory_file(const char *name);
+/** The whole of a file, as it is now, read-only; NULL if it is empty or cannot be
+ * mapped. For files that nobody shrinks. */
+void *os_map_file(int fd, size_t *ret_size);
+void os_unmap_file(void *data, size_t size);
 
 /** A bell: an eventfd(2), non-blocking. */
 int os_bell_create(void);
@@ -70,6 +76,9 @@ int64_t os_oom_kills(void);
 extern const char *os_files_root;
 /** How many descriptors a process has open, 0 if unknown. */
 long os_descriptor_count(pid_t pid);
+/** The calls that led to the caller's caller, innermost first, as "program(name
+ * +0x1f) < …"; "" if they cannot be told. Allocates: not for signal handlers. */
+void os_backtrace(char *text, size_t room);
 /** Resident size of a process in bytes, 0 if unknown. */
 uint64_t os_resident_bytes(pid_t pid);
 

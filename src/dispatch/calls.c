@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests that no client has sent: a worker's, or a hook's of this process.
+ * Such a request has a connection without a socket, so that all that is true of
+ * a client's request is true of it too: it is parsed, routed, queued, limited
+ * and timed in the same way, and its worker's death is settled in the same way.
+ * What differs is where the answer goes: it is put together here and handed over
+ * whole. Each call ends exactly once; whatever becomes of it, its caller is told.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "dispatch/private.h"
+
+/* A call that names no timeout, and whose pool is not known beforehand. */
+#define CALL_TIMEOUT_MS 60000u
+#define HEAD_ROOM 256u
+
+struct call {
+	struct dispatcher *dispatcher;
+	struct connection *connection; /* NULL once it is freed */
+	struct timer timer;
+	struct list in_done;
+	struct pool *pool;     /* whose worker has called; NULL: this process */
+	uint32_t index;
+	uint32_t generation;
+	uint32_t token;
+	uint32_t depth;
+	crew_answered *done;
+	void *context;
+	int status;
+	struct buffer answer;  /* header lines, then the body */
+	uint32_t headers_size;
+	bool over;
+	bool untold;           /* it is on calls_done */
+};
+
+struct parts {
+	struct wire_call head;
+	struct span pool;
+	struct span method;
+	struct span target;
+	struct span type;
+	struct span body;
+};
+
+static int take_apart(struct span bytes, struct parts *ret_parts);
+static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
+			     const struct wire_call *head);
+static void submit(struct call *call, const struct parts *parts);
+static bool compose(struct buffer *text, const struct parts *parts);
+static void submit_body(struct call *call, struct exchange *exchange,
+			const struct http_head *head, struct span body);
+static void settle(struct call *call, int status);
+static void tell_worker(struct call *call);
+static void too_long(struct loop *loop, struct timer *timer);
+static void free_if_done(struct call *call);
+
+int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span bytes,
+	       crew_answered *done, void *context)
+{
+	char *copy = malloc(bytes.size + 1);
+	struct parts parts;
+	struct call *call;
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, bytes.at, bytes.size);
+	r = take_apart((struct span){ copy, bytes.size }, &parts);
+	call = r == 0 ? call_new(dispatcher, seat, &parts.head) : NULL;
+	if (call) {
+		call->done = done;
+		call->context = context;
+		if (dispatcher->call_count > CALLS_MAX)
+			settle(call, 503);
+		else
+			submit(call, &parts);
+	} else if (r == 0) {
+		r = -ENOMEM;
+	}
+	free(copy);
+	return r;
+}
+
+void call_head(struct call *call, int status, struct span headers)
+{
+	call->status = status;
+	call->headers_size = (uint32_t)headers.size;
+	if (!buffer_append(&call->answer, headers.at, headers.size))
+		settle(call, 502);
+}
+
+void call_body(struct call *call, struct span data)
+{
+	if (call->over)
+		return;
+	if (buffer_size(&call->answer) + data.size > CALL_ANSWER_MAX_BYTES ||
+	    !buffer_append(&call->answer, data.at, data.size)) {
+		log_warning("the answer to a call is larger than %u bytes: 502",
+			    CALL_ANSWER_MAX_BYTES);
+		settle(call, 502);
+	}
+}
+
+void call_over(struct call *call)
+{
+	settle(call, call->status);
+}
+
+void call_free(struct call *call)
+{
+	call->connection = NULL;
+	settle(call, 502);
+	free_if_done(call);
+}
+
+unsigned call_depth(const struct call *call)
+{
+	return call->depth;
+}
+
+void calls_call_back(struct dispatcher *dispatcher)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&dispatcher->calls_done))) {
+		struct call *call = container_of(link, struct call, in_done);
+		const struct span all = buffer_span(&call->answer);
+		const struct crew_answer answer = {
+			.status = call->status,
+			.headers = all.at ? all.at : "",
+			.headers_bytes = call->headers_size,
+			.body = all.at ? all.at + call->headers_size : "",
+			.body_bytes = all.size - call->headers_size,
+		};
+
+		dispatcher->local_worker.depth = call->depth;
+		call->done(&dispatcher->local_worker, &answer, call->context);
+		dispatcher->local_worker.depth = 0;
+		call->untold = false;
+		free_if_done(call);
+	}
+}
+
+static int take_apart(struct span bytes, struct parts *parts)
+{
+	const struct wire_call *head = &parts->head;
+	uint64_t sum;
+	const char *at;
+
+	if (bytes.size < sizeof(*head) || bytes.size > WIRE_CALL_MAX_BYTES)
+		return -EBADMSG;
+	memcpy(&parts->head, bytes.at, sizeof(*head));
+	sum = sizeof(*head) + (uint64_t)head->pool_size + head->method_size +
+	      head->target_size + head->type_size + head->body_size;
+	if (sum != bytes.size || head->depth == 0 || head->depth > WIRE_CALL_DEPTH_MAX)
+		return -EBADMSG;
+	at = bytes.at + sizeof(*head);
+	parts->pool = (struct span){ at, head->pool_size };
+	parts->method = (struct span){ at += head->pool_size, head->method_size };
+	parts->target = (struct span){ at += head->method_size, head->target_size };
+	parts->type = (struct span){ at += head->target_size, head->type_size };
+	parts->body = (struct span){ at + head->type_size, head->body_size };
+	return 0;
+}
+
+static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
+			     const struct wire_call *head)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (!connection || !call) {
+		free(connection);
+		free(call);
+		return NULL;
+	}
+	connection->dispatcher = dispatcher;
+	connection->watch.fd = -1;
+	connection->call = call;
+	connection->state = CONNECTION_DEAF;
+	list_init(&connection->in_dispatcher);
+	list_init(&connection->in_flush);
+	list_init(&connection->exchanges);
+	snprintf(connection->client, CLIENT_TEXT_BYTES, "call:%s",
+		 seat ? seat->pool->name : "dispatcher");
+	list_push_back(&dispatcher->connections, &connection->in_dispatcher);
+	call->dispatcher = dispatcher;
+	call->connection = connection;
+	call->timer.fire = too_long;
+	call->token = head->token;
+	call->depth = head->depth;
+	list_init(&call->in_done);
+	if (seat) {
+		call->pool = seat->pool;
+		call->index = seat->index;
+		call->generation = seat->worker_generation;
+	}
+	dispatcher->call_count++;
+	return call;
+}
+
+static struct pool *pool_named(struct dispatcher *dispatcher, struct span name)
+{
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		if (span_equal(span_of(dispatcher->pools[i].name), name))
+			return &dispatcher->pools[i];
+	}
+	return NULL;
+}
+
+static void submit(struct call *call, const struct parts *parts)
+{
+	struct dispatcher *dispatcher = call->dispatcher;
+	struct pool *pool = pool_named(dispatcher, parts->pool);
+	/* Not the dispatcher's own: that may hold a client's request just now. */
+	struct http_head *head = malloc(sizeof(*head));
+	struct buffer text = { 0 };
+	struct http_parser parser = { 0 };
+	uint64_t timeout_ms = parts->head.timeout_ms;
+	struct exchange *exchange;
+	struct span bytes;
+	ssize_t n = -500;
+
+	if (parts->pool.size && !pool) {
+		settle(call, 404);
+		goto out;
+	}
+	if (!timeout_ms)
+		timeout_ms = pool ? (uint64_t)pool->options->request_timeout_ms +
+					    pool->options->queue_timeout_ms
+				  : CALL_TIMEOUT_MS;
+	if (head && compose(&text, parts)) {
+		bytes = buffer_span(&text);
+		n = http_parse_head(&parser, &dispatcher->limits, bytes.at, bytes.size,
+				    head);
+	}
+	if (n <= 0) {
+		settle(call, n < 0 ? (int)-n : 400);
+		goto out;
+	}
+	exchange = exchange_new(call->connection, head);
+	if (!exchange || loop_timer_set(&dispatcher->loop, &call->timer,
+					dispatcher->loop.now_ms + timeout_ms) < 0) {
+		settle(call, 503);
+		goto out;
+	}
+	exchange->pool = pool;
+	submit_body(call, exchange, head, parts->body);
+out:
+	buffer_fini(&text);
+	free(head);
+}
+
+/* As a client would send it, so that one parser judges all. */
+static bool compose(struct buffer *text, const struct parts *parts)
+{
+	char *place = buffer_reserve(text, HEAD_ROOM + parts->method.size +
+						   parts->target.size +
+						   parts->type.size);
+	int n;
+
+	if (!place)
+		return false;
+	n = snprintf(place, HEAD_ROOM + parts->method.size + parts->target.size +
+				    parts->type.size,
+		     "%.*s %.*s HTTP/1.1\r\nHost: crew.internal\r\n%s%.*s%s"
+		     "Content-Length: %zu\r\n\r\n",
+		     (int)parts->method.size, parts->method.at,
+		     (int)parts->target.size, parts->target.at,
+		     parts->type.size ? "Content-Type: " : "",
+		     (int)parts->type.size, parts->type.at,
+		     parts->type.size ? "\r\n" : "", parts->body.size);
+	text->end += (size_t)n;
+	return true;
+}
+
+/* A small body stands in the request's block; a larger one is kept beside it,
+ * as if it had been read from a client. */
+static void submit_body(struct call *call, struct exchange *exchange,
+			const struct http_head *head, struct span body)
+{
+	struct connection *connection = call->connection;
+
+	if (body.size <= INLINE_BODY_BYTES) {
+		exchange_submit(exchange, head, body);
+		return;
+	}
+	connection->reading = exchange;
+	exchange_submit(exchange, head, (struct span){ 0 });
+	if (call->over || connection->gone || exchange->state != EXCHANGE_READING)
+		return;
+	connection->reading = NULL;
+	if (body_append(&exchange->body, body.at, body.size) < 0)
+		exchange_fail(exchange, 503, "out of memory");
+	else if (exchange->is_local)
+		local_answer_block(exchange);
+	else
+		pool_enter(exchange);
+}
+
+/* The call is over: tell whoever made it, and let the rest go. */
+static void settle(struct call *call, int status)
+{
+	struct dispatcher *dispatcher = call->dispatcher;
+
+	if (call->over)
+		return;
+	call->over = true;
+	if (status != call->status || status == 0) {
+		buffer_fini(&call->answer);
+		call->headers_size = 0;
+	}
+	call->status = status;
+	dispatcher->call_count--;
+	loop_timer_clear(&dispatcher->loop, &call->timer);
+	if (call->pool && call->token)
+		tell_worker(call);
+	if (!call->pool && call->done) {
+		call->untold = true;
+		list_push_back(&dispatcher->calls_done, &call->in_done);
+	}
+	if (call->connection)
+		connection_drop(call->connection);
+}
+
+static void tell_worker(struct call *call)
+{
+	struct seat *seat = seat_find(call->pool, call->index, call->generation);
+	const struct span all = buffer_span(&call->answer);
+	struct wire_call_answer head = {
+		.token = call->token,
+		.status = (uint32_t)call->status,
+		.headers_size = call->headers_size,
+		.body_size = (uint32_t)(all.size - call->headers_size),
+	};
+	struct message message = { .kind = MESSAGE_CALL_ANSWER,
+				   .generation = call->token };
+	char part[LINK_PART_BYTES];
+	size_t at = 0;
+
+	if (!seat)
+		return;
+	do {
+		const size_t before = at == 0 ? sizeof(head) : 0;
+		size_t size = all.size - at;
+
+		if (size > sizeof(part) - before)
+			size = sizeof(part) - before;
+		if (before)
+			memcpy(part, &head, before);
+		if (size)
+			memcpy(part + before, all.at + at, size);
+		at += size;
+		message.size = (uint32_t)(before + size);
+		message.flags = at == all.size ? MESSAGE_LAST : 0;
+		seat_say(seat, &message, part);
+	} while (at < all.size);
+}
+
+static void too_long(struct loop *loop, struct timer *timer)
+{
+	struct call *call = container_of(timer, struct call, timer);
+
+	(void)loop;
+	call->status = 0;
+	settle(call, 504);
+}
+
+static void free_if_done(struct call *call)
+{
+	if (call->connection || call->untold)
+		return;
+	buffer_fini(&call->answer);
+	free(call);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a worker says besides answers: that one comes later or is alive, that a
+ * stream wants a topic, an event for all, a call to a pool, that it wants no
+ * more work for now. All of it is judged as answers are: what speaks of a slot
+ * must be of its present request, what has a length must have it, and texts are
+ * copied before they are looked at.
+ */
+#include <errno.h>
+
+#include "base/log.h"
+#include "dispatch/private.h"
+
+static struct exchange *exchange_of(struct seat *seat, const struct message *message);
+static void take_topic(struct seat *seat, const struct message *message);
+static void take_publication(struct seat *seat, const struct message *message);
+static void take_call(struct seat *seat, const struct message *message);
+static void take_deferral(struct seat *seat, const struct message *message);
+
+void said_received(struct seat *seat, const struct message *message)
+{
+	struct exchange *exchange = exchange_of(seat, message);
+
+	switch ((enum message_kind)message->kind) {
+	case MESSAGE_DEFER:
+		take_deferral(seat, message);
+		break;
+	case MESSAGE_ALIVE:
+		if (exchange && exchange->state == EXCHANGE_LINKED)
+			pool_alive(exchange);
+		break;
+	case MESSAGE_SUBSCRIBE:
+	case MESSAGE_UNSUBSCRIBE:
+		take_topic(seat, message);
+		break;
+	case MESSAGE_PUBLISH:
+		take_publication(seat, message);
+		break;
+	case MESSAGE_CALL:
+		take_call(seat, message);
+		break;
+	case MESSAGE_PAUSE:
+		seat->paused = true;
+		seat_pull_back(seat);
+		break;
+	case MESSAGE_RESUME:
+		seat->paused = false;
+		break;
+	default: /* link_receive lets no other kind through */
+		break;
+	}
+	/* Of the kinds above these have bytes. */
+	if (message->kind != MESSAGE_SUBSCRIBE && message->kind != MESSAGE_UNSUBSCRIBE &&
+	    message->kind != MESSAGE_PUBLISH && message->kind != MESSAGE_CALL)
+		return;
+	if (message->size && !seat->condemned &&
+	    link_release(&seat->link, message->offset) < 0)
+		seat_condemn(seat, "its index of freed bytes is impossible");
+}
+
+/* NULL if it is of the past, or its client has gone. */
+static struct exchange *exchange_of(struct seat *seat, const struct message *message)
+{
+	struct slot *slot = &seat->slots[message->slot];
+
+	if (!slot->used || slot->generation != message->generation)
+		return NULL;
+	return slot->exchange;
+}
+
+static void take_deferral(struct seat *seat, const struct message *message)
+{
+	struct slot *slot = &seat->slots[message->slot];
+
+	if (!slot->used || slot->generation != message->generation)
+		return;
+	if (link_claim(&seat->link, message->slot, message->generation) != CLAIM_TAKEN) {
+		seat_condemn(seat, "defers a request that it does not have");
+		return;
+	}
+	seat->progress_ms = seat->dispatcher->loop.now_ms;
+	slot_answering(seat, message->slot);
+	slot_copied(seat, message->slot);
+}
+
+static void take_topic(struct seat *seat, const struct message *message)
+{
+	struct exchange *exchange = exchange_of(seat, message);
+	char topic[WIRE_TOPIC_MAX_BYTES];
+
+	if (message->size == 0 || message->size > sizeof(topic)) {
+		seat_condemn(seat, "a topic is too long, or none");
+		return;
+	}
+	memcpy(topic, link_bytes(&seat->link, message), message->size);
+	if (!exchange || (exchange->state != EXCHANGE_LINKED &&
+			  exchange->state != EXCHANGE_ANSWERING))
+		return;
+	if (message->kind == MESSAGE_UNSUBSCRIBE) {
+		topic_unsubscribe(exchange, (struct span){ topic, message->size });
+	} else if (topic_subscribe(exchange, (struct span){ topic, message->size }) < 0) {
+		log_error("%s[%u]: no memory for a subscription: its client is cut off",
+			  seat->pool->name, seat->index);
+		connection_drop(exchange->connection);
+	}
+}
+
+static void take_publication(struct seat *seat, const struct message *message)
+{
+	const char *bytes = link_bytes(&seat->link, message);
+	char topic[WIRE_TOPIC_MAX_BYTES];
+	struct message told = { .kind = MESSAGE_PUBLISHED };
+	struct wire_publish head;
+
+	if (message->size < sizeof(head) || message->size > WIRE_PUBLISH_MAX_BYTES) {
+		seat_condemn(seat, "a publication is too short or too long");
+		return;
+	}
+	memcpy(&head, bytes, sizeof(head));
+	if (head.topic_size == 0 || head.topic_size > sizeof(topic) ||
+	    head.event_size > WIRE_PUBLISH_MAX_BYTES ||
+	    sizeof(head) + head.topic_size + head.event_size != message->size) {
+		seat_condemn(seat, "a publication is not as long as it says");
+		return;
+	}
+	memcpy(topic, bytes + sizeof(head), head.topic_size);
+	told.generation = head.token;
+	told.size = topic_publish(seat->dispatcher,
+				  (struct span){ topic, head.topic_size },
+				  (struct span){ bytes + sizeof(head) + head.topic_size,
+						 head.event_size });
+	if (head.token)
+		seat_say(seat, &told, NULL);
+}
+
+static void take_call(struct seat *seat, const struct message *message)
+{
+	const struct span bytes = { link_bytes(&seat->link, message), message->size };
+
+	if (call_begin(seat->dispatcher, seat, bytes, NULL, NULL) == -EBADMSG)
+		seat_condemn(seat, "a call is not as long as it says");
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls to other pools, and the callbacks that wait for the dispatcher's word.
+ * A call is a request like a client's, but for its depth: a call that is made
+ * on behalf of a call is one deeper, and too deep is a loop. Its answer comes in
+ * parts and is put together here; the callback is made from the loop, never
+ * inside of a handler, also where the answer is that there is none.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/private.h"
+
+static void complete(struct worker *worker, struct awaited *awaited);
+static int first_part(struct awaited *awaited, const unsigned char *bytes,
+		      uint32_t size, uint32_t *ret_used);
+
+struct awaited *awaited_new(struct worker *worker, void *context)
+{
+	struct awaited *awaited = calloc(1, sizeof(*awaited));
+
+	if (!awaited)
+		return NULL;
+	if (++worker->next_token == 0)
+		worker->next_token = 1;
+	awaited->token = worker->next_token;
+	awaited->context = context;
+	list_init(&awaited->link);
+	list_push_back(&worker->awaited, &awaited->link);
+	return awaited;
+}
+
+struct awaited *awaited_find(struct worker *worker, uint32_t token)
+{
+	list_each(link, &worker->awaited) {
+		struct awaited *awaited = container_of(link, struct awaited, link);
+
+		if (awaited->token == token)
+			return awaited;
+	}
+	return NULL;
+}
+
+void awaited_free(struct awaited *awaited)
+{
+	if (!awaited)
+		return;
+	list_remove(&awaited->link);
+	free(awaited->answer);
+	free(awaited);
+}
+
+void awaited_fail_all(struct worker *worker)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&worker->awaited))) {
+		struct awaited *awaited = container_of(link, struct awaited, link);
+
+		awaited->status = 502;
+		awaited->have = 0;
+		awaited->size = 0;
+		awaited->headers_size = 0;
+		list_push_back(&worker->come, &awaited->link);
+	}
+}
+
+void awaited_call_back(struct worker *worker)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&worker->come)))
+		complete(worker, container_of(link, struct awaited, link));
+}
+
+int worker_call(struct crew_worker *public, const void *bytes, size_t size,
+		crew_answered *done, void *context)
+{
+	struct worker *worker = container_of(public, struct worker, public);
+	struct awaited *awaited = NULL;
+	struct wire_call head;
+	unsigned char *copy;
+	int r;
+
+	if (!worker->linked)
+		return -ENOTCONN;
+	copy = malloc(size);
+	if (done)
+		awaited = awaited_new(worker, context);
+	if (!copy || (done && !awaited)) {
+		free(copy);
+		awaited_free(awaited);
+		return -ENOMEM;
+	}
+	memcpy(copy, bytes, size);
+	memcpy(&head, copy, sizeof(head));
+	if (awaited) {
+		awaited->answered = done;
+		awaited->depth = head.depth;
+		head.token = awaited->token;
+		memcpy(copy, &head, sizeof(head));
+	}
+	r = worker_say(worker, NULL, MESSAGE_CALL, 0, (uint32_t)size, copy);
+	free(copy);
+	if (r < 0)
+		awaited_free(awaited);
+	return r;
+}
+
+/* The token stands in the message's generation, for the later parts too. */
+int calls_answered(struct worker *worker, const struct message *message)
+{
+	struct awaited *awaited = awaited_find(worker, message->generation);
+	const unsigned char *bytes = link_bytes(&worker->link, message);
+	uint32_t used = 0;
+
+	if (awaited && awaited->answered) {
+		if (!awaited->answer && first_part(awaited, bytes, message->size, &used) < 0)
+			return -EBADMSG;
+		if (message->size - used > awaited->size - awaited->have)
+			return -EBADMSG;
+		if (message->size > used)
+			memcpy(awaited->answer + awaited->have, bytes + used,
+			       message->size - used);
+		awaited->have += message->size - used;
+		if (message->flags & MESSAGE_LAST) {
+			list_remove(&awaited->link);
+			list_push_back(&worker->come, &awaited->link);
+		}
+	}
+	return message->size ? link_release(&worker->link, message->offset) : 0;
+}
+
+static int first_part(struct awaited *awaited, const unsigned char *bytes,
+		      uint32_t size, uint32_t *ret_used)
+{
+	struct wire_call_answer head;
+
+	if (size < sizeof(head))
+		return -EBADMSG;
+	memcpy(&head, bytes, sizeof(head));
+	awaited->status = (int)head.status;
+	awaited->headers_size = head.headers_size;
+	awaited->size = (size_t)head.headers_size + head.body_size;
+	awaited->answer = malloc(awaited->size + 1);
+	if (!awaited->answer)
+		return -ENOMEM;
+	*ret_used = sizeof(head);
+	return 0;
+}
+
+static void complete(struct worker *worker, struct awaited *awaited)
+{
+	const unsigned outer = worker->public.depth;
+	struct crew_answer answer = {
+		.status = awaited->status,
+		.headers = awaited->answer ? awaited->answer : "",
+		.headers_bytes = awaited->headers_size,
+		.body = awaited->answer ? awaited->answer + awaited->headers_size : "",
+		.body_bytes = awaited->size - awaited->headers_size,
+	};
+
+	worker->public.depth = awaited->depth;
+	if (awaited->published)
+		awaited->published(&worker->public, (unsigned)awaited->have,
+				   awaited->context);
+	else if (awaited->answered)
+		awaited->answered(&worker->public, &answer, awaited->context);
+	worker->public.depth = outer;
+	awaited_free(awaited);
+}

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers whose end is not known. What the application sends is put behind
+ * what waits, and leaves in parts at the end of the turn, as the client's credit
+ * allows; so a thousand small events of one turn are few messages. What waits is
+ * bounded: above CREW_SEND_ROOM_BYTES a send is refused and on_room called
+ * later. With what the dispatcher may hold (LINK_CREDIT_BYTES) that is all that
+ * a client who does not read can cost.
+ *
+ * A handler that sends before it returns has begun the stream for good: the
+ * head leaves with the first bytes, at once, since such a handler may go on for
+ * long. If it then returns something else, the stream ends as a failure.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/os/os.h"
+#include "handler/event.h"
+#include "handler/json.h"
+#include "handler/reply.h"
+#include "http/parse.h"
+#include "http/respond.h"
+#include "worker/private.h"
+
+#define FIRST_ROOM 512u
+#define BOUNDARY_ROOM 64u
+#define PART_HEAD_ROOM 512u
+/* A handler that waits for its client looks about so often. */
+#define WAIT_STEP_MS 500u
+
+static void count_stream(struct worker *worker, int by);
+static int begin_now(struct worker *worker, struct job *job);
+static bool is_stream(const struct job *job);
+static char *reserve(struct pending *pending, size_t size);
+static int go_on(struct worker *worker, struct job *job);
+static crew_reply begin(struct crew_request *request, int status, const char *type,
+			bool events, crew_ticket *ret_ticket);
+
+/* ---- beginning and ending ---- */
+
+crew_reply crew_stream(struct crew_request *request, int status,
+		       const char *type, crew_ticket *ret_ticket)
+{
+	return begin(request, status, type, false, ret_ticket);
+}
+
+crew_reply crew_events(struct crew_request *request, crew_ticket *ret_ticket)
+{
+	if (crew_set_header(request, "Cache-Control", "no-store") < 0 ||
+	    crew_set_header(request, "X-Accel-Buffering", "no") < 0)
+		return reply_failed(request);
+	return begin(request, 200, "text/event-stream", true, ret_ticket);
+}
+
+crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket)
+{
+	struct job *job = job_of_request(request);
+	char *boundary = crew_alloc(request, BOUNDARY_ROOM);
+	char type[BOUNDARY_ROOM + 64];
+
+	if (!boundary)
+		return reply_failed(request);
+	snprintf(boundary, BOUNDARY_ROOM, "crew-%016llx-%08x",
+		 (unsigned long long)crew_request_id(request) * 0x9e3779b97f4a7c15u,
+		 (unsigned)getpid());
+	if (job)
+		job->boundary = boundary;
+	snprintf(type, sizeof(type), "multipart/x-mixed-replace; boundary=%s",
+		 boundary);
+	return begin(request, 200, type, true, ret_ticket);
+}
+
+int crew_end(struct crew_request *stream)
+{
+	struct job *job = job_of_request(stream);
+	struct worker *worker = worker_of(stream);
+
+	if (!worker || !is_stream(job))
+		return -EINVAL;
+	if (job->boundary && reserve(&job->pending, BOUNDARY_ROOM + 8))
+		job->pending.end += (size_t)snprintf(
+			job->pending.data + job->pending.end, BOUNDARY_ROOM + 8,
+			"--%s--\r\n", job->boundary);
+	job->ending = true;
+	return go_on(worker, job);
+}
+
+int crew_abort(struct crew_request *stream)
+{
+	struct job *job = job_of_request(stream);
+	struct worker *worker = worker_of(stream);
+
+	if (!worker || !is_stream(job))
+		return -EINVAL;
+	job->ending = true;
+	job->aborting = true;
+	return go_on(worker, job);
+}
+
+void stream_begin(struct worker *worker, struct job *job)
+{
+	if (!job->counted)
+		count_stream(worker, 1);
+	job->counted = true;
+	job->streaming = true;
+	if (job->request.wire->method_number != HTTP_HEAD &&
+	    http_status_has_body(job->request.status))
+		return;
+	job->pending.start = job->pending.end;
+	job->ending = true;
+}
+
+void stream_broken(struct job *job)
+{
+	log_error("request %llu: the handler began a stream and then returned "
+		  "something else: the stream is cut off",
+		  (unsigned long long)job->request.wire->id);
+	job->ending = true;
+	job->aborting = true;
+}
+
+void stream_fini(struct worker *worker, struct job *job)
+{
+	if (job->counted)
+		count_stream(worker, -1);
+	job->counted = false;
+	list_remove(&job->in_roomy);
+	free(job->pending.data);
+	job->pending = (struct pending){ 0 };
+}
+
+void stream_drain(struct worker *worker)
+{
+	for (uint32_t i = 0; i < worker->jobs_used; i++) {
+		struct job *job = worker->jobs[i];
+
+		if (job && job->state == JOB_HELD && job->streaming &&
+		    job->events && !job->ending) {
+			job->ending = true;
+			serve_ready_to_send(worker, job);
+		} else if (job && job->state == JOB_SENDING && job->events) {
+			job->ending = true;
+		}
+	}
+}
+
+/* ---- sending ---- */
+
+int crew_send(struct crew_request *stream, const void *data, size_t size)
+{
+	struct job *job = job_of_request(stream);
+	char *place;
+	int r = stream_reserve(stream, size, &place);
+
+	if (r < 0 || size == 0)
+		return r;
+	memcpy(place, data, size);
+	job->pending.end += size;
+	return go_on(worker_of(stream), job);
+}
+
+int crew_send_event(struct crew_request *stream, const struct crew_event *event)
+{
+	const ssize_t size = event_write(event, NULL);
+	struct job *job = job_of_request(stream);
+	char *place;
+	int r;
+
+	if (size < 0)
+		return (int)size;
+	r = stream_reserve(stream, (size_t)size, &place);
+	if (r < 0)
+		return r;
+	job->pending.end += (size_t)event_write(event, place);
+	return go_on(worker_of(stream), job);
+}
+
+int crew_send_json_fields(struct crew_request *stream,
+			  const struct crew_field *fields)
+{
+	struct arena arena;
+	struct json_out out;
+	int r;
+
+	arena_init(&arena);
+	json_out_init(&out, &arena);
+	json_write_object(&out, fields);
+	r = out.error;
+	if (r == 0)
+		r = json_append(&out, "\n", 1);
+	if (r == 0)
+		r = crew_send(stream, out.text, out.size);
+	arena_fini(&arena);
+	return r;
+}
+
+int crew_send_part(struct crew_request *stream, const char *type,
+		   const void *data, size_t size)
+{
+	struct job *job = job_of_request(stream);
+	char head[PART_HEAD_ROOM];
+	char *place;
+	int n;
+	int r;
+
+	if (!job || !job->boundary || !http_value_ok(span_of(type)))
+		return -EINVAL;
+	n = snprintf(head, sizeof(head),
+		     "--%s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+		     job->boundary, type, size);
+	if (n < 0 || (size_t)n >= sizeof(head))
+		return -EINVAL;
+	r = stream_reserve(stream, (size_t)n + size + 2, &place);
+	if (r < 0)
+		return r;
+	memcpy(place, head, (size_t)n);
+	if (size)
+		memcpy(place + n, data, size);
+	memcpy(place + (size_t)n + size, "\r\n", 2);
+	job->pending.end += (size_t)n + size + 2;
+	return go_on(worker_of(stream), job);
+}
+
+int stream_reserve(struct crew_request *stream, size_t size, char **ret_place)
+{
+	struct worker *worker = worker_of(stream);
+	struct job *job = job_of_request(stream);
+	size_t waiting;
+
+	if (!worker || (!is_stream(job) && !job->cancelled && !job->cut))
+		return -EINVAL;
+	if (job->cancelled || job->cut || job->ending || worker->over)
+		return -EPIPE;
+	if (size > CREW_SEND_MAX_BYTES)
+		return -EMSGSIZE;
+	waiting = job->pending.end - job->pending.start;
+	if (waiting > 0 && waiting + size > CREW_SEND_ROOM_BYTES) {
+		job->wants_room = true;
+		return -EAGAIN;
+	}
+	*ret_place = reserve(&job->pending, size);
+	return *ret_place ? 0 : -ENOMEM;
+}
+
+int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
+{
+	struct worker *worker = worker_of(stream);
+	struct job *job = job_of_request(stream);
+	const uint64_t until_ms = clock_now_ms() + timeout_ms;
+	uint64_t now_ms;
+	int r;
+
+	if (!worker || job->state != JOB_RUNNING || !is_stream(job))
+		return -EINVAL;
+	for (;;) {
+		r = begin_now(worker, job);
+		if (r < 0 || job->cancelled || worker->over)
+			return -EPIPE;
+		if (job->pending.end - job->pending.start <= STREAM_LOW_BYTES)
+			return 0;
+		now_ms = clock_now_ms();
+		if (now_ms >= until_ms)
+			return -ETIMEDOUT;
+		crew_beat(stream->worker);
+		bell_announce(&worker->link.sleeper);
+		if (!link_has_news(&worker->link))
+			os_bell_wait(worker->link.sleeper.fd,
+				     until_ms - now_ms < WAIT_STEP_MS
+					     ? (int)(until_ms - now_ms)
+					     : (int)WAIT_STEP_MS);
+		bell_awake(&worker->link.sleeper);
+	}
+}
+
+int stream_send(struct worker *worker, struct job *job)
+{
+	struct pending *pending = &job->pending;
+	int r = 1;
+
+	while (r > 0 && !job->last_sent) {
+		struct message message = { .kind = MESSAGE_ANSWER_PART };
+		size_t size = pending->end - pending->start;
+		const size_t left = size;
+
+		if (size > LINK_PART_BYTES)
+			size = LINK_PART_BYTES;
+		if (size > LINK_CREDIT_BYTES - job->owed)
+			size = LINK_CREDIT_BYTES - job->owed;
+		if (size == 0 && (left > 0 || !job->ending))
+			break;
+		message.size = (uint32_t)size;
+		if (job->ending && size == left)
+			message.flags = job->aborting ? MESSAGE_LAST | MESSAGE_ABORT
+						      : MESSAGE_LAST;
+		r = output_part(worker, job, &message, pending->data + pending->start);
+		if (r > 0)
+			pending->start += size;
+	}
+	if (pending->start == pending->end && pending->room > CREW_SEND_ROOM_BYTES) {
+		free(pending->data);
+		*pending = (struct pending){ 0 };
+	}
+	if (job->wants_room && !job->ending &&
+	    pending->end - pending->start <= STREAM_LOW_BYTES &&
+	    list_empty(&job->in_roomy))
+		list_push_back(&worker->roomy, &job->in_roomy);
+	if (r < 0)
+		return r;
+	return job->last_sent ? 1 : 0;
+}
+
+void stream_tell_room(struct worker *worker)
+{
+	const struct crew_app *app = worker->options->pool->app;
+	struct list *link;
+
+	while ((link = list_pop_front(&worker->roomy))) {
+		struct job *job = container_of(link, struct job, in_roomy);
+
+		if (job->state == JOB_RUNNING || job->cancelled || job->ending)
+			continue;
+		job->wants_room = false;
+		if (app->on_room)
+			app->on_room(&job->request);
+	}
+}
+
+unsigned crew_streams(const struct crew_worker *public)
+{
+	return public->is_dispatcher
+		       ? 0
+		       : container_of(public, const struct worker, public)->streams;
+}
+
+unsigned crew_pool_streams(const struct crew_worker *public)
+{
+	const struct worker *worker = container_of(public, const struct worker, public);
+	const struct scoreboard *board;
+	unsigned count = 0;
+
+	if (public->is_dispatcher)
+		return 0;
+	board = worker->self->board;
+	for (unsigned i = 0; i < scoreboard_used(board); i++) {
+		const struct score *score = scoreboard_line(board, i);
+		const enum crew_child_state state = score_state(score);
+
+		if (state != CREW_CHILD_EMPTY && state != CREW_CHILD_DEAD &&
+		    score != worker->self->score &&
+		    atomic_load_explicit(&score->group, memory_order_relaxed) ==
+			    worker->self->group_index)
+			count += (unsigned)atomic_load_explicit(
+				&score->streams, memory_order_relaxed);
+	}
+	return count + worker->streams;
+}
+
+/* ---- in this file only ---- */
+
+static void count_stream(struct worker *worker, int by)
+{
+	worker->streams += (unsigned)by;
+	atomic_store_explicit(&worker->self->score->streams, worker->streams,
+			      memory_order_relaxed);
+}
+
+static crew_reply begin(struct crew_request *request, int status, const char *type,
+			bool events, crew_ticket *ret_ticket)
+{
+	struct worker *worker = worker_of(request);
+	struct job *job = job_of_request(request);
+
+	if (!worker)
+		return reply_make_later(request, REPLY_STREAM);
+	if (!later_copy(worker, job))
+		return reply_failed(request);
+	job->events = events;
+	if (ret_ticket)
+		*ret_ticket = crew_ticket_of(request);
+	return reply_make_stream(request, status, type);
+}
+
+/* Is it one to which can be sent? While the handler runs it is what it has made
+ * last; later it is what it has returned. */
+static bool is_stream(const struct job *job)
+{
+	if (job->cancelled || job->cut || job->ending)
+		return false;
+	if (job->state == JOB_RUNNING)
+		return job->streaming || job->request.state == REPLY_STREAM;
+	return job->streaming;
+}
+
+static char *reserve(struct pending *pending, size_t size)
+{
+	const size_t used = pending->end - pending->start;
+	size_t room = pending->room ? pending->room : FIRST_ROOM;
+	char *data;
+
+	if (pending->room - pending->end >= size && pending->data)
+		return pending->data + pending->end;
+	if (pending->start > 0) {
+		memmove(pending->data, pending->data + pending->start, used);
+		pending->start = 0;
+		pending->end = used;
+	}
+	while (room - used < size)
+		room *= 2;
+	if (room != pending->room) {
+		data = realloc(pending->data, room);
+		if (!data)
+			return NULL;
+		pending->data = data;
+		pending->room = room;
+	}
+	return pending->data + pending->end;
+}
+
+/* Something was added: it leaves at the end of the turn, or now if a handler is
+ * still at it. */
+static int go_on(struct worker *worker, struct job *job)
+{
+	int r;
+
+	if (job->state == JOB_HELD && !output_waits_for_credit(job))
+		serve_ready_to_send(worker, job);
+	if (job->state != JOB_RUNNING || job->deferred)
+		return 0;
+	r = begin_now(worker, job);
+	return r < 0 ? -EPIPE : 0;
+}
+
+/* In the handler: the head, if it is not out, and what waits. */
+static int begin_now(struct worker *worker, struct job *job)
+{
+	int r;
+
+	if (!worker->linked)
+		return -EPIPE;
+	if (!job->streaming) {
+		if (reply_finish_headers(&job->request) < 0)
+			return -EPIPE;
+		job->request.head_sealed = true;
+		stream_begin(worker, job);
+	}
+	r = serve_receive(worker);
+	if (r >= 0)
+		r = link_reap(&worker->link, NULL, NULL);
+	if (r >= 0)
+		r = outbox_flush(&worker->outbox, &worker->link);
+	if (r >= 0 && !job->cancelled)
+		r = output_send(worker, job);
+	link_ring(&worker->link);
+	if (r == -EBADMSG)
+		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	return r < 0 ? r : 0;
+}
