@@ -17,7 +17,8 @@
  * for any method. A segment `{name}` matches any one segment, `{name:int}` a
  * decimal integer that fits an int64_t (with an optional minus sign),
  * `{name:float}` a decimal number. A last segment `**` matches the rest, none
- * included. A route for GET answers HEAD too. A row without `on` ends the table.
+ * included. A route for GET answers HEAD too. A row without `on` ends the table
+ * (in a group a zeroed row does).
  */
 struct crew_route {
 	const char *on;
