@@ -168,6 +168,7 @@ struct crew_answer {
 	size_t body_bytes;
 };
 
+/** Told of the answer to a call. */
 typedef void crew_answered(struct crew_worker *worker,
 			   const struct crew_answer *answer, void *context);
 /** Ask a pool. `done` is called once, from the loop, whatever happens; NULL:
@@ -181,6 +182,7 @@ int crew_call(struct crew_worker *worker, const struct crew_call *call,
 
 struct crew_timer; /* one that is set */
 
+/** Called by a timer. */
 typedef void crew_timed(struct crew_worker *worker, void *context);
 /** Call once after so many milliseconds. The timer, or NULL without memory; it
  * is crew's and gone after the call. */
@@ -194,6 +196,7 @@ void crew_timer_stop(struct crew_timer *timer);
 
 enum crew_ready { CREW_READ = 1, CREW_WRITE = 2 };
 
+/** Called when a descriptor is ready (enum crew_ready, or-ed). */
 typedef void crew_watched(struct crew_worker *worker, int fd, unsigned ready,
 			  void *context);
 /** Call whenever `fd` can be read or written without blocking (`events`: enum

@@ -18,18 +18,50 @@
  * for any method. A segment `{name}` matches any one segment, `{name:int}` a
  * decimal integer that fits an int64_t (with an optional minus sign),
  * `{name:float}` a decimal number. A last segment `**` matches the rest, none
- * included. A route for GET answers HEAD too. A row without `on` ends the table.
+ * included. A route for GET answers HEAD too. A row without `on` ends the table
+ * (in a group a zeroed row does).
  */
 struct crew_route {
 	const char *on;
 	crew_handler *run;
 	bool idempotent; /* may be run again if its worker dies of it; once */
+	const char *name; /* in a group: by which derived groups override it */
+	const struct crew_routes *group; /* crew fills it, in its own copy */
+};
+
+/**
+ * A group of routes with a prefix, a state of its own, and perhaps a base whose
+ * rows it inherits. All rows that a group has, inherited ones too, answer below
+ * the prefixes of its bases, the farthest first, and its own: with "/api" and
+ * "/user", the row "GET /{id:int}" is "GET /api/user/{id:int}" and "GET /" is
+ * "GET /api/user". A prefix may have parameters; handlers read them like others.
+ *
+ * A row that has the name of an inherited one stands in its place. Without `on`
+ * it keeps the pattern; without `run` it removes the row. All else is as its own
+ * table says. Inherited handlers run with the state of the group that inherits.
+ */
+struct crew_routes {
+	const char *name;                /* for messages; must be there */
+	const char *prefix;              /* "/api/user"; NULL: the base's */
+	const struct crew_routes *base;  /* NULL: none */
+	const struct crew_route *routes; /* ends with a zeroed row; NULL: the base's */
+	/* Called once in each new worker, after the application's setup and those
+	 * of the groups before it in the list; what is left in `ret_state` is what
+	 * crew_group_state() gives the group's handlers. A non-zero return value
+	 * ends the worker (and is its exit code), after the teardown of all that
+	 * was set up. The threads of a pool may call it at the same time. */
+	int (*setup)(struct crew_worker *worker, void **ret_state);
+	/* Called with that state when a worker stops in an orderly way, the last
+	 * group of the list first, the application after all groups. A group that
+	 * has neither of the two has those of its nearest base that has one: they
+	 * run for it too, and make it a state of its own. */
+	void (*teardown)(struct crew_worker *worker, void *state);
 };
 
 /** An application: what a pool's workers run. */
 struct crew_app {
 	const char *name;
-	const struct crew_route *routes; /* ends with a zeroed row */
+	const struct crew_route *routes; /* ends with a zeroed row; may be NULL */
 	/* Called once in each new worker before its first request; a non-zero
 	 * return value ends the worker (and is its exit code). */
 	int (*setup)(struct crew_worker *worker);
@@ -56,6 +88,15 @@ struct crew_app {
 	/* Called when the worker begins to stop: what is deferred and streamed
 	 * should come to its end. */
 	void (*on_stop)(struct crew_worker *worker);
+	/* Groups beside `routes`: a NULL-terminated list; NULL: none. A base that
+	 * is not in the list gives its rows to others and answers nothing itself. */
+	const struct crew_routes *const *groups;
+};
+
+/** A setting of a pool, which its handlers read with crew_setting(). */
+struct crew_setting {
+	const char *key;   /* not empty */
+	const char *value; /* UTF-8 */
 };
 
 /** A number of workers that run one application. A zeroed pool ends the list. */
@@ -85,6 +126,11 @@ struct crew_pool {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	uint64_t max_rss_bytes;
+	/* What the program's author has to tell the handlers: pairs that end with
+	 * a zeroed row, and a JSON object as text. A pair stands before a member
+	 * of the object that has the same key. NULL: none. */
+	const struct crew_setting *settings;
+	const char *settings_json;
 };
 
 /** Files of a directory, sent by the dispatcher. */

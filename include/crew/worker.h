@@ -146,6 +146,18 @@ void *crew_state(const struct crew_request *request);
 void crew_set_state(struct crew_worker *worker, void *state);
 /** The same, where only the worker is at hand (setup, teardown). */
 void *crew_worker_state(const struct crew_worker *worker);
+/** What the setup of the request's group left in this worker; NULL if the route
+ * is in no group, or its group has no setup. */
+void *crew_group_state(const struct crew_request *request);
+/** A setting of the worker's pool: a pair's value, else a string, number, true
+ * or false of the JSON object as text; NULL if there is none of that key (null,
+ * arrays and objects are seen by crew_settings() only). Lives as long as the
+ * worker. */
+const char *crew_setting(const struct crew_worker *worker, const char *key);
+/** All settings of the pool: its JSON object, in which the pairs are strings;
+ * an empty object if there are none. crew owns it; it lives as long as the
+ * worker and is this worker's own. NULL in local routes, which have no pool. */
+const struct json_t *crew_settings(const struct crew_worker *worker);
 /** The pool's name, the worker's place in it (from 0), and how many times
  * that place was filled (from 1). */
 const char *crew_worker_pool(const struct crew_worker *worker);

@@ -27,6 +27,10 @@ struct crew_worker {
 	unsigned index;
 	unsigned generation;
 	void *state;
+	void *const *row_states; /* of each route's group; NULL: no groups */
+	size_t row_count;
+	const struct crew_setting *settings; /* all that are text; may be NULL */
+	struct json_t *settings_object;      /* NULL: it has no pool */
 	/* Beats the heart of the process; may be NULL. */
 	void (*beat)(struct crew_worker *worker);
 	size_t (*link_memory)(struct crew_worker *worker, void **ret_start,

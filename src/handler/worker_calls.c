@@ -4,6 +4,10 @@
  * runs handlers (a worker process, or the dispatcher for local routes) fills
  * the struct in, and leaves the two calls out that it has no use for.
  */
+#include <string.h>
+
+#include <crew/serve.h>
+
 #include "base/log.h"
 #include "handler/request.h"
 
@@ -32,6 +36,34 @@ void crew_set_state(struct crew_worker *worker, void *state)
 void *crew_worker_state(const struct crew_worker *worker)
 {
 	return worker->state;
+}
+
+/* The block lies in memory that the dispatcher writes: its number is looked at
+ * once, and held against the table. */
+void *crew_group_state(const struct crew_request *request)
+{
+	const struct crew_worker *worker = request->worker;
+	const uint32_t row = request->wire->route;
+
+	return worker->row_states && row < worker->row_count
+		       ? worker->row_states[row]
+		       : NULL;
+}
+
+const char *crew_setting(const struct crew_worker *worker, const char *key)
+{
+	const struct crew_setting *setting = worker->settings;
+
+	for (; setting && setting->key; setting++) {
+		if (strcmp(setting->key, key) == 0)
+			return setting->value;
+	}
+	return NULL;
+}
+
+const struct json_t *crew_settings(const struct crew_worker *worker)
+{
+	return worker->settings_object;
 }
 
 const char *crew_worker_pool(const struct crew_worker *worker)

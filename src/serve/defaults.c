@@ -10,6 +10,8 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "serve/routes.h"
+#include "serve/settings.h"
 
 static void fill_pool(struct crew_pool *pool);
 
@@ -19,10 +21,11 @@ static void fill_pool(struct crew_pool *pool);
 			(field) = (value); \
 	} while (0)
 
-int defaults_fill(const struct crew_server *server, struct crew_server *ret_server,
-		  struct crew_error *ret_error)
+int defaults_fill(const struct crew_server *server, struct arena *arena,
+		  struct crew_server *ret_server, struct crew_error *ret_error)
 {
 	struct crew_server *full = ret_server;
+	int r;
 
 	*full = *server;
 	fill(full->listen, "127.0.0.1:8080");
@@ -53,6 +56,11 @@ int defaults_fill(const struct crew_server *server, struct crew_server *ret_serv
 					 "pool \"%s\" has %u workers; at most %u are possible",
 					 pool->name ? pool->name : "", pool->workers,
 					 WORKERS_MAX);
+		r = settings_fill(pool, i, arena, ret_error);
+		if (r == 0)
+			r = routes_flatten(pool, i, arena, ret_error);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

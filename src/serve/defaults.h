@@ -5,11 +5,15 @@
 
 #include <crew/serve.h>
 
+#include "base/arena.h"
+
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
 
-/** Copy a server with its zeroes replaced, and check its numbers. 0, or
- * -EINVAL with an error that names the field. */
-int defaults_fill(const struct crew_server *server, struct crew_server *ret_server,
-		  struct crew_error *ret_error);
+/** Copy a server with its zeroes replaced, its groups of routes made flat and its
+ * settings read, and check its numbers. What the copy points to and the server
+ * does not have lies in `arena`. 0, or -EINVAL with an error that names the
+ * field. */
+int defaults_fill(const struct crew_server *server, struct arena *arena,
+		  struct crew_server *ret_server, struct crew_error *ret_error);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <crew/serve.h>
 
+#include "base/arena.h"
 #include "dispatch/dispatcher.h"
 #include "manage/become.h"
 #include "supervise/supervise.h"
@@ -17,6 +18,7 @@
 
 struct server_run {
 	struct crew_server server;
+	struct arena tables; /* what the server's copy was given by defaults_fill */
 	struct router *router;
 	struct become become;
 	int listener;

@@ -52,7 +52,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	run->listener = -1;
 	os_hold_standard_streams();
 	log_init();
-	r = defaults_fill(server, &run->server, &error);
+	r = defaults_fill(server, &run->tables, &run->server, &error);
 	if (r == 0)
 		r = check_tables(run, &error);
 	if (r == 0)
@@ -243,6 +243,7 @@ static void clean_up(struct server_run *run)
 	for (unsigned i = 0; i < run->mount_count; i++)
 		close(run->mount_fds[i]);
 	router_free(run->router);
+	arena_fini(&run->tables);
 	free(run);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of this room share. worker.c lives and stops, serve.c takes
- * requests from the link and runs them, output.c sends their answers, later.c
- * keeps those that are answered later, stream.c those whose answer has no end
- * yet, topics.c and calls.c speak with the rest of the server.
+ * What the files of this room share. worker.c lives and stops, app.c sets the
+ * application up, serve.c takes requests from the link and runs them, output.c
+ * sends their answers, later.c keeps those that are answered later, stream.c
+ * those whose answer has no end yet, topics.c and calls.c speak with the rest of
+ * the server.
  *
  * A job is one request in this worker's hands, in the place of its slot:
  *
@@ -116,11 +117,19 @@ struct awaited {
 	size_t have;
 };
 
+/* What the application's groups left in this worker. */
+struct app_state {
+	void **states;     /* of each group of the list */
+	void **row_states; /* the same by route */
+	unsigned up;       /* how many groups are set up */
+};
+
 struct worker {
 	struct crew_worker public;
 	struct crew_child *self;
 	const struct worker_options *options;
 	size_t route_count;
+	struct app_state app; /* app.c */
 	struct loop loop;
 	struct watch channel;
 	struct watch stop;
@@ -152,6 +161,14 @@ struct worker {
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */
 void worker_condemn_link(struct worker *worker, const char *what);
+
+/** Read the settings, set the application up and then its groups. 0, or the exit
+ * code of the process, and then nothing is left set up. */
+int app_set_up(struct worker *worker);
+/** Tear down what app_set_up did, in reverse order: the worker's orderly end. */
+void app_tear_down(struct worker *worker);
+/** Free what crew itself holds for the application. */
+void app_fini(struct worker *worker);
 
 /** Make all jobs free ones; once at the start. */
 void serve_init(struct worker *worker);

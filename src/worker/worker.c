@@ -47,7 +47,6 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 {
 	/* It holds a job for each slot: too much for a thread's stack. */
 	struct worker *worker = malloc(sizeof(*worker));
-	const struct crew_app *app = options->pool->app;
 	int r;
 
 	r = worker ? set_up(worker, self, options) : -ENOMEM;
@@ -56,18 +55,16 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 		free(worker);
 		return EXIT_SYSTEM;
 	}
-	r = app->setup ? app->setup(&worker->public) : 0;
-	if (r != 0) {
-		log_critical("setup of %s failed with code %d",
-			     app->name ? app->name : options->pool_name, r);
-	} else {
+	r = app_set_up(worker);
+	if (r == 0) {
 		crew_ready(self);
 		serve_until_over(worker);
 		drop_link(worker);
-		if (worker->draining && app->teardown)
-			app->teardown(&worker->public);
+		if (worker->draining)
+			app_tear_down(worker);
 		r = worker->exit_code;
 	}
+	app_fini(worker);
 	drop_link(worker);
 	serve_fini(worker);
 	worker_events_fini(&worker->public);
