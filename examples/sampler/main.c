@@ -63,11 +63,30 @@ static const struct crew_route routes[] = {
 	{ .on = "GET /price/{amount:float}", .run = page_price,  .idempotent = true },
 	{ .on = "GET /tag/{name}",          .run = page_tag,     .idempotent = true },
 	{ .on = "GET /crash/{how}",         .run = page_crash },
+	{ .on = "GET /defer/{ms:int}",      .run = page_defer },
+	{ .on = "GET /cancelled/{ms:int}",  .run = page_cancelled },
+	{ .on = "/private/**",              .run = page_private },
+	{ .on = "GET /config",              .run = page_config },
+	{ .on = "POST /config",             .run = page_set_config },
+	{ .on = "/call",                    .run = page_call },
+	{ .on = "POST /pause/{ms:int}",     .run = page_pause },
+	{ .on = "POST /log/{level:int}",    .run = page_log },
+	{ .on = "GET /chunks/{n:int}",      .run = page_chunks },
+	{ .on = "GET /drip/{n:int}",        .run = page_drip },
+	{ .on = "GET /events",              .run = page_events },
+	{ .on = "POST /publish",            .run = page_publish },
+	{ .on = "GET /subscribers",         .run = page_subscribers },
+	{ .on = "GET /ticks/{ms:int}",      .run = page_ticks },
+	{ .on = "GET /count/{n:int}",       .run = page_count },
+	{ .on = "GET /event",               .run = page_event },
+	{ .on = "GET /ndjson/{n:int}",      .run = page_ndjson },
+	{ .on = "GET /mjpeg/{n:int}",       .run = page_mjpeg },
 	{ 0 },
 };
 
 static const struct crew_route local_routes[] = {
 	{ .on = "GET /local/hello", .run = page_hello },
+	{ .on = "GET /local/responses", .run = page_responses },
 	{ 0 },
 };
 
@@ -75,6 +94,9 @@ static const struct crew_app sampler = {
 	.name = "sampler",
 	.routes = routes,
 	.setup = sampler_setup,
+	.check = sampler_check,
+	.on_disconnect = sampler_gone,
+	.on_room = sampler_room,
 };
 
 /* examples/static, wherever the program was built: beside the build folder. */
@@ -109,6 +131,7 @@ static unsigned number_from(const char *name)
 int main(int argc, char **argv)
 {
 	static const char *const item_paths[] = { "/api/**", NULL };
+	static const char *const private_paths[] = { "/private/**", NULL };
 
 	return crew_main(argc, argv, &(struct crew_server){
 		.listen = "127.0.0.1:8080",
@@ -118,12 +141,23 @@ int main(int argc, char **argv)
 		.head_timeout_ms = number_from("SAMPLER_HEAD_TIMEOUT_MS"),
 		.body_timeout_ms = number_from("SAMPLER_BODY_TIMEOUT_MS"),
 		.idle_timeout_ms = number_from("SAMPLER_IDLE_TIMEOUT_MS"),
+		.max_pending = number_from("SAMPLER_MAX_PENDING"),
+		.hooks = {
+			.check = sampler_dispatcher_check,
+			.check_prefix = private_paths,
+			/* Counting costs a little: only where it is looked at. */
+			.on_response = getenv("SAMPLER_RESPONSES") ? sampler_responded : NULL,
+		},
 		.pools = {
 			{
 				.app = &sampler,
 				.request_timeout_ms = number_from("SAMPLER_REQUEST_TIMEOUT_MS"),
 				.heartbeat_timeout_ms = number_from("SAMPLER_HEARTBEAT_MS"),
 				.max_restarts = number_from("SAMPLER_MAX_RESTARTS"),
+				.queue_max = number_from("SAMPLER_QUEUE_MAX"),
+				.queue_warning = number_from("SAMPLER_QUEUE_WARNING"),
+				.queue_client_max = number_from("SAMPLER_QUEUE_CLIENT_MAX"),
+				.queue_timeout_ms = number_from("SAMPLER_QUEUE_TIMEOUT_MS"),
 			},
 			{ .app = &items_app, .workers = 1, .prefix = item_paths },
 		},

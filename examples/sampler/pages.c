@@ -26,7 +26,24 @@ static const char index_page[] =
 "<tr><td><a href=\"/bytes/100\">GET /bytes/{n}</a><td>n bytes"
 "<tr><td><a href=\"/sleep/500\">GET /sleep/{ms}</a>, <a href=\"/spin/500\">/spin/{ms}</a>, "
 "<a href=\"/alive/500\">/alive/{ms}</a>"
-"<td>after ms: blocking; burning CPU; blocking, with a heartbeat"
+"<td>after ms: blocking; burning CPU; blocking, but kept alive"
+"<tr><td><a href=\"/defer/500\">GET /defer/{ms}</a>, <a href=\"/cancelled/500\">/cancelled/{ms}</a>"
+"<td>after ms: while the worker does other things; until nobody waits any more"
+"<tr><td><a href=\"/events?channel=news\">GET /events?channel=c</a>, POST /publish"
+"<td>Server-Sent Events: <code>curl -d '{\"channel\":\"news\",\"msg\":\"hello\"}' …/publish</code>"
+"<tr><td><a href=\"/ticks/500\">GET /ticks/{ms}</a>, <a href=\"/count/5\">/count/{n}</a>, "
+"<a href=\"/event?data=hello\">/event?data=…</a>"
+"<td>an event every ms; n events; that one"
+"<tr><td><a href=\"/chunks/5\">GET /chunks/{n}</a>, <a href=\"/ndjson/5\">/ndjson/{n}</a>, "
+"<a href=\"/mjpeg/5\">/mjpeg/{n}</a>, <a href=\"/drip/5\">/drip/{n}</a>"
+"<td>streams of n chunks, records, pictures; and from a handler that waits"
+"<tr><td><a href=\"/subscribers\">GET /subscribers</a><td>how many streams this pool holds"
+"<tr><td>any /private/…<td>needs X-API-Key: sesame and a cookie session=ok"
+"<tr><td><a href=\"/config\">GET, POST /config</a><td>what was sent to all workers of the pool"
+"<tr><td><a href=\"/call?target=/api/items\">any /call?target=/…</a><td>a worker asks another pool"
+"<tr><td>POST /pause/{ms}<td>this worker takes nothing for ms"
+"<tr><td>POST /log/{level}?text=…<td>a line in the log"
+"<tr><td><a href=\"/local/responses\">GET /local/responses</a><td>what on_response has seen"
 "<tr><td><a href=\"/crash/segv\">GET /crash/{how}</a>"
 "<td>502, and a new worker: segv, abort, assert, free, exit, stop, stack, leak, deadlock, garbage"
 "<tr><td><a href=\"/fail/418\">GET /fail/{status}</a><td>that error"
@@ -188,7 +205,7 @@ crew_reply page_alive(struct crew_request *request)
 
 	sampler_ran(request);
 	for (int64_t left; (left = end - now_ms()) > 0;) {
-		crew_beat(crew_worker(request));
+		crew_keep_alive(request);
 		wait_ms(left < 50 ? left : 50);
 	}
 	return crew_json(request, 200, crew_int("alive_ms", wanted_ms(request)));

@@ -172,8 +172,8 @@ struct crew_answer {
 typedef void crew_answered(struct crew_worker *worker,
 			   const struct crew_answer *answer, void *context);
 /** Ask a pool. `done` is called once, from the loop, whatever happens; NULL:
- * fire and forget. 0; -EINVAL (target, method or pool are not legal); -ELOOP
- * (calls within calls, more than 8 deep); -EMSGSIZE; -ENOMEM; -ENOTCONN (there
+ * fire and forget. 0; -EINVAL (target, method or type are not legal); -ENOENT (no
+ * such pool); -ELOOP (calls within calls, more than 8 deep); -EMSGSIZE; -ENOMEM; -ENOTCONN (there
  * is no dispatcher now). */
 int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	      crew_answered *done, void *context);

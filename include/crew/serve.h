@@ -147,7 +147,7 @@ struct crew_response {
 	const char *client;
 	const char *pool;
 	int status;
-	uint64_t body_bytes;  /* sent; of a stream 0, it has only begun */
+	uint64_t body_bytes;
 	unsigned duration_ms; /* since the request was whole */
 };
 
@@ -159,7 +159,10 @@ struct crew_hooks {
 	 * answer in the pool's place, or set values for the handler; returns
 	 * crew_pass() to let it through. */
 	crew_reply (*check)(struct crew_request *request);
-	/* Called when an answer of a pool was written. */
+	/* The paths for which it is called, as crew_pool.prefix; NULL: all. Others
+	 * are spared what it costs. */
+	const char *const *check_prefix;
+	/* Called when an answer of a pool was written whole; not for calls. */
 	void (*on_response)(struct crew_worker *dispatcher,
 			    const struct crew_response *response);
 	/* Called when there is nothing to do, every second. */

@@ -420,7 +420,9 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 	struct seat *seat;
 
 	exchange->began_ms = dispatcher->loop.now_ms;
-	if (dispatcher->server->hooks.check && !hooks_check(exchange, input))
+	if (dispatcher->server->hooks.check &&
+	    router_checks(dispatcher->options->router, input->path) &&
+	    !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
 		seat = pool_choose(pool);

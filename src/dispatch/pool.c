@@ -282,6 +282,7 @@ static void too_long_at_work(struct exchange *exchange)
 		    (unsigned long long)exchange->id, method, path,
 		    pool->options->request_timeout_ms);
 	pool_leave(exchange);
+	slot_label(exchange->seat, exchange->slot);
 	slot_abandon(exchange->seat, exchange->slot);
 	exchange_fail(exchange, 504, "the worker did not answer in time");
 }

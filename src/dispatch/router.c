@@ -24,6 +24,8 @@ struct router {
 	const struct crew_server *server;
 	struct trie local;
 	struct trie status;
+	struct trie checked; /* paths that the application's check wants to see */
+	bool checks_all;
 	struct pool_routes pools[CREW_POOLS_MAX];
 	unsigned pool_count;
 	struct crew_route status_rows[4];
@@ -36,7 +38,7 @@ static int add_table(struct trie *trie, const struct crew_route *routes,
 		     const char *where, struct crew_error *ret_error);
 static int add_pool(struct router *router, unsigned index,
 		    struct crew_error *ret_error);
-static int add_prefixes(struct pool_routes *pool, const struct crew_pool *options,
+static int add_prefixes(struct trie *trie, const char *const *prefixes,
 			const char *where, struct crew_error *ret_error);
 static int add_status(struct router *router, struct crew_error *ret_error);
 static int check_mounts(const struct crew_server *server,
@@ -67,6 +69,10 @@ int router_new(const struct crew_server *server, struct router **ret_router,
 		r = add_table(&router->local, server->local, "local routes",
 			      ret_error);
 	if (r == 0)
+		r = add_prefixes(&router->checked, server->hooks.check_prefix,
+				 "hooks.check", ret_error);
+	router->checks_all = server->hooks.check && !server->hooks.check_prefix;
+	if (r == 0)
 		r = add_status(router, ret_error);
 	for (unsigned i = 0; r == 0 && i < CREW_POOLS_MAX && server->pools[i].app;
 	     i++)
@@ -85,6 +91,7 @@ void router_free(struct router *router)
 		return;
 	trie_free(&router->local);
 	trie_free(&router->status);
+	trie_free(&router->checked);
 	for (unsigned i = 0; i < CREW_POOLS_MAX; i++) {
 		trie_free(&router->pools[i].table);
 		trie_free(&router->pools[i].prefixes);
@@ -123,6 +130,18 @@ void router_match(const struct router *router, enum http_method method,
 		ret_match->target = ROUTE_METHOD;
 		write_allow(&allow, ret_match);
 	}
+}
+
+bool router_checks(const struct router *router, struct span path)
+{
+	const struct crew_hooks *hooks = &router->server->hooks;
+	struct trie_allow ignored;
+	struct route_match match;
+
+	if (!hooks->check || router->checks_all)
+		return hooks->check != NULL;
+	return trie_match(&router->checked, HTTP_GET, (struct span){ "GET", 3 }, path,
+			  &match, &ignored);
 }
 
 void router_match_pool(const struct router *router, unsigned index,
@@ -197,20 +216,22 @@ static int add_pool(struct router *router, unsigned index,
 	r = add_table(&router->pools[index].table, pool->app->routes, where,
 		      ret_error);
 	if (r == 0)
-		r = add_prefixes(&router->pools[index], pool, where, ret_error);
+		r = add_prefixes(&router->pools[index].prefixes, pool->prefix, where,
+				 ret_error);
+	router->pools[index].has_prefixes = pool->prefix && pool->prefix[0];
 	router->pool_count = index + 1;
 	return r;
 }
 
-static int add_prefixes(struct pool_routes *pool, const struct crew_pool *options,
+static int add_prefixes(struct trie *trie, const char *const *prefixes,
 			const char *where, struct crew_error *ret_error)
 {
-	for (unsigned i = 0; options->prefix && options->prefix[i]; i++) {
-		const struct crew_route row = { .on = options->prefix[i] };
+	for (unsigned i = 0; prefixes && prefixes[i]; i++) {
+		const struct crew_route row = { .on = prefixes[i] };
 		struct span about = { "", 0 };
 		const char *fault;
 
-		fault = row.on[0] == '/' ? trie_add(&pool->prefixes, &row, i, &about)
+		fault = row.on[0] == '/' ? trie_add(trie, &row, i, &about)
 					 : "a prefix is a pattern without a method";
 		if (fault) {
 			char part[160];
@@ -218,9 +239,8 @@ static int add_prefixes(struct pool_routes *pool, const struct crew_pool *option
 			snprintf(part, sizeof(part), "%s, prefixes", where);
 			return fail(ret_error, part, i, row.on, fault, about);
 		}
-		pool->has_prefixes = true;
 	}
-	trie_finish(&pool->prefixes);
+	trie_finish(trie);
 	return 0;
 }
 

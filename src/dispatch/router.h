@@ -60,5 +60,7 @@ void router_match(const struct router *router, enum http_method method,
 void router_match_pool(const struct router *router, unsigned index,
 		       enum http_method method, struct span method_text,
 		       struct span path, struct route_match *ret_match);
+/** Does the application's check want to see requests of that path? */
+bool router_checks(const struct router *router, struct span path);
 
 #endif

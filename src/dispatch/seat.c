@@ -259,8 +259,11 @@ static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
 static void part_came_back(void *context, uint32_t number, uint32_t size)
 {
 	struct seat *seat = context;
-	struct slot *slot = &seat->slots[number];
+	struct slot *slot;
 
+	if (number == LINK_NO_SLOT)
+		return;
+	slot = &seat->slots[number];
 	if (size > slot->parts_out) {
 		seat_condemn(seat, "gave back more than it was given");
 		return;
@@ -282,6 +285,7 @@ static void settle(struct seat *seat, struct slot *slot)
 
 	if (!exchange)
 		return;
+	slot_label(seat, number);
 	slot->exchange = NULL;
 	exchange->seat = NULL;
 	idempotent = exchange->route && exchange->route->idempotent;

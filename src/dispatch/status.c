@@ -51,7 +51,7 @@ static json_t *status_all(struct dispatcher *dispatcher)
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
 		json_array_append_new(pools, status_pool(dispatcher,
 							 &dispatcher->pools[i]));
-	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I}], s:o}",
+	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}], s:o}",
 			 "version", crew_version(),
 			 "pid", (json_int_t)dispatcher->self->parent,
 			 "uptime_s",
@@ -62,6 +62,10 @@ static json_t *status_all(struct dispatcher *dispatcher)
 			 "generation", (json_int_t)dispatcher->self->generation,
 			 "connections", (json_int_t)dispatcher->connection_count,
 			 "served", (json_int_t)dispatcher->served,
+			 "pending", (json_int_t)dispatcher->pending,
+			 "calls", (json_int_t)dispatcher->call_count,
+			 "published", (json_int_t)dispatcher->published,
+			 "slow_subscribers", (json_int_t)dispatcher->slow_subscribers,
 			 "pools", pools);
 }
 
@@ -148,22 +152,22 @@ static json_t *status_requests(const struct seat *seat)
 
 	for (uint32_t i = seat ? slots_next(&seat->used_slots, 0) : LINK_SLOTS;
 	     i < LINK_SLOTS; i = slots_next(&seat->used_slots, i + 1)) {
-		const struct slot *slot = &seat->slots[i];
-		const struct wire_request *wire =
-			(const void *)(seat->link.arena + slot->offset);
-		const char *text = (const char *)wire;
+		const struct exchange *exchange = seat->slots[i].exchange;
+		const char *method;
+		const char *path;
 
-		if (!slot->exchange || !slot->holds_block)
+		if (!exchange)
 			continue;
+		exchange_describe(exchange, &method, &path);
 		json_array_append_new(
 			requests,
-			json_pack("{s:I, s:s, s:s#, s:I}",
-				  "id", (json_int_t)wire->id,
-				  "method", text + wire->method.offset,
-				  "path", text + wire->path.offset,
-				  (int)wire->path.size,
-				  "age_ms",
-				  (json_int_t)(now - slot->exchange->since_ms)));
+			json_pack("{s:I, s:s, s:s, s:s, s:I}",
+				  "id", (json_int_t)exchange->id, "method", method,
+				  "path", path, "state",
+				  exchange->state == EXCHANGE_ANSWERING ? "answering"
+				  : seat->slots[i].at_work		? "at work"
+									: "deferred",
+				  "age_ms", (json_int_t)(now - exchange->began_ms)));
 	}
 	return requests;
 }

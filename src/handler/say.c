@@ -72,6 +72,8 @@ int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	if (!is_token(method) || !call->target || call->target[0] != '/' ||
 	    (call->type && !http_value_ok(span_of(call->type))))
 		return -EINVAL;
+	if (call->pool && worker->knows_pool && worker->knows_pool(worker, call->pool) < 0)
+		return -ENOENT;
 	if (depth >= WIRE_CALL_DEPTH_MAX)
 		return -ELOOP;
 	head.depth = depth + 1;

@@ -45,6 +45,10 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 	struct child *worker;
 
 	(void)child;
+	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
+		configs_take(run, fds[0]);
+		return;
+	}
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
@@ -56,10 +60,24 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		plan_condemn(run->plan, worker, (enum crew_cause)order->cause);
 }
 
+void links_worker_said(void *context, struct child *child, const void *data,
+		       size_t size, int *fds, size_t fd_count)
+{
+	const struct control *order = data;
+
+	(void)child;
+	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
+		configs_take(context, fds[0]);
+		return;
+	}
+	while (fd_count > 0)
+		close(fds[--fd_count]);
+}
+
 void links_worker_spawned(void *context, struct child *child)
 {
-	(void)context;
 	give_link(child);
+	configs_give(context, child);
 }
 
 void links_worker_ready(void *context, struct child *child)
@@ -93,11 +111,12 @@ void links_worker_died(void *context, struct child *child,
 		.restarts = plan_restarts(run->plan, child->group_index),
 	};
 
-	if (child->user) {
-		link_close_fds(child->user);
-		free(child->user);
-		child->user = NULL;
-	}
+	struct worker_book *book = child->user;
+
+	if (book)
+		link_close_fds(&book->fds);
+	free(book);
+	child->user = NULL;
 	send_dispatcher(run, &order, NULL, 0);
 }
 
@@ -113,39 +132,36 @@ void links_pool_degraded(void *context, unsigned group, bool degraded)
 }
 
 /* Make a new link and give the worker his end. What the dispatcher needs is
- * kept in child->user until the worker is ready. */
+ * kept until the worker is ready. */
 static void give_link(struct child *child)
 {
-	struct link_fds *fds = child->user;
+	struct worker_book *book = child->user;
 	const struct control order = { .kind = CONTROL_LINK };
 	int all[3];
 	int r;
 
-	if (!fds) {
-		fds = calloc(1, sizeof(*fds));
-		if (!fds)
-			goto no_memory;
-		child->user = fds;
-	} else {
-		link_close_fds(fds);
+	if (!book) {
+		book = calloc(1, sizeof(*book));
+		if (!book) {
+			log_error("no memory for a link");
+			goto failed;
+		}
+		book->fds = (struct link_fds){ -1, { -1, -1 } };
+		child->user = book;
 	}
-	r = link_create(fds);
+	link_close_fds(&book->fds);
+	r = link_create(&book->fds);
 	if (r < 0) {
-		free(fds);
-		child->user = NULL;
 		log_error("cannot make a link for %s[%u]: %s", child->group->is.name,
 			  child->index, strerror(-r));
 		goto failed;
 	}
-	all[0] = fds->memory;
-	all[1] = fds->bell[LINK_DISPATCHER];
-	all[2] = fds->bell[LINK_WORKER];
+	all[0] = book->fds.memory;
+	all[1] = book->fds.bell[LINK_DISPATCHER];
+	all[2] = book->fds.bell[LINK_WORKER];
 	if (os_channel_send(child->channel, &order, sizeof(order), all, 3) == 0)
 		return;
-	goto failed;
 
-no_memory:
-	log_error("no memory for a link");
 failed:
 	/* A worker without a link is of no use; its successor gets another. */
 	plan_condemn(child->plan, child, CREW_CAUSE_ORDER);
@@ -154,7 +170,7 @@ failed:
 /* Tell the dispatcher of a worker that is ready, and give it the link's end. */
 static void tell_dispatcher(struct server_run *run, struct child *child)
 {
-	struct link_fds *fds = child->user;
+	struct worker_book *book = child->user;
 	const struct control order = {
 		.kind = CONTROL_LINK_UP,
 		.pool = child->group_index - FIRST_POOL_GROUP,
@@ -164,13 +180,13 @@ static void tell_dispatcher(struct server_run *run, struct child *child)
 		.restarts = plan_restarts(run->plan, child->group_index),
 	};
 
-	if (!fds || !plan_child(run->plan, DISPATCHER_GROUP, 0))
+	if (!book || book->fds.memory < 0 ||
+	    !plan_child(run->plan, DISPATCHER_GROUP, 0))
 		return;
-	send_dispatcher(run, &order, (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
-					      fds->bell[LINK_WORKER] }, 3);
-	link_close_fds(fds);
-	free(fds);
-	child->user = NULL;
+	send_dispatcher(run, &order,
+			(int[]){ book->fds.memory, book->fds.bell[LINK_DISPATCHER],
+				 book->fds.bell[LINK_WORKER] }, 3);
+	link_close_fds(&book->fds);
 }
 
 static void renew_link(void *context, struct child *child)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of this room share: a server that runs, as its parent knows
- * it. serve.c makes it, links.c tells its children of each other. */
+ * it. serve.c makes it, links.c tells its children of each other, configs.c
+ * passes on what is to be configured. */
 #ifndef SERVE_PRIVATE_H
 #define SERVE_PRIVATE_H
 
@@ -9,7 +10,9 @@
 #include "base/arena.h"
 #include "dispatch/dispatcher.h"
 #include "manage/become.h"
+#include "base/loop.h"
 #include "supervise/supervise.h"
+#include "transport/link.h"
 #include "worker/worker.h"
 
 #define DISPATCHER_GROUP 0u
@@ -30,17 +33,34 @@ struct server_run {
 	struct dispatcher_options dispatcher;
 	struct worker_options workers[CREW_POOLS_MAX];
 	struct plan *plan;
+	int configs[CREW_POOLS_MAX]; /* the last one of each pool: a file; -1: none */
+	struct timer config_retry;
+};
+
+/* What the parent notes of each life of a worker (child->user). */
+struct worker_book {
+	struct link_fds fds;  /* for the dispatcher, until the worker is ready */
+	bool config_behind;   /* it did not take the last configuration */
 };
 
 /* Hooks of the groups; `context` is the struct server_run. */
 void links_dispatcher_spawned(void *context, struct child *dispatcher);
 void links_dispatcher_said(void *context, struct child *child, const void *data,
 			   size_t size, int *fds, size_t fd_count);
+void links_worker_said(void *context, struct child *child, const void *data,
+		       size_t size, int *fds, size_t fd_count);
 void links_worker_spawned(void *context, struct child *child);
 void links_worker_ready(void *context, struct child *child);
 void links_worker_retiring(void *context, struct child *child);
 void links_worker_died(void *context, struct child *child,
 		       const struct crew_death *death);
 void links_pool_degraded(void *context, unsigned group, bool degraded);
+
+/* A configuration that came (its file becomes ours): keep it, and pass it on. */
+void configs_take(struct server_run *run, int fd);
+/* Give a new worker the last one of its pool. */
+void configs_give(struct server_run *run, struct child *child);
+void configs_init(struct server_run *run);
+void configs_fini(struct server_run *run);
 
 #endif

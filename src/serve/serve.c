@@ -50,6 +50,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (!run)
 		return 1;
 	run->listener = -1;
+	configs_init(run);
 	os_hold_standard_streams();
 	log_init();
 	r = defaults_fill(server, &run->tables, &run->server, &error);
@@ -215,7 +216,10 @@ static void make_pool_group(struct server_run *run, unsigned number)
 			.stop_order = 1,
 		},
 		.raw = true,
+		/* What it has begun may take its whole time. */
+		.retire_timeout_ms = pool->request_timeout_ms + WORKER_STOP_MS,
 		.spawned = links_worker_spawned,
+		.message = links_worker_said,
 		.ready = links_worker_ready,
 		.retiring = links_worker_retiring,
 		.died = links_worker_died,
@@ -238,6 +242,7 @@ static void raise_descriptor_limit(void)
 static void clean_up(struct server_run *run)
 {
 	plan_free(run->plan);
+	configs_fini(run);
 	if (run->listener >= 0)
 		close(run->listener);
 	for (unsigned i = 0; i < run->mount_count; i++)

@@ -227,7 +227,10 @@ static void tell_group(struct group_state *group)
 void plan_check_late(struct group_state *group)
 {
 	const uint64_t now = clock_now_ms();
-	const unsigned patience = group->options.is.stop_timeout_ms;
+	const unsigned retire_ms = group->options.retire_timeout_ms;
+	const unsigned patience = retire_ms && !group->plan->stopping
+					  ? retire_ms
+					  : group->options.is.stop_timeout_ms;
 	char name[64];
 
 	list_each(link, &group->lives) {

@@ -36,6 +36,9 @@ struct group {
 	/* The code has an event loop of its own: SIGTERM makes stop_fd readable,
 	 * SIGINT is ignored, nothing is interrupted. */
 	bool raw;
+	/* From SIGTERM until SIGKILL where only this child is to go (reload, scaling)
+	 * and the others stay; 0: is.stop_timeout_ms. */
+	unsigned retire_timeout_ms;
 	/* Descriptors, given by the caller, that children keep besides. */
 	int (*keep)(const struct crew_child *self, int *ret_fds, int room);
 

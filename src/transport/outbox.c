@@ -85,7 +85,7 @@ static int send_now(struct link *link, struct message message, const void *bytes
 	int r;
 
 	if (bytes && message.size) {
-		place = link_alloc(link, message.slot, message.size, &message.offset);
+		place = link_alloc(link, LINK_NO_SLOT, message.size, &message.offset);
 		if (!place)
 			return -EAGAIN;
 		memcpy(place, bytes, message.size);

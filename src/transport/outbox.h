@@ -20,8 +20,8 @@ void outbox_init(struct outbox *outbox);
 /** Forget all that waits. Takes an outbox that was used or initialised. */
 void outbox_fini(struct outbox *outbox);
 /** Send a message, now or as soon as there is room. With `bytes`, message->size
- * of them are copied into our arena; else size and offset go as they are. 0,
- * -ENOMEM (it is lost), or -EBADMSG. Rings no bell. */
+ * of them are copied into our arena, in the name of LINK_NO_SLOT; else size and
+ * offset go as they are. 0, -ENOMEM (it is lost), or -EBADMSG. Rings no bell. */
 int outbox_send(struct outbox *outbox, struct link *link,
 		const struct message *message, const void *bytes);
 /** Send what waits. 1: nothing waits any more; 0: something does; -EBADMSG. */

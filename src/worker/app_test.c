@@ -89,7 +89,7 @@ static const struct crew_pool pool = {
 
 static int begin(void **state)
 {
-	static const struct worker_options options = { &pool, "pool" };
+	static const struct worker_options options = { &pool, "pool", NULL };
 
 	(void)state;
 	worker = (struct worker){ .options = &options, .route_count = 6 };
@@ -159,7 +159,7 @@ static void without_anything_there_is_an_empty_object(void **state)
 {
 	static const struct crew_app bare = { .name = "bare" };
 	static const struct crew_pool bare_pool = { .app = &bare };
-	static const struct worker_options options = { &bare_pool, "pool" };
+	static const struct worker_options options = { &bare_pool, "pool", NULL };
 
 	(void)state;
 	worker = (struct worker){ .options = &options };

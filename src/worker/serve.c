@@ -461,7 +461,9 @@ static void run_job(struct worker *worker, struct job *job, uint64_t *now_ns)
 	*now_ns = clock_now_ns();
 	job->service_us = (uint32_t)((*now_ns - start_ns) / 1000u);
 	atomic_store_explicit(&score->request_id, 0, memory_order_relaxed);
-	atomic_store_explicit(&score->state, CREW_CHILD_READY, memory_order_relaxed);
+	atomic_store_explicit(&score->state,
+			      worker->paused ? CREW_CHILD_PAUSED : CREW_CHILD_READY,
+			      memory_order_relaxed);
 	atomic_store_explicit(&score->heartbeat_ms, *now_ns / 1000000u,
 			      memory_order_relaxed);
 	atomic_store_explicit(&score->served, served + 1, memory_order_relaxed);

@@ -28,6 +28,7 @@ class Client:
         else:
             self.socket = socket.create_connection(address, timeout)
         self.buffer = b""
+        self.text = b""
 
     def __enter__(self):
         return self
@@ -96,6 +97,35 @@ class Client:
 
     def get(self, target, **options):
         return self.request("GET", target, **options)
+
+    def begin(self, target, headers=(), method="GET"):
+        """Ask for a stream; returns its head, its body is for chunk() and event()."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        head = self.read_until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        _, status, reason = head[0].split(" ", 2)
+        self.text = b""
+        return Answer("HTTP/1.1", int(status), reason,
+                      [tuple(line.split(": ", 1)) for line in head[1:]], b"")
+
+    def chunk(self):
+        """The next chunk of a stream; b"" is its end."""
+        size = int(self.read_until(b"\r\n"), 16)
+        data = self.read_exactly(size)
+        assert self.read_exactly(2) == b"\r\n"
+        return data
+
+    def event(self):
+        """The next event as its lines, joined; None at the end."""
+        while b"\n\n" not in self.text:
+            data = self.chunk()
+            if not data:
+                assert self.text == b"", "the end is between two events"
+                return None
+            self.text += data
+        event, self.text = self.text.split(b"\n\n", 1)
+        return event.decode()
 
     def is_closed(self):
         """Wait until the server closes; False if it sends something instead."""
