@@ -24,6 +24,10 @@ static struct encode_input example(void)
 		  .type = WIRE_PARAM_FLOAT, .real = 0.5 },
 		{ .name = { "tag", 3 }, .text = { "", 0 } },
 	};
+	static const struct request_value values[] = {
+		{ { "user", 4 }, { "bob", 3 } },
+		{ { "role", 4 }, { "", 0 } },
+	};
 
 	head = (struct http_head){
 		.method_text = { "POST", 4 },
@@ -39,6 +43,9 @@ static struct encode_input example(void)
 		.path = { "/a b", 4 },
 		.params = params,
 		.param_count = 3,
+		.values = values,
+		.value_count = 2,
+		.depth = 3,
 		.route = 5,
 		.client = { "127.0.0.1:4000", 14 },
 		.body = { "12345", 5 },
@@ -73,8 +80,15 @@ static void everything_is_in_the_block(void **state)
 		(const void *)((char *)wire + wire->headers);
 	const struct wire_param *params =
 		(const void *)((char *)wire + wire->params);
+	const struct wire_header *values =
+		(const void *)((char *)wire + wire->values);
 
 	(void)state;
+	assert_int_equal(wire->value_count, 2);
+	assert_string_equal(text(wire, values[0].name), "user");
+	assert_string_equal(text(wire, values[0].value), "bob");
+	assert_string_equal(text(wire, values[1].value), "");
+	assert_int_equal(wire->depth, 3);
 	assert_int_equal(wire->size, encode_size(&input));
 	assert_true(wire_request_ok(wire, wire->size));
 	assert_int_equal(wire->id, 42);

@@ -73,7 +73,7 @@ def test_the_wait_has_a_deadline(start):
     clients = busy(server)
     time.sleep(0.05)
     assert server.get("/plain").status == 503
-    assert "(GET /plain) waited 200 ms for a worker: 503" in server.log()
+    wait_for(lambda: "(GET /plain) waited 200 ms for a worker: 503" in server.log())
     assert clients[0].answer().status == 200
 
 
@@ -89,7 +89,7 @@ def test_a_long_queue_is_told_once_for_each_time(start):
         for client in clients:
             assert client.answer().status == 200
             client.socket.close()
-        assert server.log().count("requests wait for a worker") == turn
+        wait_for(lambda turn=turn: server.log().count("requests wait for a worker") == turn)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -211,6 +211,7 @@ def test_no_request_waits_behind_a_slow_one(start):
 def test_errors_are_logged_with_their_place(start):
     server = start("--workers", "1")
     assert server.get("/fail/500").status == 500
+    wait_for(lambda: "as you wished" in server.log())
     line = next(line for line in server.log().splitlines() if "as you wished" in line)
     assert "route GET /fail/{status:int}" in line and "pages.c:" in line
     assert " < " in line, "a backtrace"

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the system tests of hooks run: an application that uses each of them, and
+ * says in its log what it was told. In the dispatcher too.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <crew/crew.h>
+
+#define say(worker, ...) crew_log((worker), CREW_INFO, __VA_ARGS__)
+
+struct state {
+	int pair[2];            /* written to by handlers, watched by the worker */
+	crew_ticket waiting;    /* a request that waits for what comes there */
+	struct crew_timer *timer;
+	unsigned fired;
+	unsigned idle;
+	unsigned configs;
+};
+
+static struct state *state_of(struct crew_worker *worker)
+{
+	return crew_worker_state(worker);
+}
+
+static void pair_ready(struct crew_worker *worker, int fd, unsigned ready, void *context)
+{
+	struct state *state = context;
+	struct crew_request *request = crew_claim(worker, state->waiting);
+	char text[64];
+	ssize_t n;
+
+	if (ready & CREW_WRITE) {
+		say(worker, "can write");
+		crew_watch(worker, fd, CREW_READ, pair_ready, state);
+		return;
+	}
+	n = read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	if (request)
+		crew_finish(request, crew_text(request, 200, text));
+}
+
+static int setup(struct crew_worker *worker)
+{
+	struct state *state = calloc(1, sizeof(*state));
+
+	if (!state || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, state->pair) < 0)
+		return 1;
+	crew_set_state(worker, state);
+	return crew_watch(worker, state->pair[1], CREW_READ | CREW_WRITE, pair_ready,
+			  state) < 0;
+}
+
+static void teardown(struct crew_worker *worker)
+{
+	struct state *state = state_of(worker);
+
+	say(worker, "torn down, %u configurations", state->configs);
+	crew_unwatch(worker, state->pair[1]);
+	crew_timer_stop(state->timer);
+	close(state->pair[0]);
+	close(state->pair[1]);
+	free(state);
+}
+
+static void on_error(struct crew_request *request, int status, const char *text)
+{
+	say(crew_worker(request), "on_error %d %s: %s", status, crew_path(request), text);
+}
+
+static void on_config(struct crew_worker *worker, const struct json_t *config)
+{
+	const long long n = json_integer_value(json_object_get(config, "n"));
+
+	state_of(worker)->configs++;
+	say(worker, "on_config %lld", n);
+}
+
+static void on_idle(struct crew_worker *worker)
+{
+	if (++state_of(worker)->idle <= 3)
+		say(worker, "on_idle %u", state_of(worker)->idle);
+}
+
+static void on_disconnect(struct crew_request *request)
+{
+	say(crew_worker(request), "on_disconnect %s %s", crew_path(request),
+	    crew_data(request) ? (const char *)crew_data(request) : "");
+}
+
+static void on_stop(struct crew_worker *worker)
+{
+	struct crew_request *request = crew_claim(worker, state_of(worker)->waiting);
+
+	say(worker, "on_stop");
+	if (request)
+		crew_finish(request, crew_text(request, 200, "the worker leaves"));
+}
+
+/* Deferred until /write is asked. */
+static crew_reply get_wait(struct crew_request *request)
+{
+	static char mark[] = "waiting";
+
+	crew_set_data(request, mark);
+	return crew_defer(request, &state_of(crew_worker(request))->waiting);
+}
+
+static crew_reply get_write(struct crew_request *request)
+{
+	const char *text = crew_query(request, "text");
+	struct state *state = state_of(crew_worker(request));
+
+	if (!text || write(state->pair[0], text, strlen(text)) < 0)
+		return crew_error(request, 400, "what?");
+	return crew_text(request, 200, "written");
+}
+
+static void tick(struct crew_worker *worker, void *context)
+{
+	struct state *state = context;
+
+	if (++state->fired < 3)
+		return;
+	crew_timer_stop(state->timer);
+	state->timer = NULL;
+	say(worker, "ticked three times");
+}
+
+static crew_reply get_timer(struct crew_request *request)
+{
+	struct state *state = state_of(crew_worker(request));
+
+	crew_timer_stop(state->timer);
+	state->fired = 0;
+	state->timer = crew_every(crew_worker(request), 20, tick, state);
+	return crew_text(request, 200, state->timer ? "set" : "not set");
+}
+
+/* The answer is there before the handler returns that it comes later. */
+static crew_reply get_early(struct crew_request *request)
+{
+	crew_reply deferred = crew_defer(request, NULL);
+
+	crew_finish(request, crew_text(request, 200, "early"));
+	return deferred;
+}
+
+/* What can be done wrong, each answered with 500 and told to on_error. */
+static crew_reply get_wrong(struct crew_request *request)
+{
+	const char *how = crew_path_str(request, "how");
+	crew_reply first;
+
+	if (strcmp(how, "nothing") == 0)
+		return (crew_reply){ 0 };
+	if (strcmp(how, "pass") == 0)
+		return crew_pass(request);
+	if (strcmp(how, "other") == 0) {
+		first = crew_defer(request, NULL);
+		crew_text(request, 200, "unsent");
+		return first;
+	}
+	if (strcmp(how, "stream") == 0) {
+		crew_stream(request, 200, "text/plain", NULL);
+		crew_send(request, "begun\n", 6);
+		return crew_text(request, 200, "something else");
+	}
+	if (strcmp(how, "abort") == 0) {
+		first = crew_stream(request, 200, "text/plain", NULL);
+		crew_send(request, "begun\n", 6);
+		crew_abort(request);
+		return first;
+	}
+	if (strcmp(how, "calls") == 0) {
+		/* Of a request that is neither deferred nor a stream. */
+		if (crew_send(request, "x", 1) != -EINVAL ||
+		    crew_end(request) != -EINVAL || crew_abort(request) != -EINVAL ||
+		    crew_subscribe(request, "t") != -EINVAL ||
+		    crew_wait_room(request, 1) != -EINVAL ||
+		    crew_finish(request, crew_text(request, 200, "x")) != -EINVAL ||
+		    crew_set_value(request, "a", "b") != -EINVAL ||
+		    crew_ticket_of(request) != 0 ||
+		    crew_claim(crew_worker(request), 0) ||
+		    crew_claim(crew_worker(request), ~UINT64_C(0)) ||
+		    crew_unwatch(crew_worker(request), 12345) != -ENOENT ||
+		    crew_watch(crew_worker(request), -1, CREW_READ, pair_ready, NULL) !=
+			    -EINVAL)
+			abort();
+		return crew_text(request, 200, "refused");
+	}
+	return crew_error(request, 500, "on purpose");
+}
+
+static void send_later(struct crew_worker *worker, void *context)
+{
+	struct crew_request *request =
+		crew_claim(worker, (crew_ticket)(uintptr_t)context);
+
+	if (!request)
+		return;
+	if (strcmp(crew_path(request), "/later/stream") == 0) {
+		crew_finish(request, crew_stream(request, 200, "text/plain", NULL));
+		request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+		if (!request || crew_send(request, "streamed", 8) < 0)
+			abort();
+		crew_end(request);
+		return;
+	}
+	if (strcmp(crew_path(request), "/later/again") == 0) {
+		/* Put off once more, and answered then. */
+		if (crew_finish(request, crew_defer(request, NULL)) != -EINVAL)
+			abort();
+		request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	}
+	crew_set_header(request, "X-Later", "yes");
+	crew_finish(request, crew_text(request, 200, crew_path_str(request, "how")));
+	if (crew_claim(worker, (crew_ticket)(uintptr_t)context))
+		abort();
+}
+
+static crew_reply get_later(struct crew_request *request)
+{
+	crew_ticket ticket;
+	crew_reply reply;
+
+	crew_set_header(request, "X-Before", "yes");
+	reply = crew_defer(request, &ticket);
+	crew_after(crew_worker(request), 30, send_later, (void *)(uintptr_t)ticket);
+	return reply;
+}
+
+static const struct crew_app app = {
+	.name = "hooked",
+	.routes = (const struct crew_route[]){
+		{ .on = "GET /wait", .run = get_wait },
+		{ .on = "GET /write", .run = get_write },
+		{ .on = "GET /timer", .run = get_timer },
+		{ .on = "GET /early", .run = get_early },
+		{ .on = "GET /wrong/{how}", .run = get_wrong },
+		{ .on = "GET /later/{how}", .run = get_later },
+		{ 0 },
+	},
+	.setup = setup,
+	.teardown = teardown,
+	.on_error = on_error,
+	.on_config = on_config,
+	.on_idle = on_idle,
+	.on_disconnect = on_disconnect,
+	.on_stop = on_stop,
+};
+
+/* ---- in the dispatcher ---- */
+
+static int idle_seen;
+static int local_pipe[2];
+
+static void called(struct crew_worker *dispatcher, const struct crew_answer *answer,
+		   void *context)
+{
+	say(dispatcher, "%s answered %d: %.*s", (const char *)context, answer->status,
+	    (int)answer->body_bytes, (const char *)answer->body);
+}
+
+static void pipe_ready(struct crew_worker *dispatcher, int fd, unsigned ready, void *context)
+{
+	char text[32];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	(void)ready;
+	(void)context;
+	text[n > 0 ? n : 0] = '\0';
+	say(dispatcher, "the pipe says %s", text);
+}
+
+static void once(struct crew_worker *dispatcher, void *context)
+{
+	static const struct crew_call call = { .pool = "hooked", .target = "/later/called" };
+	static const struct crew_call lost = { .target = "/nowhere" };
+	static char pool[] = "the pool";
+	static char nobody[] = "nobody";
+
+	(void)context;
+	say(dispatcher, "a timer of the dispatcher");
+	if (write(local_pipe[1], "hello", 5) != 5 ||
+	    crew_call(dispatcher, &call, called, pool) < 0 ||
+	    crew_call(dispatcher, &lost, called, nobody) < 0 ||
+	    crew_call(dispatcher, &call, NULL, NULL) < 0)
+		say(dispatcher, "something failed");
+}
+
+static int on_start(struct crew_worker *dispatcher)
+{
+	if (pipe(local_pipe) < 0 ||
+	    crew_watch(dispatcher, local_pipe[0], CREW_READ, pipe_ready, NULL) < 0 ||
+	    !crew_after(dispatcher, 200, once, NULL))
+		return 1;
+	say(dispatcher, "the dispatcher has started");
+	return 0;
+}
+
+static void dispatcher_idle(struct crew_worker *dispatcher)
+{
+	if (++idle_seen <= 2)
+		say(dispatcher, "the dispatcher is idle");
+}
+
+static void dispatcher_stops(struct crew_worker *dispatcher)
+{
+	say(dispatcher, "the dispatcher stops");
+}
+
+static void worker_ended(struct crew_worker *dispatcher, const char *pool, unsigned index,
+			 enum crew_cause cause)
+{
+	say(dispatcher, "the dispatcher knows that %s[%u] has ended: %s", pool, index,
+	    crew_cause_name(cause));
+}
+
+static crew_reply local_config(struct crew_request *request)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "{\"n\":%" PRId64 "}", crew_path_int(request, "n"));
+	if (crew_pool_config(crew_worker(request), "hooked", text, NULL) < 0 ||
+	    crew_pool_config(crew_worker(request), "nobody", text, NULL) != -ENOENT)
+		return crew_error(request, 500, "not sent");
+	return crew_text(request, 200, "sent");
+}
+
+/* What only workers can do. */
+static crew_reply local_wrong(struct crew_request *request)
+{
+	if (crew_cancelled(request) || crew_ticket_of(request) ||
+	    crew_streams(crew_worker(request)) || crew_pool_streams(crew_worker(request)) ||
+	    crew_paused(crew_worker(request)))
+		abort();
+	crew_keep_alive(request);
+	crew_pause(crew_worker(request));
+	return crew_defer(request, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	return crew_main(argc, argv, &(struct crew_server){
+		.local = (const struct crew_route[]){
+			{ .on = "GET /local/config/{n:int}", .run = local_config },
+			{ .on = "GET /local/wrong", .run = local_wrong },
+			{ 0 },
+		},
+		.hooks = {
+			.on_start = on_start,
+			.on_idle = dispatcher_idle,
+			.on_stop = dispatcher_stops,
+			.on_worker_exit = worker_ended,
+		},
+		.pools = { { .app = &app, .idle_interval_ms = 100, .workers = 1 } },
+	});
+}
