@@ -5,12 +5,12 @@
  */
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../files.h"
 #include "../store.h"
 #include "sampler.h"
 
@@ -99,28 +99,6 @@ static const struct crew_app sampler = {
 	.on_room = sampler_room,
 };
 
-/* examples/static, wherever the program was built: beside the build folder. */
-static const char *static_root(void)
-{
-	static const char *const tries[] = { "../../examples/static",
-					     "../examples/static", "examples/static" };
-	static char path[4096 + 64];
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	const char *folder;
-
-	if (getenv("SAMPLER_STATIC"))
-		return getenv("SAMPLER_STATIC");
-	self[n > 0 ? n : 0] = '\0';
-	folder = dirname(self);
-	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, tries[i]);
-		if (access(path, R_OK | X_OK) == 0)
-			return path;
-	}
-	return "examples/static";
-}
-
 static unsigned number_from(const char *name)
 {
 	const char *text = getenv(name);
@@ -136,7 +114,7 @@ int main(int argc, char **argv)
 	return crew_main(argc, argv, &(struct crew_server){
 		.listen = "127.0.0.1:8080",
 		.local = local_routes,
-		.mounts = { { .at = "/static/", .root = static_root() } },
+		.mounts = { { .at = "/static/", .root = example_files() } },
 		.shutdown_timeout_ms = number_from("SAMPLER_SHUTDOWN_MS"),
 		.head_timeout_ms = number_from("SAMPLER_HEAD_TIMEOUT_MS"),
 		.body_timeout_ms = number_from("SAMPLER_BODY_TIMEOUT_MS"),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Events as text: each field, data of several lines, and what cannot be said. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

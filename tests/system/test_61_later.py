@@ -18,12 +18,18 @@ def pool_of(server):
     return server.status()["pools"][0]
 
 
+def wait_until_deferred(server, count=1):
+    """Until that many handlers have run and put their answers off."""
+    wait_for(lambda: [request["state"] for worker in pool_of(server)["workers"]
+                      for request in worker["requests"]].count("deferred") == count, 20)
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_worker_does_other_things_meanwhile(start, kind):
     server = start("--workers", "1", "--worker-class", kind)
     with server.client() as slow, server.client() as quick:
         slow.send(b"GET /defer/700 HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: pool_of(server)["in_hand"] == 1)
+        wait_until_deferred(server)
         began = time.monotonic()
         for _ in range(20):
             assert quick.get("/hello").status == 200
@@ -36,7 +42,7 @@ def test_what_is_deferred_is_listed_with_its_path(start):
     server = start("--workers", "1")
     with server.client() as client:
         client.send(b"GET /defer/1000?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: pool_of(server)["in_hand"] == 1)
+        wait_until_deferred(server)
         listed = pool_of(server)["workers"][0]["requests"][0]
         assert (listed["method"], listed["path"]) == ("GET", "/defer/1000")
         assert client.answer().status == 200
@@ -139,7 +145,7 @@ def test_a_worker_that_is_at_it_can_ask(start):
     server = start("--workers", "1")
     client = server.client()
     client.send(b"GET /cancelled/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_for(lambda: pool_of(server)["in_hand"] == 1)
+    wait_for(lambda: pool_of(server)["workers"][0]["state"] == "busy")
     client.socket.close()
     wait_for(lambda: "worked in vain: cancelled" in server.log())
     assert server.get("/hello").status == 200
@@ -150,7 +156,7 @@ def test_a_deferred_request_of_a_client_that_resets(start):
     server = start("--workers", "1", "--log-level", "debug")
     client = server.client()
     client.send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_for(lambda: pool_of(server)["in_hand"] == 1)
+    wait_until_deferred(server)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.socket.close()
     wait_for(lambda: "the client of /defer/60000 has gone" in server.log())
@@ -161,7 +167,7 @@ def test_a_half_closed_client_gets_its_deferred_answer(start):
     server = start("--workers", "1")
     with server.client() as client:
         client.send(b"GET /defer/300 HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: pool_of(server)["in_hand"] == 1)
+        wait_until_deferred(server)
         client.socket.shutdown(socket.SHUT_WR)
         assert client.answer().status == 200
 
@@ -171,7 +177,7 @@ def test_a_death_costs_what_was_deferred_and_no_more(start):
     clients = [server.client() for _ in range(20)]
     for client in clients:
         client.send(b"GET /defer/2000 HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_for(lambda: pool_of(server)["in_hand"] == 20)
+    wait_until_deferred(server, 20)
     victim = pool_of(server)["workers"][0]
     os.kill(victim["pid"], signal.SIGKILL)
     statuses = sorted(client.answer().status for client in clients)
@@ -186,7 +192,7 @@ def test_what_is_deferred_is_finished_before_the_worker_leaves(start, how):
     server = start("--workers", "1")
     with server.client() as client:
         client.send(b"GET /defer/900 HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: pool_of(server)["in_hand"] == 1)
+        wait_until_deferred(server)
         server.process.send_signal(signal.SIGHUP if how == "reload" else signal.SIGTERM)
         time.sleep(0.1)
         assert client.answer().status == 200
@@ -199,7 +205,7 @@ def test_a_new_dispatcher_finds_the_worker_free(start):
     worker = server.workers()[0]
     with server.client() as client:
         client.send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: pool_of(server)["in_hand"] == 1)
+        wait_until_deferred(server)
         os.kill(server.dispatcher(), signal.SIGKILL)
         wait_for(lambda: "the client of /defer/60000 has gone" in server.log())
 

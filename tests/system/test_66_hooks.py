@@ -26,6 +26,11 @@ def hooked(tmp_path):
         server.stop()
 
 
+def wait_until_deferred(server):
+    wait_for(lambda: [request["state"] for request in
+                      server.status()["pools"][0]["workers"][0]["requests"]] == ["deferred"])
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_watched_descriptor_finishes_a_request(hooked, kind):
     server = hooked("--worker-class", kind)
@@ -33,7 +38,7 @@ def test_a_watched_descriptor_finishes_a_request(hooked, kind):
     with server.client() as waiter, server.client() as other:
         for text in ("one", "two"):
             waiter.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+            wait_until_deferred(server)
             assert other.get(f"/write?text={text}").status == 200
             assert waiter.answer().body == text.encode()
 
@@ -134,7 +139,7 @@ def test_the_worker_is_told_that_it_is_to_leave(hooked):
     server = hooked()
     with server.client() as client:
         client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+        wait_until_deferred(server)
         server.process.send_signal(signal.SIGHUP)
         assert client.answer().body == b"the worker leaves"
     wait_for(lambda: "torn down" in server.log())
@@ -145,7 +150,7 @@ def test_who_leaves_is_told_with_the_data(hooked):
     server = hooked()
     client = server.client()
     client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+    wait_until_deferred(server)
     client.socket.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
     client.socket.close()
     wait_for(lambda: "on_disconnect /wait waiting" in server.log())
