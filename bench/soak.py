@@ -206,7 +206,7 @@ class Soak:
                 try:
                     with open(f"/proc/{pid}/status", encoding="ascii") as file:
                         size = re.search(r"VmRSS:\s+(\d+)", file.read())
-                except FileNotFoundError:
+                except OSError:
                     continue
                 if size:
                     self.sizes[name].append(int(size.group(1)))

@@ -212,6 +212,19 @@ crew_reply page_log(struct crew_request *request)
 							  (enum crew_level)level)));
 }
 
+/* From now on, in this pool or, with ?all, everywhere. */
+crew_reply page_level(struct crew_request *request)
+{
+	struct crew_worker *worker = crew_worker(request);
+	const char *pool = crew_query(request, "all") ? NULL : crew_worker_pool(worker);
+
+	sampler_ran(request);
+	if (crew_set_log_level(worker, pool,
+			       (enum crew_level)crew_path_int(request, "level")) < 0)
+		return crew_error(request, 400, "levels go from 10 to 50");
+	return crew_json(request, 200, crew_int("level", crew_path_int(request, "level")));
+}
+
 /* ---- in the dispatcher: what it has answered ---- */
 
 static struct {

@@ -71,6 +71,7 @@ static const struct crew_route routes[] = {
 	{ .on = "/call",                    .run = page_call },
 	{ .on = "POST /pause/{ms:int}",     .run = page_pause },
 	{ .on = "POST /log/{level:int}",    .run = page_log },
+	{ .on = "POST /level/{level:int}",  .run = page_level },
 	{ .on = "GET /chunks/{n:int}",      .run = page_chunks },
 	{ .on = "GET /drip/{n:int}",        .run = page_drip },
 	{ .on = "GET /events",              .run = page_events },
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
 		.body_timeout_ms = number_from("SAMPLER_BODY_TIMEOUT_MS"),
 		.idle_timeout_ms = number_from("SAMPLER_IDLE_TIMEOUT_MS"),
 		.max_pending = number_from("SAMPLER_MAX_PENDING"),
+		.log_repeat_ms = number_from("SAMPLER_LOG_REPEAT_MS"),
 		.hooks = {
 			.check = sampler_dispatcher_check,
 			.check_prefix = private_paths,
@@ -132,6 +134,7 @@ int main(int argc, char **argv)
 				.request_timeout_ms = number_from("SAMPLER_REQUEST_TIMEOUT_MS"),
 				.heartbeat_timeout_ms = number_from("SAMPLER_HEARTBEAT_MS"),
 				.max_restarts = number_from("SAMPLER_MAX_RESTARTS"),
+				.log_level = (enum crew_level)number_from("SAMPLER_LOG_LEVEL"),
 				.queue_max = number_from("SAMPLER_QUEUE_MAX"),
 				.queue_warning = number_from("SAMPLER_QUEUE_WARNING"),
 				.queue_client_max = number_from("SAMPLER_QUEUE_CLIENT_MAX"),

@@ -126,6 +126,7 @@ struct crew_pool {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	uint64_t max_rss_bytes;
+	enum crew_level log_level;       /* 0: the server's */
 	/* What the program's author has to tell the handlers: pairs that end with
 	 * a zeroed row, and a JSON object as text. A pair stands before a member
 	 * of the object that has the same key. NULL: none. */
@@ -198,6 +199,10 @@ struct crew_server {
 	uint64_t body_max_bytes;         /* 0: 8 MiB */
 	unsigned connections_max;        /* 0: what the descriptor limit allows */
 	enum crew_level log_level;       /* 0: CREW_INFO */
+	enum crew_log_form log_form;
+	unsigned log_repeat_ms;          /* as in struct crew_plan */
+	crew_log_taker *on_log;          /* in the parent; NULL: all lines are written */
+	void *on_log_context;
 	struct crew_daemon daemon;
 };
 

@@ -138,6 +138,7 @@ struct crew_group {
 	unsigned stop_order; /* groups stop in this order, low first, each when
 				those before are gone */
 	bool fixed;          /* TTIN, TTOU and HUP leave it alone */
+	enum crew_level log_level; /* of its children; 0: as the parent's */
 };
 
 /** Why a child ended. */
@@ -245,6 +246,13 @@ struct crew_plan {
 			 const struct crew_death *death);
 	struct crew_daemon daemon;
 	enum crew_level log_level; /* 0: CREW_INFO */
+	enum crew_log_form log_form;
+	/* A line that a child of crew's, or one that says its priority ("<N>"),
+	 * writes again within that time is only counted; 0: 1000; CREW_NEVER: each
+	 * is written. */
+	unsigned log_repeat_ms;
+	crew_log_taker *on_log;    /* NULL: all lines are written */
+	void *on_log_context;
 	bool console; /* if standard input is a terminal, commands are read from it;
 			 "help" lists them */
 };
@@ -310,6 +318,10 @@ ssize_t crew_plan_send(struct crew_supervisor *supervisor, const char *group,
 /** Rolling restart of a group (NULL: of all): each child is replaced when its
  * successor is ready. If one fails to boot, the old ones stay. 0, -ENOENT. */
 int crew_plan_reload(struct crew_supervisor *supervisor, const char *group);
+/** What the children of a group log from now on (NULL: of all groups, and the
+ * parent); those that start later too. 0, -ENOENT, -EINVAL. */
+int crew_plan_set_log_level(struct crew_supervisor *supervisor, const char *group,
+			    enum crew_level level);
 /** Reopen log files, after somebody moved them away. */
 void crew_plan_reopen(struct crew_supervisor *supervisor);
 /** List the children: fills at most `room`, returns how many there are. */

@@ -184,6 +184,10 @@ size_t crew_worker_link_memory(struct crew_worker *worker, void **ret_start,
 /** Log a line; it appears once, whole, marked with this worker's name. */
 void crew_log(struct crew_worker *worker, enum crew_level level,
 	      const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** What the workers of a pool log from now on, those that start later too (NULL:
+ * all processes of the server). 0, -EINVAL, -ENOENT (no such pool), or -errno. */
+int crew_set_log_level(struct crew_worker *worker, const char *pool,
+		       enum crew_level level);
 /** Would a line of this level be written? For messages dear to make. */
 bool crew_log_enabled(const struct crew_worker *worker, enum crew_level level);
 

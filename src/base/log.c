@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log_text.h"
 #include "base/rotate.h"
 
 /* With its newline. The parent takes a child's lines apart at this size, so a
@@ -38,6 +39,8 @@
 #define HEAD_BYTES 64
 #define ORIGIN_BYTES 100
 #define TAIL_BYTES 5 /* end of colour, newline */
+/* A byte of a message takes up to six in JSON. */
+#define STRUCTURED_BYTES (6 * LINE_BYTES + 6 * ORIGIN_BYTES + 256)
 
 enum sink {
 	SINK_PIPE, /* or a terminal: ask before writing */
@@ -46,15 +49,20 @@ enum sink {
 };
 
 struct line {
-	char text[HEAD_BYTES + ORIGIN_BYTES + LINE_BYTES + TAIL_BYTES];
+	char text[STRUCTURED_BYTES];
 	int used;
 };
 
-static enum log_form form = LOG_FORM_PLAIN;
+static int form = CREW_LOG_PLAIN;
+static enum crew_log_form wanted_form = CREW_LOG_AUTO;
 static enum sink sink = SINK_PIPE;
 static bool colours;
 static _Atomic int level_now = LOG_INFO_LEVEL;
+static _Thread_local const _Atomic uint32_t *level_word;
 static _Atomic uint64_t dropped;
+static crew_log_taker *taker;
+static void *taker_context;
+static bool taking;
 /* The threads of a worker share its pipe: a long line takes several writes. */
 static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 static struct line rest; /* of the last line, not yet written; under `writing` */
@@ -75,12 +83,15 @@ static const struct level_row {
 
 static const struct level_row *row_of(int level);
 static bool journal_reads_us(void);
+static bool taken(const struct level_row *row, const char *origin, int pid,
+		  const char *text, int size);
+static void add_structured(struct line *line, const struct level_row *row,
+			   const char *origin, int pid, const char *text, int size);
 static void add_head(struct line *line, const struct level_row *row,
-		     const char *origin);
+		     const char *origin, int pid);
 static void add_time(struct line *line);
 static void add_escaped(struct line *line, int room, const char *text, int size);
 static int escape_one(char *out, const char *text, int size, int *ret_taken);
-static int utf8_size(const unsigned char *at, int size);
 static bool write_line(const struct line *line);
 static bool write_rest(void);
 static int write_all(const char *bytes, int size);
@@ -92,8 +103,10 @@ void log_init(void)
 	struct stat status = { 0 };
 
 	rest.used = 0;
-	form = journal_reads_us() ? LOG_FORM_SYSTEMD : LOG_FORM_PLAIN;
-	colours = form == LOG_FORM_PLAIN && isatty(STDERR_FILENO) &&
+	form = wanted_form	    ? (int)wanted_form
+	       : journal_reads_us() ? CREW_LOG_SYSTEMD
+				    : CREW_LOG_PLAIN;
+	colours = form == CREW_LOG_PLAIN && isatty(STDERR_FILENO) &&
 		  !(no_colour && *no_colour);
 	fstat(STDERR_FILENO, &status);
 	sink = S_ISREG(status.st_mode)	  ? SINK_FILE
@@ -108,6 +121,7 @@ void log_become_child(void)
 	sink = SINK_PIPE;
 	rest.used = 0;
 	file = NULL;
+	taker = NULL;
 	/* Another thread of the parent may have held it at the fork. */
 	pthread_mutex_init(&writing, NULL);
 }
@@ -116,7 +130,7 @@ void log_to_file(struct rotate *rotate)
 {
 	pthread_mutex_lock(&writing);
 	file = rotate;
-	form = LOG_FORM_PLAIN;
+	form = wanted_form ? (int)wanted_form : CREW_LOG_PLAIN;
 	colours = false;
 	pthread_mutex_unlock(&writing);
 }
@@ -126,9 +140,53 @@ void log_set_level(int level)
 	atomic_store_explicit(&level_now, level, memory_order_relaxed);
 }
 
+int log_level(void)
+{
+	return atomic_load_explicit(&level_now, memory_order_relaxed);
+}
+
+void log_use_level_word(const _Atomic uint32_t *word)
+{
+	level_word = word;
+}
+
 bool log_enabled(int level)
 {
-	return level >= atomic_load_explicit(&level_now, memory_order_relaxed);
+	const uint32_t own = level_word ? atomic_load_explicit(level_word,
+							       memory_order_relaxed)
+					: 0;
+
+	return level >= (own ? (int)own : log_level());
+}
+
+void log_set_form(enum crew_log_form wanted)
+{
+	wanted_form = wanted;
+	if (file)
+		log_to_file(file);
+	else if (form != LOG_FORM_CHILD)
+		log_init();
+}
+
+int log_form_by_name(const char *name)
+{
+	static const char *const names[] = {
+		[CREW_LOG_AUTO] = "auto",	[CREW_LOG_PLAIN] = "plain",
+		[CREW_LOG_SYSTEMD] = "systemd", [CREW_LOG_JSON] = "json",
+		[CREW_LOG_LOGFMT] = "logfmt",
+	};
+
+	for (int i = 0; i < (int)COUNT_OF(names); i++) {
+		if (strcmp(names[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+void log_set_taker(crew_log_taker *new_taker, void *context)
+{
+	taker = new_taker;
+	taker_context = context;
 }
 
 int log_level_by_name(const char *name)
@@ -159,24 +217,29 @@ void log_line_va(int level, const char *format, va_list arguments)
 		return;
 	size = vsnprintf(text, sizeof(text), format, arguments);
 	if (size >= 0)
-		log_from("parent", level, text,
+		log_from("parent", 0, level, text,
 			 size > LINE_BYTES ? LINE_BYTES : size);
 	else
 		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
 	errno = error;
 }
 
-bool log_from(const char *origin, int level, const char *text, int size)
+bool log_from(const char *origin, int pid, int level, const char *text, int size)
 {
 	const struct level_row *row = row_of(level);
 	struct line line;
 
-	if (!log_enabled(level))
-		return true;
 	if (size > 0 && text[size - 1] == '\n')
 		size--;
+	if (taker && !taking && taken(row, origin, pid, text, size))
+		return true;
 	line.used = 0;
-	add_head(&line, row, origin);
+	if (form == CREW_LOG_JSON || form == CREW_LOG_LOGFMT) {
+		add_structured(&line, row, origin, pid, text,
+			       size > LINE_BYTES ? LINE_BYTES : size);
+		return write_line(&line);
+	}
+	add_head(&line, row, origin, pid);
 	/* Of a child's line the head is counted, see above; of others not, so that
 	 * what was one line in the child is one here. */
 	add_escaped(&line, form == LOG_FORM_CHILD ? LINE_BYTES - TAIL_BYTES
@@ -188,6 +251,54 @@ bool log_from(const char *origin, int level, const char *text, int size)
 	}
 	line.text[line.used++] = '\n';
 	return write_line(&line);
+}
+
+/* Ask who wants to have the lines. What he logs himself is not asked about. */
+static bool taken(const struct level_row *row, const char *origin, int pid,
+		  const char *text, int size)
+{
+	char message[LINE_BYTES + 1];
+	struct timespec now;
+	bool done;
+
+	if (size > LINE_BYTES)
+		size = LINE_BYTES;
+	memcpy(message, text, (size_t)size);
+	message[size] = '\0';
+	clock_gettime(CLOCK_REALTIME, &now);
+	taking = true;
+	done = taker(taker_context, &(struct crew_log_line){
+		.level = (enum crew_level)row->level,
+		.level_name = row->name,
+		.origin = origin,
+		.pid = pid,
+		.message = message,
+		.message_bytes = (size_t)size,
+		.time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+	});
+	taking = false;
+	return done;
+}
+
+static void add_structured(struct line *line, const struct level_row *row,
+			   const char *origin, int pid, const char *text, int size)
+{
+	struct log_text out = { line->text, 0, STRUCTURED_BYTES - 1 };
+	struct line time; /* its text need not be zeroed */
+
+	time.used = 0;
+	add_time(&time);
+	log_text_structured(&out, form == CREW_LOG_JSON, &(struct log_record){
+		.time = time.text,
+		.time_size = time.used,
+		.level = row->name,
+		.origin = origin,
+		.pid = pid,
+		.message = text,
+		.message_size = size,
+	});
+	line->used = out.used;
+	line->text[line->used++] = '\n';
 }
 
 bool log_raw(const char *text, int size)
@@ -241,13 +352,13 @@ static bool journal_reads_us(void)
 }
 
 static void add_head(struct line *line, const struct level_row *row,
-		     const char *origin)
+		     const char *origin, int pid)
 {
-	if (form != LOG_FORM_PLAIN)
+	if (form != CREW_LOG_PLAIN)
 		line->used += snprintf(line->text, HEAD_BYTES, "<%d>", row->priority);
 	if (form == LOG_FORM_CHILD)
 		return;
-	if (form == LOG_FORM_PLAIN) {
+	if (form == CREW_LOG_PLAIN) {
 		if (colours)
 			line->used += snprintf(line->text, HEAD_BYTES, "%s", row->colour);
 		add_time(line);
@@ -255,6 +366,8 @@ static void add_head(struct line *line, const struct level_row *row,
 				       row->name);
 	}
 	add_escaped(line, line->used + ORIGIN_BYTES, origin, (int)strlen(origin));
+	if (pid)
+		line->used += snprintf(line->text + line->used, HEAD_BYTES, " %d", pid);
 	memcpy(line->text + line->used, ": ", 2);
 	line->used += 2;
 }
@@ -302,7 +415,7 @@ static int escape_one(char *out, const char *text, int size, int *ret_taken)
 {
 	static const char digits[] = "0123456789abcdef";
 	const unsigned char byte = (unsigned char)*text;
-	const int whole = utf8_size((const unsigned char *)text, size);
+	const int whole = log_utf8_size(text, size);
 
 	*ret_taken = whole > 0 ? whole : 1;
 	if (whole > 1 || byte == '\t' || (whole == 1 && byte >= 0x20 && byte != 0x7f)) {
@@ -316,32 +429,6 @@ static int escape_one(char *out, const char *text, int size, int *ret_taken)
 	out[2] = digits[byte >> 4];
 	out[3] = digits[byte & 15];
 	return 4;
-}
-
-/* The size of the UTF-8 character at the start, 0 if there is none (RFC 3629,
- * section 4) or if it is a control character of U+0080 to U+009F. */
-static int utf8_size(const unsigned char *at, int size)
-{
-	const unsigned char lead = at[0];
-	const int whole = lead < 0x80			? 1
-			  : lead >= 0xc2 && lead < 0xe0 ? 2
-			  : lead >= 0xe0 && lead < 0xf0 ? 3
-			  : lead >= 0xf0 && lead < 0xf5 ? 4
-							: 0;
-	const unsigned char low = lead == 0xc2 || lead == 0xe0 ? 0xa0
-				  : lead == 0xf0	       ? 0x90
-							       : 0x80;
-	const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-
-	if (whole > size)
-		return 0;
-	if (whole > 1 && (at[1] < low || at[1] > high))
-		return 0;
-	for (int i = 2; i < whole; i++) {
-		if (at[i] < 0x80 || at[i] > 0xbf)
-			return 0;
-	}
-	return whole;
 }
 
 static bool write_line(const struct line *line)

@@ -9,8 +9,11 @@
 #define BASE_LOG_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <crew/log.h>
 
 /* The same numbers as enum crew_level in <crew/worker.h>. */
 enum log_level {
@@ -21,12 +24,9 @@ enum log_level {
 	LOG_CRITICAL_LEVEL = 50,
 };
 
-/** How lines leave this process. */
-enum log_form {
-	LOG_FORM_PLAIN,  /* time, level, origin, message; colours on a terminal */
-	LOG_FORM_CHILD,  /* "<priority>message": the parent adds the rest */
-	LOG_FORM_SYSTEMD /* "<priority>origin: message" */
-};
+/** How lines leave a child: "<priority>message", the parent adds the rest. One
+ * more than the forms of enum crew_log_form. */
+#define LOG_FORM_CHILD 100
 
 /** Choose the form from the environment and standard error: systemd if
  * JOURNAL_STREAM names it, else plain, in colour if it is a terminal and
@@ -35,9 +35,19 @@ enum log_form {
 void log_init(void);
 /** After a fork: lines of this process go through its pipe to the parent. */
 void log_become_child(void);
+/** The form of this process's lines; CREW_LOG_AUTO: as log_init chose. */
+void log_set_form(enum crew_log_form form);
+/** "auto", "plain", "systemd", "json", "logfmt"; -1 if it is no form's name. */
+int log_form_by_name(const char *name);
 /** Lines below `level` are not written. Default: info. */
 void log_set_level(int level);
+int log_level(void);
+/** In a child: its level is this word, which the parent can change; of this
+ * thread alone. 0 in it: log_set_level counts. */
+void log_use_level_word(const _Atomic uint32_t *word);
 bool log_enabled(int level);
+/** In the parent: ask this before a line is written; NULL: nobody. */
+void log_set_taker(crew_log_taker *taker, void *context);
 /** "debug" … "critical" to a level; 0 if it is no level's name. */
 int log_level_by_name(const char *name);
 
@@ -49,9 +59,10 @@ struct rotate;
 /** From now on lines go to this file, not to standard error; NULL: back. It
  * stays the caller's. */
 void log_to_file(struct rotate *rotate);
-/** Write a line in the name of `origin`, such as "items[2]". The text need not
- * be NUL-terminated. Only the parent calls it. False: it was dropped. */
-bool log_from(const char *origin, int level, const char *text, int size);
+/** Write a line in the name of `origin`, such as "items[2]", and of process
+ * `pid` (0: none is said), whatever its level. The text need not be NUL-
+ * terminated. Only the parent calls it. False: it was dropped. */
+bool log_from(const char *origin, int pid, int level, const char *text, int size);
 /** Write a line as it is, but for control bytes. False: it was dropped. */
 bool log_raw(const char *text, int size);
 /** Would a line be taken now? For those who would rather wait. */

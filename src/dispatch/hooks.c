@@ -152,7 +152,7 @@ static int knows_pool(const struct crew_worker *worker, const char *pool)
 
 	for (unsigned i = 0; pool && i < dispatcher->pool_count; i++) {
 		if (strcmp(dispatcher->pools[i].name, pool) == 0)
-			return 0;
+			return (int)i;
 	}
 	return -ENOENT;
 }

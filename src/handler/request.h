@@ -43,7 +43,7 @@ struct crew_worker {
 		       crew_published *done, void *context);
 	int (*call)(struct crew_worker *worker, const void *bytes, size_t size,
 		    crew_answered *done, void *context);
-	/* 0, or -ENOENT. */
+	/* Its number, or -ENOENT. */
 	int (*knows_pool)(const struct crew_worker *worker, const char *pool);
 	bool is_dispatcher;
 	int channel;                  /* to the parent */

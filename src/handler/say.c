@@ -142,6 +142,27 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 	return r;
 }
 
+int crew_set_log_level(struct crew_worker *worker, const char *pool,
+		       enum crew_level level)
+{
+	struct control order = {
+		.kind = CONTROL_LOG_LEVEL,
+		.pool = CONTROL_ALL,
+		.detail = (int32_t)level,
+	};
+	int number;
+
+	if (level < CREW_DEBUG || level > CREW_CRITICAL)
+		return -EINVAL;
+	if (pool) {
+		number = worker->knows_pool ? worker->knows_pool(worker, pool) : -ENOTSUP;
+		if (number < 0)
+			return number;
+		order.pool = (uint32_t)number;
+	}
+	return os_channel_send(worker->channel, &order, sizeof(order), NULL, 0);
+}
+
 const struct json_t *crew_config(const struct crew_worker *worker)
 {
 	return worker->config;

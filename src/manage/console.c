@@ -55,8 +55,8 @@ static const struct command commands[] = {
 	{ "signal", "GROUP ID NUMBER: send it a signal", 3, run_signal },
 	{ "send", "GROUP ID TEXT: write a line to its standard input", 3, run_send },
 	{ "reload", "[GROUP]: rolling restart", 0, run_reload },
-	{ "level", "NAME: log from debug, info, warning, error or critical on", 1,
-	  run_level },
+	{ "level", "[GROUP] NAME: log from debug, info, warning, error or critical on",
+	  1, run_level },
 	{ "stop", "stop gracefully", 0, run_stop },
 	{ "kill", "stop at once", 0, run_kill },
 };
@@ -285,13 +285,14 @@ static void run_reload(struct crew_supervisor *supervisor, char **words)
 
 static void run_level(struct crew_supervisor *supervisor, char **words)
 {
-	const int level = log_level_by_name(words[0]);
+	const char *group = words[1] ? words[0] : NULL;
+	const char *name = words[1] ? words[1] : words[0];
+	const int level = log_level_by_name(name);
 
-	(void)supervisor;
-	if (level)
-		log_set_level(level);
-	else
-		printf("there is no level \"%s\"\n", words[0]);
+	if (!level)
+		printf("there is no level \"%s\"\n", name);
+	else if (crew_plan_set_log_level(supervisor, group, (enum crew_level)level) < 0)
+		printf("there is no group \"%s\"\n", group);
 }
 
 static void run_stop(struct crew_supervisor *supervisor, char **words)

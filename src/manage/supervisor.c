@@ -229,6 +229,19 @@ size_t crew_plan_deaths(const struct crew_supervisor *supervisor,
 	return plan_deaths(supervisor->plan, ret_deaths, room);
 }
 
+int crew_plan_set_log_level(struct crew_supervisor *supervisor, const char *group,
+			    enum crew_level level)
+{
+	const int number = group ? plan_group_named(supervisor->plan, group) : -1;
+
+	if (level < CREW_DEBUG || level > CREW_CRITICAL)
+		return -EINVAL;
+	if (group && number < 0)
+		return -ENOENT;
+	plan_set_log_level(supervisor->plan, number, (int)level);
+	return 0;
+}
+
 bool crew_plan_degraded(const struct crew_supervisor *supervisor, const char *group)
 {
 	int number = plan_group_named(supervisor->plan, group);
@@ -244,6 +257,8 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 
 	if (tables->log_level)
 		log_set_level((int)tables->log_level);
+	log_set_form(tables->log_form);
+	log_set_taker(tables->on_log, tables->on_log_context);
 	r = make_plan(supervisor, ret_error);
 	if (r == 0)
 		r = run_on_start(supervisor, ret_error);
@@ -276,6 +291,7 @@ static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_
 		.groups = groups,
 		.context = supervisor,
 		.take_signals = supervisor->own_signals,
+		.log_repeat_ms = supervisor->tables.log_repeat_ms,
 		.stopping = call_stopping,
 		.reopen = call_reopen,
 	};

@@ -18,6 +18,7 @@
 #include "transport/control.h"
 #include "transport/link.h"
 
+static void set_log_level(struct server_run *run, const struct control *order);
 static void give_link(struct child *child);
 static void tell_dispatcher(struct server_run *run, struct child *child);
 static void renew_link(void *context, struct child *child);
@@ -49,6 +50,8 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		configs_take(run, fds[0]);
 		return;
 	}
+	if (size == sizeof(*order) && order->kind == CONTROL_LOG_LEVEL)
+		set_log_level(run, order);
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
@@ -70,6 +73,8 @@ void links_worker_said(void *context, struct child *child, const void *data,
 		configs_take(context, fds[0]);
 		return;
 	}
+	if (size == sizeof(*order) && order->kind == CONTROL_LOG_LEVEL)
+		set_log_level(context, order);
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 }
@@ -129,6 +134,17 @@ void links_pool_degraded(void *context, unsigned group, bool degraded)
 	};
 
 	send_dispatcher(context, &order, NULL, 0);
+}
+
+static void set_log_level(struct server_run *run, const struct control *order)
+{
+	if (order->detail < LOG_DEBUG_LEVEL || order->detail > LOG_CRITICAL_LEVEL)
+		return;
+	if (order->pool == CONTROL_ALL)
+		plan_set_log_level(run->plan, -1, order->detail);
+	else if (order->pool < run->group_count - FIRST_POOL_GROUP)
+		plan_set_log_level(run->plan, (int)(order->pool + FIRST_POOL_GROUP),
+				   order->detail);
 }
 
 /* Make a new link and give the worker his end. What the dispatcher needs is

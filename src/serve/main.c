@@ -41,6 +41,7 @@ static int take_daemon(struct command_line *line, const char *value);
 static int take_pidfile(struct command_line *line, const char *value);
 static int take_group_file(struct command_line *line, const char *value);
 static int take_log_file(struct command_line *line, const char *value);
+static int take_log_format(struct command_line *line, const char *value);
 static int take_directory(struct command_line *line, const char *value);
 static int take_user(struct command_line *line, const char *value);
 static int take_group(struct command_line *line, const char *value);
@@ -55,6 +56,8 @@ static const struct option_row rows[] = {
 	  take_class },
 	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
 	  take_level },
+	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"
+	  "under the journal, else plain)", take_log_format },
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
 	  "8 old ones are kept", take_log_file },
 	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon },
@@ -214,6 +217,19 @@ static int take_pidfile(struct command_line *line, const char *value)
 static int take_group_file(struct command_line *line, const char *value)
 {
 	line->server.daemon.group_file = value;
+	return 0;
+}
+
+static int take_log_format(struct command_line *line, const char *value)
+{
+	const int form = log_form_by_name(value);
+
+	if (form < 0) {
+		fprintf(stderr, "%s: --log-format takes auto, plain, systemd, json or "
+			"logfmt, not \"%s\"\n", line->program, value);
+		return EXIT_USAGE;
+	}
+	line->server.log_form = (enum crew_log_form)form;
 	return 0;
 }
 

@@ -89,6 +89,8 @@ static int check_tables(struct server_run *run, struct crew_error *ret_error)
 	struct crew_server *server = &run->server;
 
 	log_set_level((int)server->log_level);
+	log_set_form(server->log_form);
+	log_set_taker(server->on_log, server->on_log_context);
 	if (!server->pools[0].app && !server->local && !server->mounts[0].at)
 		return error_set(ret_error, EINVAL,
 				 "the server has no pool, no local route and no "
@@ -121,6 +123,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 		.group_count = run->group_count,
 		.context = run,
 		.take_signals = true,
+		.log_repeat_ms = run->server.log_repeat_ms,
 		.stopping = stopping,
 		.reopen = reopen,
 	};
@@ -213,6 +216,7 @@ static void make_pool_group(struct server_run *run, unsigned number)
 			.max_restarts = pool->max_restarts,
 			.restart_window_ms = pool->restart_window_ms,
 			.max_rss_bytes = pool->max_rss_bytes,
+			.log_level = pool->log_level,
 			.stop_order = 1,
 		},
 		.raw = true,

@@ -37,11 +37,39 @@ int group_init(struct plan *plan, unsigned number, const struct group *options)
 		if (!group->restart_times)
 			return -ENOMEM;
 	}
+	group->log_level = (int)group->options.is.log_level;
 	r = sink_open(&group->out, &group->options.is.out, LOG_INFO_LEVEL);
 	if (r == 0)
 		r = sink_open(&group->error, &group->options.is.error,
 			      LOG_WARNING_LEVEL);
 	return r < 0 ? r : make_places(group);
+}
+
+int group_log_level(const struct group_state *group)
+{
+	return group->log_level ? group->log_level : log_level();
+}
+
+void group_tell_log_level(struct group_state *group)
+{
+	list_each(link, &group->lives)
+		atomic_store_explicit(
+			&container_of(link, struct life, in_group)->child.score->log_level,
+			(uint32_t)group_log_level(group), memory_order_relaxed);
+}
+
+void plan_set_log_level(struct plan *plan, int number, int level)
+{
+	if (number < 0)
+		log_set_level(level);
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		struct group_state *group = &plan->groups[i];
+
+		if (number >= 0 && number != (int)i)
+			continue;
+		group->log_level = number < 0 ? 0 : level;
+		group_tell_log_level(group);
+	}
 }
 
 void group_fini(struct group_state *group)

@@ -198,6 +198,8 @@ static void start_thread(struct host *host, const struct host_message *message, 
 static void *live_thread(void *argument)
 {
 	struct host_thread *thread = argument;
+
+	log_use_level_word(&thread->self.score->log_level);
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s[%u]", thread->self.group, thread->self.index);

@@ -56,6 +56,15 @@ struct sink {
 	uint64_t dropped;     /* lines, not yet told */
 };
 
+/* A line that may come again. */
+struct repeat {
+	uint64_t hash;
+	uint64_t until_ms; /* 0: none is remembered */
+	uint64_t count;    /* times that it came again, not yet told */
+	size_t size;
+	int level;
+};
+
 /* One of a child's standard streams, as the parent reads it. */
 struct stream {
 	struct watch watch;
@@ -99,6 +108,7 @@ struct life {
 	enum crew_cause cause;
 	char *last_lines[LAST_LINES];
 	unsigned last_line;
+	struct repeat repeat;
 };
 
 struct place {
@@ -135,6 +145,7 @@ struct group_state {
 	bool ever_ready;
 	uint64_t restarts;
 	bool told;             /* to stop */
+	int log_level;         /* 0: the parent's */
 	/* the budget of restarts (budget.c) */
 	uint64_t *restart_times; /* the last max_restarts */
 	unsigned restart_at;
@@ -185,6 +196,9 @@ static inline bool is_threads(const struct group_state *group)
 }
 
 /* group.c */
+/** The level of lines of that group's children, which they are told too. */
+int group_log_level(const struct group_state *group);
+void group_tell_log_level(struct group_state *group);
 int group_init(struct plan *plan, unsigned number, const struct group *options);
 void group_fini(struct group_state *group);
 /* place.c */
@@ -267,7 +281,9 @@ char *stream_last_lines(const struct life *life);
 int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
 void sink_close(struct sink *sink);
 bool sink_has_room(const struct sink *sink);
-void sink_write(struct sink *sink, const struct life *life, const char *line,
+/** Say how often the last line came again, and forget it. */
+void sink_tell_repeats(struct sink *sink, struct life *life);
+void sink_write(struct sink *sink, struct life *life, const char *line,
 		size_t size);
 /* signals.c */
 int signals_take(struct plan *plan);

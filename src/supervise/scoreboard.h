@@ -24,6 +24,7 @@ struct score {
 	_Atomic uint32_t state; /* enum crew_child_state */
 	_Atomic uint32_t mark;  /* the parent's: it is to be seen as draining, or as
 				   stale; 0 */
+	_Atomic uint32_t log_level; /* the parent's: what the child is to log */
 	_Atomic uint32_t group;
 	_Atomic uint32_t index;
 	_Atomic uint32_t generation;

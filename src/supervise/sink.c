@@ -5,6 +5,11 @@
  * crew's own processes log. Each line is marked with group, index and pid, but
  * for JSON objects where the group says so. What cannot be written at once is
  * dropped and counted, and the count is told when there is room again.
+ *
+ * A line that crew's own processes (or others that say their priority) repeat
+ * within a second is counted instead of written: a fault that comes back with
+ * each request does not fill a disk. What a program writes otherwise is never
+ * touched.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,11 +21,16 @@
 #include "supervise/private.h"
 
 #define ORIGIN_BYTES 128
+/* So long a line that is said again is only counted. */
+#define REPEAT_MS 1000u
 
-static bool write_to_log(const char *origin, int level, const char *line, size_t size,
-			 bool plain);
+static void write_counted(struct sink *sink, const struct life *life, int level,
+			  const char *line, size_t size);
+static bool repeat_held(struct sink *sink, struct life *life, int level,
+			const char *line, size_t size);
+static uint64_t hash_of(const char *line, size_t size);
 static bool write_to_fd(struct sink *sink, const char *line, size_t size);
-static bool write_out(struct sink *sink, const char *origin, int level,
+static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
 static bool is_json(const char *line, size_t size);
 static int level_of_priority(int priority);
@@ -62,46 +72,109 @@ bool sink_has_room(const struct sink *sink)
 	return true;
 }
 
-void sink_write(struct sink *sink, const struct life *life, const char *line,
-		size_t size)
+void sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
 {
 	int level = sink->log_level;
-	char origin[ORIGIN_BYTES];
-	char lost[80];
-	char name[64];
-	int n;
+	bool own = false; /* a line of crew's own, or one that knows its priority */
 
 	if (size >= 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' &&
 	    line[2] == '>') {
 		level = level_of_priority(line[1] - '0');
 		line += 3;
 		size -= 3;
+		own = true;
 	}
-	if (sink->options->to == CREW_TO_LOG && !log_enabled(level))
+	if (sink->options->to == CREW_TO_LOG && level < group_log_level(group_of(life)))
 		return;
-	name_life(life, name, sizeof(name));
-	snprintf(origin, sizeof(origin), "%s %d", name, (int)life->child.pid);
+	if (own && sink->options->to == CREW_TO_LOG &&
+	    repeat_held(sink, life, level, line, size))
+		return;
+	write_counted(sink, life, level, line, size);
+}
+
+/* What was dropped before is told first, and what is dropped now is counted. */
+static void write_counted(struct sink *sink, const struct life *life, int level,
+			  const char *line, size_t size)
+{
+	char lost[80];
+	int n;
+
 	if (sink->dropped > 0 && sink_has_room(sink)) {
 		n = snprintf(lost, sizeof(lost),
 			     "%llu lines were dropped: written faster than the log "
 			     "could take them", (unsigned long long)sink->dropped);
-		if (write_out(sink, origin, LOG_WARNING_LEVEL, lost, (size_t)n))
+		if (write_out(sink, life, LOG_WARNING_LEVEL, lost, (size_t)n))
 			sink->dropped = 0;
 	}
-	if (!write_out(sink, origin, level, line, size))
+	if (!write_out(sink, life, level, line, size))
 		sink->dropped++;
 }
 
-static bool write_out(struct sink *sink, const char *origin, int level,
+/* The same line again, and soon: counted, not written. */
+static bool repeat_held(struct sink *sink, struct life *life, int level,
+			const char *line, size_t size)
+{
+	struct repeat *repeat = &life->repeat;
+	const struct plan *plan = life->child.plan;
+	const unsigned window_ms = plan->options.log_repeat_ms;
+	const uint64_t hash = hash_of(line, size);
+
+	if (window_ms == CREW_NEVER)
+		return false;
+	if (repeat->until_ms > plan->loop.now_ms && repeat->hash == hash &&
+	    repeat->size == size && repeat->level == level) {
+		repeat->count++;
+		return true;
+	}
+	sink_tell_repeats(sink, life);
+	repeat->hash = hash;
+	repeat->size = size;
+	repeat->level = level;
+	repeat->until_ms = plan->loop.now_ms + (window_ms ? window_ms : REPEAT_MS);
+	return false;
+}
+
+void sink_tell_repeats(struct sink *sink, struct life *life)
+{
+	struct repeat *repeat = &life->repeat;
+	char text[80];
+	int n;
+
+	repeat->until_ms = 0;
+	if (repeat->count == 0)
+		return;
+	n = snprintf(text, sizeof(text), "the last line was repeated %llu times",
+		     (unsigned long long)repeat->count);
+	repeat->count = 0;
+	write_counted(sink, life, repeat->level, text, (size_t)n);
+}
+
+/* FNV-1a: lines that are told apart by it and by their size are the same. */
+static uint64_t hash_of(const char *line, size_t size)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ (unsigned char)line[i]) * 1099511628211u;
+	return hash;
+}
+
+static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size)
 {
 	const bool plain = sink->options->json_unmarked && is_json(line, size);
 	char text[LINE_MAX_BYTES + ORIGIN_BYTES + 4];
-	int n;
+	char name[64];
+	int n = 0;
 
+	name_life(life, name, sizeof(name));
 	if (sink->options->to == CREW_TO_LOG)
-		return write_to_log(origin, level, line, size, plain);
-	n = plain ? 0 : snprintf(text, ORIGIN_BYTES + 3, "%s: ", origin);
+		return plain ? log_raw(line, (int)size)
+			     : log_from(name, (int)life->child.pid, level, line,
+					(int)size);
+	if (!plain)
+		n = snprintf(text, ORIGIN_BYTES + 3, "%s %d: ", name,
+			     (int)life->child.pid);
 	/* As it came, whatever it is: this is no terminal. */
 	memcpy(text + n, line, size);
 	text[(size_t)n + size] = '\n';
@@ -109,14 +182,6 @@ static bool write_out(struct sink *sink, const char *origin, int level,
 	if (sink->options->to == CREW_TO_FILE)
 		return rotate_write(&sink->file, text, size);
 	return write_to_fd(sink, text, size);
-}
-
-static bool write_to_log(const char *origin, int level, const char *line, size_t size,
-			 bool plain)
-{
-	if (plain)
-		return log_raw(line, (int)size);
-	return log_from(origin, level, line, (int)size);
 }
 
 /* A pipe that can be written to takes PIPE_BUF bytes at once: what is longer may

@@ -141,6 +141,9 @@ void life_begin_line(struct life *life)
 			      memory_order_relaxed);
 	atomic_store_explicit(&score->heartbeat_ms, clock_now_ms(),
 			      memory_order_relaxed);
+	atomic_store_explicit(&score->log_level,
+			      (uint32_t)group_log_level(group_of(life)),
+			      memory_order_relaxed);
 	/* A host is no child that anybody lists. */
 	score_set_state(score, life->is_host ? CREW_CHILD_EMPTY
 					     : CREW_CHILD_STARTING);
@@ -225,6 +228,7 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 	if (group->is.kind == CREW_EXEC)
 		exec_become(life, birth->channel[1], birth->notify_name);
 	log_become_child();
+	log_use_level_word(&life->child.score->log_level);
 	close_inherited(group, &self);
 	if (scoreboard_become(&plan->board, self.line) < 0)
 		_exit(EX_OSERR);

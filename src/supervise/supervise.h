@@ -79,6 +79,8 @@ struct plan_options {
 	bool take_signals;
 	/* Called when the plan begins to stop; before any child is told. */
 	void (*stopping)(void *context);
+	/* As in struct crew_plan. */
+	unsigned log_repeat_ms;
 	/* On SIGUSR1, after the plan's own files were reopened. */
 	void (*reopen)(void *context);
 };
@@ -142,6 +144,8 @@ void plan_reload_all(struct plan *plan);
 /** One child more or less of the first group that is not fixed. */
 void plan_scale(struct plan *plan, int by);
 void plan_reopen(struct plan *plan);
+/** What children of a group (-1: all, and the parent) are to log from now on. */
+void plan_set_log_level(struct plan *plan, int group, int level);
 size_t plan_children(const struct plan *plan, struct crew_child_info *ret_children,
 		     size_t room);
 void plan_child_info(const struct child *child, struct crew_child_info *ret_info);

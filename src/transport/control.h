@@ -22,10 +22,15 @@ enum control_kind {
 	CONTROL_CONFIG,     /* a configuration: with a file that holds a pool's name,
 			       a NUL, and JSON text. From any worker or the dispatcher
 			       to the parent, and from there to the pool's workers */
+	/* any worker or the dispatcher to the parent */
+	CONTROL_LOG_LEVEL,  /* workers of that pool (CONTROL_ALL: everybody) log from the
+			       level `detail` on */
 	/* dispatcher to parent */
 	CONTROL_CONDEMN,    /* kill that worker, with that cause */
 	CONTROL_KIND_COUNT
 };
+
+#define CONTROL_ALL UINT32_MAX
 
 struct control {
 	uint32_t kind;

@@ -353,7 +353,7 @@ static int knows_pool(const struct crew_worker *public, const char *pool)
 
 	for (unsigned i = 0; pool && server && i < CREW_POOLS_MAX && server->pools[i].app; i++) {
 		if (strcmp(server->pools[i].name, pool) == 0)
-			return 0;
+			return (int)i;
 	}
 	return -ENOENT;
 }

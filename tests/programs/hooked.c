@@ -161,6 +161,10 @@ static crew_reply get_wrong(struct crew_request *request)
 
 	if (strcmp(how, "nothing") == 0)
 		return (crew_reply){ 0 };
+	if (strcmp(how, "log") == 0) {
+		crew_log(crew_worker(request), CREW_ERROR, "to be taken");
+		return crew_text(request, 200, "logged");
+	}
 	if (strcmp(how, "pass") == 0)
 		return crew_pass(request);
 	if (strcmp(how, "other") == 0) {
@@ -347,9 +351,30 @@ static crew_reply local_wrong(struct crew_request *request)
 	return crew_defer(request, NULL);
 }
 
+/* ---- in the parent ---- */
+
+static unsigned lines_seen;
+
+/* HOOKED_TAKE: lines with "taken" are ours, all others are written. */
+static bool take_line(void *context, const struct crew_log_line *line)
+{
+	lines_seen++;
+	if (context != &lines_seen || strlen(line->message) != line->message_bytes)
+		abort();
+	if (!strstr(line->message, "taken"))
+		return false;
+	printf("%s|%d|%s|%s|%s\n", line->level_name, (int)line->level, line->origin,
+	       line->pid > 0 && line->time_ms > 1500000000000 ? "pid and time" : "nothing",
+	       line->message);
+	fflush(stdout);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	return crew_main(argc, argv, &(struct crew_server){
+		.on_log = getenv("HOOKED_TAKE") ? take_line : NULL,
+		.on_log_context = &lines_seen,
 		.local = (const struct crew_route[]){
 			{ .on = "GET /local/config/{n:int}", .run = local_config },
 			{ .on = "GET /local/wrong", .run = local_wrong },

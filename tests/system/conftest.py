@@ -53,7 +53,15 @@ class Server:
             env={**os.environ, **(environment or {})})
         self.pid = self.process.pid
         self.address = None
-        found = wait_for(lambda: re.search(r"listening on (\S+)", self.log()) or
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.process.kill()
+            raise
+        self.known = set(children_of(self.pid))
+
+    def wait_until_ready(self):
+        found = wait_for(lambda: re.search(r"listening on ([^\s\"]+)", self.log()) or
                          self.process.poll() is not None, what="the server's start")
         assert found is not True, self.log()
         name = found.group(1)
@@ -63,7 +71,6 @@ class Server:
             host, port = name.rsplit(":", 1)
             self.address = (host.strip("[]"), int(port))
         wait_for(lambda: self.get("/ready").status == 200, what="readiness")
-        self.known = set(children_of(self.pid))
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The examples of the supervisor do what the comments at their tops say."""
+import json
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from conftest import BUILD, children_of, is_alive, wait_for
+from conftest import BUILD, Server, children_of, is_alive, wait_for
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples")
 
@@ -253,3 +254,47 @@ def test_http_server_takes_only_what_is_meant_for_it():
         ended = subprocess.run(["/usr/bin/python3", script, "."], env=given, check=False,
                                stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
         assert ended.returncode == 1 and b"LISTEN_FDS" in ended.stderr
+
+
+def serve(tmp_path, name):
+    return Server(str(tmp_path), program=os.path.join(BUILD, "examples", name))
+
+
+def test_the_items_service_has_a_page(tmp_path):
+    server = serve(tmp_path, "items")
+    try:
+        with server.client() as client:
+            answer = client.get("/")
+            assert (answer.status, answer.header("Location")) == (303, "/static/items.html")
+            page = client.get("/static/items.html")
+            assert page.header("Content-Type").startswith("text/html")
+            assert b"/api/items" in page.body
+            made = client.request("POST", "/api/items", b'{"name":"bolt"}')
+            assert made.status == 201
+            number = json.loads(made.body)["id"]
+            assert client.get(f"/api/item/{number}").status == 200
+            assert client.request("DELETE", f"/api/item/{number}").status in (200, 204)
+            assert client.get(f"/api/item/{number}").status == 404
+    finally:
+        assert server.stop() == 0
+
+
+def test_publish_and_subscribe(tmp_path):
+    server = serve(tmp_path, "sse")
+    try:
+        with server.client() as client:
+            assert client.get("/").header("Location") == "/static/sse.html"
+            assert b"EventSource" in client.get("/static/sse.html").body
+            listeners = [server.client() for _ in range(20)]
+            for number, listener in enumerate(listeners):
+                listener.begin(f"/events?channel={number % 2}")
+                assert listener.event() == ": welcome\nretry: 1000"
+            for channel in (0, 1):
+                body = json.dumps({"channel": str(channel), "msg": f"to {channel}\nall"}).encode()
+                assert client.request("POST", "/publish", body).body == b'{"published":10}'
+            for number, listener in enumerate(listeners):
+                assert listener.event() == f"event: message\ndata: to {number % 2}\ndata: all"
+                listener.socket.close()
+            assert client.request("POST", "/publish", b"{}").status == 400
+    finally:
+        assert server.stop() == 0
