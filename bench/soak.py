@@ -5,7 +5,9 @@ reloaded and scaled, and configurations are sent. Every answer is checked, every
 that was logged is counted, and the resident sizes of all processes are sampled: over
 the second half they must be flat.
 
-    bench/soak.py [--minutes 10] [--build build]
+    bench/soak.py [--minutes 10] [--build build] [--calm]
+
+With --calm no worker is killed or replaced: then the sizes of workers count too.
 
 Ends with 0 if no answer was wrong, no line lost or doubled, and nothing grew."""
 import argparse
@@ -30,7 +32,8 @@ GROWTH_KIB = 2048  # of one process, from the middle to the end: the noise of an
 
 
 class Soak:
-    def __init__(self, build, minutes):
+    def __init__(self, build, minutes, calm):
+        self.calm = calm
         self.folder = tempfile.mkdtemp(prefix="crew-soak-")
         self.log_path = os.path.join(self.folder, "log")
         self.seconds = minutes * 60
@@ -174,6 +177,8 @@ class Soak:
         more = 0
         while not self.stopping.wait(dice.uniform(0.2, 1.2)):
             what = dice.choice(["kill", "kill", "reload", "scale", "config"])
+            if self.calm:
+                what = "config"
             if what == "kill":
                 pids = [worker["pid"] for worker in self.status()["pools"][0]["workers"]
                         if worker["pid"] and worker["state"] in ("ready", "busy")]
@@ -194,12 +199,16 @@ class Soak:
                 self.pushes += 1
 
     def sample(self):
-        """Resident size of parent and dispatcher (workers are young all the time)."""
+        """Resident sizes; where there is trouble the sampler's workers are young."""
         while not self.stopping.wait(1):
             try:
+                status = self.status()
                 pids = {"parent": self.process.pid,
-                        "dispatcher": self.status()["dispatchers"][0]["pid"],
-                        "items worker": self.status()["pools"][1]["workers"][0]["pid"]}
+                        "dispatcher": status["dispatchers"][0]["pid"],
+                        "items worker": status["pools"][1]["workers"][0]["pid"]}
+                if self.calm:
+                    pids.update({f"sampler[{worker['index']}]": worker["pid"]
+                                 for worker in status["pools"][0]["workers"]})
             except (OSError, AssertionError, Closed):
                 continue
             for name, pid in pids.items():
@@ -256,8 +265,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--build", default=os.path.join(HERE, "..", "build"))
+    parser.add_argument("--calm", action="store_true")
     options = parser.parse_args()
-    sys.exit(Soak(options.build, options.minutes).run())
+    sys.exit(Soak(options.build, options.minutes, options.calm).run())
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ struct call {
 	uint32_t headers_size;
 	bool over;
 	bool untold;           /* it is on calls_done */
+	char *bytes;           /* a call of this process, not yet submitted */
+	size_t size;
 };
 
 struct parts {
@@ -49,7 +51,8 @@ struct parts {
 static int take_apart(struct span bytes, struct parts *ret_parts);
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 			     const struct wire_call *head);
-static void submit(struct call *call, const struct parts *parts);
+static void submit(struct call *call);
+static void route(struct call *call, const struct parts *parts);
 static bool compose(struct buffer *text, const struct parts *parts);
 static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
@@ -71,18 +74,31 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	memcpy(copy, bytes.at, bytes.size);
 	r = take_apart((struct span){ copy, bytes.size }, &parts);
 	call = r == 0 ? call_new(dispatcher, seat, &parts.head) : NULL;
-	if (call) {
-		call->done = done;
-		call->context = context;
-		if (dispatcher->call_count > CALLS_MAX)
-			settle(call, 503);
-		else
-			submit(call, &parts);
-	} else if (r == 0) {
-		r = -ENOMEM;
+	if (!call) {
+		free(copy);
+		return r < 0 ? r : -ENOMEM;
 	}
-	free(copy);
-	return r;
+	call->done = done;
+	call->context = context;
+	call->bytes = copy;
+	call->size = bytes.size;
+	if (dispatcher->call_count > CALLS_MAX)
+		settle(call, 503);
+	else if (seat)
+		submit(call);
+	else
+		list_push_back(&dispatcher->calls_new, &call->in_done);
+	return 0;
+}
+
+/* Not where they are made: that may be inside of a handler, whose memory the
+ * routing of another request would take. */
+void calls_submit(struct dispatcher *dispatcher)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&dispatcher->calls_new)))
+		submit(container_of(link, struct call, in_done));
 }
 
 void call_head(struct call *call, int status, struct span headers)
@@ -212,7 +228,19 @@ static struct pool *pool_named(struct dispatcher *dispatcher, struct span name)
 	return NULL;
 }
 
-static void submit(struct call *call, const struct parts *parts)
+static void submit(struct call *call)
+{
+	char *bytes = call->bytes;
+	struct parts parts;
+
+	call->bytes = NULL;
+	/* It was taken apart before, with success. */
+	if (take_apart((struct span){ bytes, call->size }, &parts) == 0)
+		route(call, &parts);
+	free(bytes);
+}
+
+static void route(struct call *call, const struct parts *parts)
 {
 	struct dispatcher *dispatcher = call->dispatcher;
 	struct pool *pool = pool_named(dispatcher, parts->pool);
@@ -316,6 +344,7 @@ static void settle(struct call *call, int status)
 	}
 	call->status = status;
 	dispatcher->call_count--;
+	list_remove(&call->in_done);
 	loop_timer_clear(&dispatcher->loop, &call->timer);
 	if (call->pool && call->token)
 		tell_worker(call);
@@ -375,5 +404,6 @@ static void free_if_done(struct call *call)
 	if (call->connection || call->untold)
 		return;
 	buffer_fini(&call->answer);
+	free(call->bytes);
 	free(call);
 }

@@ -29,6 +29,7 @@ void hooks_init(struct dispatcher *dispatcher)
 		.knows_pool = knows_pool,
 	};
 	worker_events_init(&dispatcher->local_worker, &dispatcher->loop);
+	list_init(&dispatcher->calls_new);
 	list_init(&dispatcher->calls_done);
 }
 

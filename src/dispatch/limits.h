@@ -41,6 +41,9 @@
 #define FLUSHES_A_TURN 512u
 /* An answer to a call; more is a failure. */
 #define CALL_ANSWER_MAX_BYTES (8u * 1024u * 1024u)
+/* What a worker may leave unread of what it is told: answers to its own calls,
+ * mostly. */
+#define UNREAD_MAX_BYTES (64u * 1024u * 1024u)
 /* Calls without an answer yet, so that a loop through on_response or a worker
  * that only asks is bounded. */
 #define CALLS_MAX 4096u

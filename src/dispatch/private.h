@@ -365,6 +365,8 @@ void call_body(struct call *call, struct span data);
 void call_over(struct call *call);
 /** Its connection is freed: answered or not, the call is over. */
 void call_free(struct call *call);
+/** Submit what this process has called for in this turn. */
+void calls_submit(struct dispatcher *dispatcher);
 /** Call back who called from this process. */
 void calls_call_back(struct dispatcher *dispatcher);
 unsigned call_depth(const struct call *call);
@@ -415,6 +417,7 @@ struct dispatcher {
 	unsigned connections_max;
 	unsigned pending;     /* queued in all pools */
 	unsigned call_count;  /* calls that have no answer yet */
+	struct list calls_new;  /* calls of this process, to be submitted */
 	struct list calls_done; /* calls of this process, to be called back */
 	uint64_t slow_subscribers; /* cut off */
 	uint64_t published;

@@ -172,6 +172,8 @@ void seat_say(struct seat *seat, const struct message *message, const void *byte
 		seat_condemn(seat, "its index of requests is impossible");
 	else if (r < 0)
 		seat_condemn(seat, "there is no memory for what it is to be told");
+	else if (seat->outbox.bytes > UNREAD_MAX_BYTES)
+		seat_condemn(seat, "it does not read what it is told");
 }
 
 bool seat_flush(struct seat *seat)

@@ -31,8 +31,8 @@ void turn_done(struct loop *loop)
 	struct dispatcher *dispatcher = loop->owner;
 
 	receive_all(dispatcher);
-	if (!list_empty(&dispatcher->calls_done))
-		calls_call_back(dispatcher);
+	calls_submit(dispatcher);
+	calls_call_back(dispatcher);
 	ring_all(dispatcher);
 	flush_all(dispatcher);
 	ring_all(dispatcher);
@@ -46,7 +46,7 @@ bool turn_may_sleep(struct loop *loop)
 	struct dispatcher *dispatcher = loop->owner;
 
 	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
-	    !list_empty(&dispatcher->calls_done))
+	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];

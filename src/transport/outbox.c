@@ -24,6 +24,7 @@ void outbox_init(struct outbox *outbox)
 {
 	list_init(&outbox->waiting);
 	outbox->count = 0;
+	outbox->bytes = 0;
 }
 
 void outbox_fini(struct outbox *outbox)
@@ -33,6 +34,7 @@ void outbox_fini(struct outbox *outbox)
 	while ((link = list_pop_front(&outbox->waiting)))
 		free(container_of(link, struct waiting, link));
 	outbox->count = 0;
+	outbox->bytes = 0;
 }
 
 int outbox_send(struct outbox *outbox, struct link *link,
@@ -56,6 +58,7 @@ int outbox_send(struct outbox *outbox, struct link *link,
 	list_init(&waiting->link);
 	list_push_back(&outbox->waiting, &waiting->link);
 	outbox->count++;
+	outbox->bytes += sizeof(*waiting) + size;
 	return 0;
 }
 
@@ -72,6 +75,8 @@ int outbox_flush(struct outbox *outbox, struct link *link)
 		if (r < 0)
 			return r;
 		list_remove(&first->link);
+		outbox->bytes -= sizeof(*first) +
+				 (first->has_bytes ? first->message.size : 0);
 		free(first);
 		outbox->count--;
 	}

@@ -14,6 +14,7 @@
 struct outbox {
 	struct list waiting;
 	unsigned count; /* of those that wait */
+	size_t bytes;   /* that they take */
 };
 
 void outbox_init(struct outbox *outbox);

@@ -85,6 +85,8 @@ int worker_call(struct crew_worker *public, const void *bytes, size_t size,
 
 	if (!worker->linked)
 		return -ENOTCONN;
+	if (!worker_may_say(worker))
+		return -EAGAIN;
 	copy = malloc(size);
 	if (done)
 		awaited = awaited_new(worker, context);

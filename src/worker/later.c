@@ -73,7 +73,7 @@ struct crew_request *crew_claim(struct crew_worker *public, crew_ticket ticket)
 	const uint32_t slot = (uint32_t)ticket;
 	struct job *job;
 
-	if (public->is_dispatcher || slot >= worker->jobs_used)
+	if (ticket == 0 || public->is_dispatcher || slot >= worker->jobs_used)
 		return NULL;
 	job = worker->jobs[slot];
 	if (!job || job->serial != (uint32_t)(ticket >> 32) || !job_open(&job->request))
@@ -99,7 +99,8 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 	}
 	if (job->state != JOB_HELD || !job->deferred)
 		return -EINVAL;
-	request_judge(request, reply, "(deferred)");
+	request_judge(request, reply,
+		      worker->options->pool->app->routes[request->wire->route].on);
 	job->deferred = false;
 	if (request->state == REPLY_DEFERRED) {
 		/* It was put off once more: nothing was said. */

@@ -45,6 +45,10 @@
  * (a stream that waits for nothing may always send one piece). */
 #define STREAM_LOW_BYTES (CREW_SEND_ROOM_BYTES / 2)
 
+/* What the application publishes and calls is refused beyond that, while the
+ * dispatcher does not keep up. */
+#define UNSAID_MAX 1024u
+
 enum job_state {
 	JOB_FREE = 0,
 	JOB_GATHERING,
@@ -200,6 +204,10 @@ struct job *job_of_request(const struct crew_request *request);
 int worker_say(struct worker *worker, const struct job *job,
 	       enum message_kind kind, unsigned flags, uint32_t size,
 	       const void *bytes);
+
+/** Is there room for more of what the application says? Else it is faster than
+ * the dispatcher. */
+bool worker_may_say(struct worker *worker);
 
 /* ---- output.c ---- */
 

@@ -64,6 +64,17 @@ struct worker *worker_of(const struct crew_request *request)
 			    : NULL;
 }
 
+bool worker_may_say(struct worker *worker)
+{
+	if (worker->outbox.count < UNSAID_MAX)
+		return true;
+	if (link_reap(&worker->link, NULL, NULL) < 0 ||
+	    outbox_flush(&worker->outbox, &worker->link) < 0)
+		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	link_ring(&worker->link);
+	return worker->outbox.count < UNSAID_MAX;
+}
+
 int worker_say(struct worker *worker, const struct job *job,
 	       enum message_kind kind, unsigned flags, uint32_t size,
 	       const void *bytes)

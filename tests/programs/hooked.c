@@ -165,6 +165,19 @@ static crew_reply get_wrong(struct crew_request *request)
 		crew_log(crew_worker(request), CREW_ERROR, "to be taken");
 		return crew_text(request, 200, "logged");
 	}
+	if (strcmp(how, "flood") == 0) {
+		const struct crew_event event = { .data = "more and more" };
+		int count = 0;
+		int r;
+
+		while ((r = crew_publish(crew_worker(request), "flood", &event, NULL,
+					 NULL)) == 0 && count < 1000000)
+			count++;
+		/* So fast no dispatcher is: it is refused, or all went. */
+		if (r != 0 && r != -EAGAIN)
+			abort();
+		return crew_json(request, 200, crew_int("published", count));
+	}
 	if (strcmp(how, "pass") == 0)
 		return crew_pass(request);
 	if (strcmp(how, "other") == 0) {
@@ -339,6 +352,29 @@ static crew_reply local_config(struct crew_request *request)
 	return crew_text(request, 200, "sent");
 }
 
+static crew_reply dispatcher_check(struct crew_request *request)
+{
+	crew_set_value(request, "seen", "yes");
+	return crew_pass(request);
+}
+
+/* Calls from inside of a handler: its own memory must not be theirs. */
+static crew_reply local_call(struct crew_request *request)
+{
+	static const struct crew_call call = { .target = "/later/called" };
+	char *memory = crew_alloc(request, 1000);
+	const char *path = crew_path(request);
+
+	memset(memory, 'm', 1000);
+	for (int i = 0; i < 20; i++)
+		crew_call(crew_worker(request), &call, NULL, NULL);
+	for (int i = 0; i < 1000; i++) {
+		if (memory[i] != 'm')
+			abort();
+	}
+	return crew_text(request, 200, path);
+}
+
 /* What only workers can do. */
 static crew_reply local_wrong(struct crew_request *request)
 {
@@ -378,9 +414,11 @@ int main(int argc, char **argv)
 		.local = (const struct crew_route[]){
 			{ .on = "GET /local/config/{n:int}", .run = local_config },
 			{ .on = "GET /local/wrong", .run = local_wrong },
+			{ .on = "GET /local/call", .run = local_call },
 			{ 0 },
 		},
 		.hooks = {
+			.check = dispatcher_check,
 			.on_start = on_start,
 			.on_idle = dispatcher_idle,
 			.on_stop = dispatcher_stops,

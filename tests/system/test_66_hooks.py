@@ -135,6 +135,27 @@ def test_the_dispatchers_hooks(hooked):
     assert "the dispatcher stops" in server.log()
 
 
+def test_calls_from_inside_a_local_handler(hooked):
+    server = hooked()
+    with server.client() as client:
+        before = server.status()["pools"][0]["served"]
+        for _ in range(10):
+            assert client.get("/local/call").body == b"/local/call"
+        wait_for(lambda: server.status()["pools"][0]["served"] >= before + 200)
+    assert server.status()["dispatchers"][0]["calls"] == 0
+
+
+def test_who_publishes_faster_than_it_is_taken_is_refused(hooked):
+    server = hooked()
+    with server.client(timeout=30) as client:
+        for _ in range(3):
+            published = int(re.search(rb"\d+", client.get("/wrong/flood").body).group())
+            assert published > 100
+            assert client.get("/early").body == b"early"
+        wait_for(lambda: server.status()["dispatchers"][0]["published"] >= published)
+    assert server.status()["pools"][0]["restarts"] == 0
+
+
 def test_the_worker_is_told_that_it_is_to_leave(hooked):
     server = hooked()
     with server.client() as client:
