@@ -125,7 +125,7 @@ typedef void crew_published(struct crew_worker *worker, unsigned streams,
 /** Send an event to all who are subscribed, in the order in which one worker
  * publishes. It is encoded once, and copied to the streams by the dispatcher.
  * `done` may be NULL. 0; -EINVAL; -EMSGSIZE (64 KiB at most); -EAGAIN (more than
- * a thousand are on their way: go on in a later callback); -ENOMEM; -ENOTCONN. */
+ * a thousand are on their way: go on in a later callback); -ENOMEM; -ENOTCONN (there is no dispatcher now). */
 int crew_publish(struct crew_worker *worker, const char *topic,
 		 const struct crew_event *event, crew_published *done,
 		 void *context);
@@ -174,8 +174,8 @@ typedef void crew_answered(struct crew_worker *worker,
 			   const struct crew_answer *answer, void *context);
 /** Ask a pool. `done` is called once, from the loop, whatever happens; NULL:
  * fire and forget. 0; -EINVAL (target, method or type are not legal); -ENOENT (no
- * such pool); -ELOOP (calls within calls, more than 8 deep); -EAGAIN (as crew_publish); -EMSGSIZE; -ENOMEM; -ENOTCONN (there
- * is no dispatcher now). */
+ * such pool); -ELOOP (calls within calls, more than 8 deep); -EMSGSIZE; -EAGAIN,
+ * -ENOMEM, -ENOTCONN as crew_publish(). */
 int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	      crew_answered *done, void *context);
 

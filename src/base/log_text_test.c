@@ -77,8 +77,8 @@ static void any_bytes_make_a_line(void **state)
 
 		for (int i = 0; i < size; i++)
 			message[i] = (char)(random() >> 7);
-		value = json_loads(write(true, &record, room), JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
-				   NULL);
+		value = json_loads(write(true, &record, room),
+				   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
 		assert_non_null(value);
 		json_decref(value);
 		write(false, &record, room);
