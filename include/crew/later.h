@@ -125,7 +125,8 @@ typedef void crew_published(struct crew_worker *worker, unsigned streams,
 /** Send an event to all who are subscribed, in the order in which one worker
  * publishes. It is encoded once, and copied to the streams by the dispatcher.
  * `done` may be NULL. 0; -EINVAL; -EMSGSIZE (64 KiB at most); -EAGAIN (more than
- * a thousand are on their way: go on in a later callback); -ENOMEM; -ENOTCONN (there is no dispatcher now). */
+ * a thousand are on their way: go on in a later callback); -ENOMEM; -ENOTCONN
+ * (there is no dispatcher now). */
 int crew_publish(struct crew_worker *worker, const char *topic,
 		 const struct crew_event *event, crew_published *done,
 		 void *context);
