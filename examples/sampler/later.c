@@ -225,6 +225,17 @@ crew_reply page_level(struct crew_request *request)
 	return crew_json(request, 200, crew_int("level", crew_path_int(request, "level")));
 }
 
+/* The pool of ?pool=…, or all. */
+crew_reply page_reload(struct crew_request *request)
+{
+	const int r = crew_reload_pool(crew_worker(request), crew_query(request, "pool"));
+
+	sampler_ran(request);
+	if (r < 0)
+		return crew_error(request, 404, "%s", strerror(-r));
+	return crew_json(request, 202, crew_bool("reloading", true));
+}
+
 /* ---- in the dispatcher: what it has answered ---- */
 
 static struct {

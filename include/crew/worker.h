@@ -173,6 +173,13 @@ const struct json_t *crew_config(const struct crew_worker *worker);
  * NULL), -ENOENT (no such pool), -EMSGSIZE, or -errno. */
 int crew_pool_config(struct crew_worker *worker, const char *pool,
 		     const char *json, struct crew_error *ret_error);
+/** Replace the workers of a pool one by one, as SIGHUP does with all (NULL: all):
+ * each goes when its successor is ready, and nothing is dropped. Returns at once:
+ * 0, -ENOENT (no such pool), or -errno. */
+int crew_reload_pool(struct crew_worker *worker, const char *pool);
+/** In the dispatcher (local handlers, hooks): what /status answers, as JSON text
+ * that the caller frees; NULL elsewhere, and without memory. */
+char *crew_status_json(struct crew_worker *dispatcher);
 /** Show that a long handler is alive: a store, cheap enough for a loop. */
 void crew_beat(struct crew_worker *worker);
 /** Memory of the answer link that this worker may write: for the sampler's

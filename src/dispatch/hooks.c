@@ -16,6 +16,7 @@ static int publish(struct crew_worker *worker, const void *bytes, size_t size,
 static int call(struct crew_worker *worker, const void *bytes, size_t size,
 		crew_answered *done, void *context);
 static int knows_pool(const struct crew_worker *worker, const char *pool);
+static char *status(struct crew_worker *worker);
 
 void hooks_init(struct dispatcher *dispatcher)
 {
@@ -27,6 +28,7 @@ void hooks_init(struct dispatcher *dispatcher)
 		.publish = publish,
 		.call = call,
 		.knows_pool = knows_pool,
+		.status = status,
 	};
 	worker_events_init(&dispatcher->local_worker, &dispatcher->loop);
 	list_init(&dispatcher->calls_new);
@@ -121,6 +123,11 @@ void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause)
 static struct dispatcher *dispatcher_of(struct crew_worker *worker)
 {
 	return container_of(worker, struct dispatcher, local_worker);
+}
+
+static char *status(struct crew_worker *worker)
+{
+	return status_text(dispatcher_of(worker));
 }
 
 static int publish(struct crew_worker *worker, const void *bytes, size_t size,

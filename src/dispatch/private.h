@@ -454,6 +454,8 @@ void drain_over(struct loop *loop, struct timer *timer);
 void retry_saying(struct loop *loop, struct timer *timer);
 const char *dispatcher_date(struct dispatcher *dispatcher);
 void dispatcher_drain_check(struct dispatcher *dispatcher);
+/** What /status answers; malloc'ed, or NULL. */
+char *status_text(struct dispatcher *dispatcher);
 /** Answer the built-in pages. */
 void status_answer(struct exchange *exchange, unsigned page);
 /** Run a local handler. */

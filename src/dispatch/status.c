@@ -44,6 +44,15 @@ void status_answer(struct exchange *exchange, unsigned page)
 	}
 }
 
+char *status_text(struct dispatcher *dispatcher)
+{
+	json_t *value = status_all(dispatcher);
+	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+
+	json_decref(value);
+	return text;
+}
+
 static json_t *status_all(struct dispatcher *dispatcher)
 {
 	json_t *pools = json_array();

@@ -45,6 +45,7 @@ struct crew_worker {
 		    crew_answered *done, void *context);
 	/* Its number, or -ENOENT. */
 	int (*knows_pool)(const struct crew_worker *worker, const char *pool);
+	char *(*status)(struct crew_worker *worker);
 	bool is_dispatcher;
 	int channel;                  /* to the parent */
 	unsigned depth;               /* of the call whose answer is being told */

@@ -20,6 +20,8 @@
 
 #define CONFIG_MAX_BYTES (16u * 1024u * 1024u)
 
+static int ask_parent(struct crew_worker *worker, enum control_kind kind,
+		      const char *pool, int32_t detail);
 static bool is_token(const char *text);
 static char *put(char *at, const void *data, size_t size);
 static int write_all(int fd, const char *data, size_t size);
@@ -145,15 +147,31 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 int crew_set_log_level(struct crew_worker *worker, const char *pool,
 		       enum crew_level level)
 {
+	if (level < CREW_DEBUG || level > CREW_CRITICAL)
+		return -EINVAL;
+	return ask_parent(worker, CONTROL_LOG_LEVEL, pool, (int32_t)level);
+}
+
+int crew_reload_pool(struct crew_worker *worker, const char *pool)
+{
+	return ask_parent(worker, CONTROL_RELOAD, pool, 0);
+}
+
+char *crew_status_json(struct crew_worker *dispatcher)
+{
+	return dispatcher->status ? dispatcher->status(dispatcher) : NULL;
+}
+
+static int ask_parent(struct crew_worker *worker, enum control_kind kind,
+		      const char *pool, int32_t detail)
+{
 	struct control order = {
-		.kind = CONTROL_LOG_LEVEL,
+		.kind = kind,
 		.pool = CONTROL_ALL,
-		.detail = (int32_t)level,
+		.detail = detail,
 	};
 	int number;
 
-	if (level < CREW_DEBUG || level > CREW_CRITICAL)
-		return -EINVAL;
 	if (pool) {
 		number = worker->knows_pool ? worker->knows_pool(worker, pool) : -ENOTSUP;
 		if (number < 0)

@@ -18,7 +18,7 @@
 #include "transport/control.h"
 #include "transport/link.h"
 
-static void set_log_level(struct server_run *run, const struct control *order);
+static void obey(struct server_run *run, const struct control *order);
 static void give_link(struct child *child);
 static void tell_dispatcher(struct server_run *run, struct child *child);
 static void renew_link(void *context, struct child *child);
@@ -50,8 +50,8 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		configs_take(run, fds[0]);
 		return;
 	}
-	if (size == sizeof(*order) && order->kind == CONTROL_LOG_LEVEL)
-		set_log_level(run, order);
+	if (size == sizeof(*order))
+		obey(run, order);
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
@@ -73,8 +73,8 @@ void links_worker_said(void *context, struct child *child, const void *data,
 		configs_take(context, fds[0]);
 		return;
 	}
-	if (size == sizeof(*order) && order->kind == CONTROL_LOG_LEVEL)
-		set_log_level(context, order);
+	if (size == sizeof(*order))
+		obey(context, order);
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 }
@@ -136,15 +136,21 @@ void links_pool_degraded(void *context, unsigned group, bool degraded)
 	send_dispatcher(context, &order, NULL, 0);
 }
 
-static void set_log_level(struct server_run *run, const struct control *order)
+/* What any child may ask for. */
+static void obey(struct server_run *run, const struct control *order)
 {
-	if (order->detail < LOG_DEBUG_LEVEL || order->detail > LOG_CRITICAL_LEVEL)
+	const bool all = order->pool == CONTROL_ALL;
+	const unsigned group = order->pool + FIRST_POOL_GROUP;
+
+	if (!all && order->pool >= run->group_count - FIRST_POOL_GROUP)
 		return;
-	if (order->pool == CONTROL_ALL)
-		plan_set_log_level(run->plan, -1, order->detail);
-	else if (order->pool < run->group_count - FIRST_POOL_GROUP)
-		plan_set_log_level(run->plan, (int)(order->pool + FIRST_POOL_GROUP),
-				   order->detail);
+	if (order->kind == CONTROL_LOG_LEVEL && order->detail >= LOG_DEBUG_LEVEL &&
+	    order->detail <= LOG_CRITICAL_LEVEL)
+		plan_set_log_level(run->plan, all ? -1 : (int)group, order->detail);
+	else if (order->kind == CONTROL_RELOAD && all)
+		plan_reload_all(run->plan);
+	else if (order->kind == CONTROL_RELOAD)
+		plan_reload(run->plan, group);
 }
 
 /* Make a new link and give the worker his end. What the dispatcher needs is

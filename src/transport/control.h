@@ -25,6 +25,7 @@ enum control_kind {
 	/* any worker or the dispatcher to the parent */
 	CONTROL_LOG_LEVEL,  /* workers of that pool (CONTROL_ALL: everybody) log from the
 			       level `detail` on */
+	CONTROL_RELOAD,     /* replace the workers of that pool, one by one */
 	/* dispatcher to parent */
 	CONTROL_CONDEMN,    /* kill that worker, with that cause */
 	CONTROL_KIND_COUNT

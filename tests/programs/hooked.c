@@ -207,6 +207,7 @@ static crew_reply get_wrong(struct crew_request *request)
 		    crew_ticket_of(request) != 0 ||
 		    crew_claim(crew_worker(request), 0) ||
 		    crew_claim(crew_worker(request), ~UINT64_C(0)) ||
+		    crew_status_json(crew_worker(request)) ||
 		    crew_unwatch(crew_worker(request), 12345) != -ENOENT ||
 		    crew_watch(crew_worker(request), -1, CREW_READ, pair_ready, NULL) !=
 			    -EINVAL)
@@ -375,6 +376,15 @@ static crew_reply local_call(struct crew_request *request)
 	return crew_text(request, 200, path);
 }
 
+static crew_reply local_status(struct crew_request *request)
+{
+	char *text = crew_status_json(crew_worker(request));
+	crew_reply reply = crew_bytes(request, 200, "application/json", text, strlen(text));
+
+	free(text);
+	return reply;
+}
+
 /* What only workers can do. */
 static crew_reply local_wrong(struct crew_request *request)
 {
@@ -415,6 +425,7 @@ int main(int argc, char **argv)
 			{ .on = "GET /local/config/{n:int}", .run = local_config },
 			{ .on = "GET /local/wrong", .run = local_wrong },
 			{ .on = "GET /local/call", .run = local_call },
+			{ .on = "GET /local/status", .run = local_status },
 			{ 0 },
 		},
 		.hooks = {

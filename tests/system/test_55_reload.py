@@ -72,6 +72,22 @@ def test_reload_under_load_loses_nothing(start, kind):
     assert dispatcher["generation"] == 1, "the dispatcher keeps its clients"
 
 
+def test_one_pool_is_reloaded_without_the_others(start):
+    server = start("--workers", "3")
+    load = Load(server)
+    items = server.workers(1)
+    with server.client() as client:
+        for turn in range(5):
+            assert client.request("POST", "/reload?pool=sampler", b"").status == 202
+            wait_for(lambda turn=turn: generations(server) == [turn + 2] * 3)
+            load.go_on(20)
+        assert client.request("POST", "/reload?pool=nobody", b"").status == 404
+        assert load.stop() == []
+        assert server.workers(1) == items
+        assert client.request("POST", "/reload", b"").status == 202
+        wait_for(lambda: server.workers(1) != items and generations(server) == [7] * 3)
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_reload_lets_a_slow_request_finish(start, kind):
     server = start("--workers", "1", "--worker-class", kind)

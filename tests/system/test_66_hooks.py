@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The application's hooks, on both sides: timers, watched descriptors, idle moments,
 errors, configurations, the end; and what a handler can do wrong."""
+import json
 import os
 import re
 import signal
@@ -133,6 +134,14 @@ def test_the_dispatchers_hooks(hooked):
     wait_for(lambda: server.get("/early").status == 200)
     assert server.stop() == 0
     assert "the dispatcher stops" in server.log()
+
+
+def test_the_status_for_hooks(hooked):
+    server = hooked()
+    told = json.loads(server.get("/local/status").body)
+    asked = server.status()
+    assert told.keys() == asked.keys()
+    assert told["pools"][0].keys() == asked["pools"][0].keys()
 
 
 def test_calls_from_inside_a_local_handler(hooked):
