@@ -33,7 +33,7 @@ void health_fire(struct loop *loop, struct timer *timer)
 		list_each(link, &plan->groups[i].lives) {
 			struct life *life = container_of(link, struct life, in_group);
 
-			if (life->repeat.until_ms && life->repeat.until_ms <= loop->now_ms)
+			if (life->repeat.line && life->repeat.until_ms <= loop->now_ms)
 				sink_tell_repeats(&plan->groups[i].error, life);
 			if (life->killed)
 				continue;

@@ -76,6 +76,7 @@ void life_free(struct life *life)
 	}
 	for (unsigned i = 0; i < LAST_LINES; i++)
 		free(life->last_lines[i]);
+	free(life->repeat.line);
 	free(life);
 }
 

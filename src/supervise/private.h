@@ -58,11 +58,11 @@ struct sink {
 
 /* A line that may come again. */
 struct repeat {
-	uint64_t hash;
-	uint64_t until_ms; /* 0: none is remembered */
-	uint64_t count;    /* times that it came again, not yet told */
+	char *line;        /* malloc'ed; NULL: none is remembered */
 	size_t size;
 	int level;
+	uint64_t until_ms;
+	uint64_t count;    /* times that it came again, not yet told */
 };
 
 /* One of a child's standard streams, as the parent reads it. */
@@ -281,7 +281,7 @@ char *stream_last_lines(const struct life *life);
 int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
 void sink_close(struct sink *sink);
 bool sink_has_room(const struct sink *sink);
-/** Say how often the last line came again, and forget it. */
+/** Say how often the last line came again, and forget it. Harmless twice. */
 void sink_tell_repeats(struct sink *sink, struct life *life);
 void sink_write(struct sink *sink, struct life *life, const char *line,
 		size_t size);

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,7 +29,6 @@ static void write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
 static bool repeat_held(struct sink *sink, struct life *life, int level,
 			const char *line, size_t size);
-static uint64_t hash_of(const char *line, size_t size);
 static bool write_to_fd(struct sink *sink, const char *line, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
@@ -117,46 +117,41 @@ static bool repeat_held(struct sink *sink, struct life *life, int level,
 	struct repeat *repeat = &life->repeat;
 	const struct plan *plan = life->child.plan;
 	const unsigned window_ms = plan->options.log_repeat_ms;
-	const uint64_t hash = hash_of(line, size);
 
 	if (window_ms == CREW_NEVER)
 		return false;
-	if (repeat->until_ms > plan->loop.now_ms && repeat->hash == hash &&
-	    repeat->size == size && repeat->level == level) {
+	if (repeat->line && repeat->until_ms > plan->loop.now_ms &&
+	    repeat->level == level && repeat->size == size &&
+	    memcmp(repeat->line, line, size) == 0) {
 		repeat->count++;
 		return true;
 	}
 	sink_tell_repeats(sink, life);
-	repeat->hash = hash;
+	repeat->line = malloc(size + 1);
+	if (repeat->line && size)
+		memcpy(repeat->line, line, size);
 	repeat->size = size;
 	repeat->level = level;
 	repeat->until_ms = plan->loop.now_ms + (window_ms ? window_ms : REPEAT_MS);
 	return false;
 }
 
+/* To say that it came once more would take as much room as the line. */
 void sink_tell_repeats(struct sink *sink, struct life *life)
 {
 	struct repeat *repeat = &life->repeat;
 	char text[80];
 	int n;
 
-	repeat->until_ms = 0;
-	if (repeat->count == 0)
-		return;
-	n = snprintf(text, sizeof(text), "the last line was repeated %llu times",
-		     (unsigned long long)repeat->count);
-	repeat->count = 0;
-	write_counted(sink, life, repeat->level, text, (size_t)n);
-}
-
-/* FNV-1a: lines that are told apart by it and by their size are the same. */
-static uint64_t hash_of(const char *line, size_t size)
-{
-	uint64_t hash = 14695981039346656037u;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char)line[i]) * 1099511628211u;
-	return hash;
+	if (repeat->count == 1) {
+		write_counted(sink, life, repeat->level, repeat->line, repeat->size);
+	} else if (repeat->count > 1) {
+		n = snprintf(text, sizeof(text), "the last line was repeated %llu times",
+			     (unsigned long long)repeat->count);
+		write_counted(sink, life, repeat->level, text, (size_t)n);
+	}
+	free(repeat->line);
+	*repeat = (struct repeat){ 0 };
 }
 
 static bool write_out(struct sink *sink, const struct life *life, int level,
