@@ -60,6 +60,7 @@ static bool colours;
 static _Atomic int level_now = LOG_INFO_LEVEL;
 static _Thread_local const _Atomic uint32_t *level_word;
 static _Atomic uint64_t dropped;
+static _Atomic uint64_t told_dropped; /* how many of them were told */
 static crew_log_taker *taker;
 static void *taker_context;
 static bool taking;
@@ -83,6 +84,7 @@ static const struct level_row {
 
 static const struct level_row *row_of(int level);
 static bool journal_reads_us(void);
+static void tell_dropped(void);
 static bool taken(const struct level_row *row, const char *origin, int pid,
 		  const char *text, int size);
 static void add_structured(struct line *line, const struct level_row *row,
@@ -216,12 +218,32 @@ void log_line_va(int level, const char *format, va_list arguments)
 	if (!log_enabled(level))
 		return;
 	size = vsnprintf(text, sizeof(text), format, arguments);
+	if (form == LOG_FORM_CHILD)
+		tell_dropped();
 	if (size >= 0)
 		log_from("parent", 0, level, text,
 			 size > LINE_BYTES ? LINE_BYTES : size);
 	else
 		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
 	errno = error;
+}
+
+/* A child says what it could not say, as soon as it can say something. */
+static void tell_dropped(void)
+{
+	const uint64_t now = log_dropped();
+	char text[80];
+	int n;
+
+	if (now == told_dropped)
+		return;
+	n = snprintf(text, sizeof(text), "dropped %llu of this process's lines: the log "
+		     "does not keep up",
+		     (unsigned long long)(now - told_dropped));
+	if (log_from("parent", 0, LOG_WARNING_LEVEL, text, n))
+		told_dropped = now;
+	else /* nor could this one; it is none of those that are counted */
+		atomic_fetch_sub_explicit(&dropped, 1, memory_order_relaxed);
 }
 
 bool log_from(const char *origin, int pid, int level, const char *text, int size)

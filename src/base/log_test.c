@@ -220,8 +220,26 @@ static void a_full_pipe_drops_and_counts(void **state)
 	while (read(reader, seen, sizeof(seen)) > 0)
 		;
 	log_info("heard");
-	assert_string_equal(look(), "<6>heard\n");
+	assert_like(look(), "^<4>dropped [0-9]+ of [^\n]*\n<6>heard\n$");
 	assert_int_equal(log_dropped(), before + 1);
+}
+
+static void a_child_tells_what_it_could_not_say(void **state)
+{
+	const uint64_t before = log_dropped();
+
+	(void)state;
+	log_become_child();
+	fill_pipe();
+	for (int i = 0; i < 5; i++)
+		log_error("lost");
+	assert_int_equal(log_dropped(), before + 5);
+	look();
+	log_error("said");
+	assert_like(look(), "^<4>dropped 5 of this process's lines: the log does not keep "
+			    "up\n<3>said\n$");
+	log_error("and no more of it");
+	assert_string_equal(look(), "<3>and no more of it\n");
 }
 
 /* Room for one page: a long line begins, cannot go on, and must not block. Its
@@ -249,7 +267,7 @@ static void a_torn_line_is_finished_before_the_next(void **state)
 	assert_memory_equal(seen, "<6>xxx", 6);
 	assert_true(log_has_room());
 	log_info("next");
-	assert_like(look(), "^x+\n<6>next\n$");
+	assert_like(look(), "^x+\n<4>dropped 1 of [^\n]*\n<6>next\n$");
 }
 
 static void a_pipe_that_nobody_reads_is_no_death(void **state)
@@ -367,6 +385,7 @@ int main(void)
 		ON_A_PIPE(an_origin_forges_no_line_either),
 		ON_A_PIPE(long_lines_are_cut_with_a_mark),
 		ON_A_PIPE(a_full_pipe_drops_and_counts),
+		ON_A_PIPE(a_child_tells_what_it_could_not_say),
 		ON_A_PIPE(a_torn_line_is_finished_before_the_next),
 		ON_A_PIPE(a_pipe_that_nobody_reads_is_no_death),
 		ON_A_PIPE(a_socket_never_blocks),

@@ -38,4 +38,8 @@
 #define ROTATE_BYTES (UINT64_C(8) << 20)
 #define ROTATE_KEEP 8u
 
+/* A child's standard stream: what waits for the parent before a line of a child's
+ * log is dropped (programs that print are held up instead). */
+#define STREAM_PIPE_BYTES (256 * 1024)
+
 #endif

@@ -25,10 +25,10 @@
 /* So long a line that is said again is only counted. */
 #define REPEAT_MS 1000u
 
-static void write_counted(struct sink *sink, const struct life *life, int level,
+static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
-static bool repeat_held(struct sink *sink, struct life *life, int level,
-			const char *line, size_t size);
+static bool repeat_held(struct life *life, int level, const char *line, size_t size);
+static void repeat_remember(struct life *life, int level, const char *line, size_t size);
 static bool write_to_fd(struct sink *sink, const char *line, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
@@ -86,14 +86,18 @@ void sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 	}
 	if (sink->options->to == CREW_TO_LOG && level < group_log_level(group_of(life)))
 		return;
-	if (own && sink->options->to == CREW_TO_LOG &&
-	    repeat_held(sink, life, level, line, size))
+	own = own && sink->options->to == CREW_TO_LOG && !sink->options->wait &&
+	      life->child.plan->options.log_repeat_ms != CREW_NEVER;
+	if (own && repeat_held(life, level, line, size))
 		return;
-	write_counted(sink, life, level, line, size);
+	if (own)
+		sink_tell_repeats(sink, life);
+	if (write_counted(sink, life, level, line, size) && own)
+		repeat_remember(life, level, line, size);
 }
 
 /* What was dropped before is told first, and what is dropped now is counted. */
-static void write_counted(struct sink *sink, const struct life *life, int level,
+static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size)
 {
 	char lost[80];
@@ -106,37 +110,42 @@ static void write_counted(struct sink *sink, const struct life *life, int level,
 		if (write_out(sink, life, LOG_WARNING_LEVEL, lost, (size_t)n))
 			sink->dropped = 0;
 	}
-	if (!write_out(sink, life, level, line, size))
-		sink->dropped++;
+	if (write_out(sink, life, level, line, size))
+		return true;
+	sink->dropped++;
+	return false;
 }
 
 /* The same line again, and soon: counted, not written. */
-static bool repeat_held(struct sink *sink, struct life *life, int level,
-			const char *line, size_t size)
+static bool repeat_held(struct life *life, int level, const char *line, size_t size)
 {
 	struct repeat *repeat = &life->repeat;
+
+	if (!repeat->line || repeat->until_ms <= life->child.plan->loop.now_ms ||
+	    repeat->level != level || repeat->size != size ||
+	    memcmp(repeat->line, line, size) != 0)
+		return false;
+	repeat->count++;
+	return true;
+}
+
+/* It was written: should it come again, it need not be. */
+static void repeat_remember(struct life *life, int level, const char *line, size_t size)
+{
 	const struct plan *plan = life->child.plan;
 	const unsigned window_ms = plan->options.log_repeat_ms;
+	struct repeat *repeat = &life->repeat;
 
-	if (window_ms == CREW_NEVER)
-		return false;
-	if (repeat->line && repeat->until_ms > plan->loop.now_ms &&
-	    repeat->level == level && repeat->size == size &&
-	    memcmp(repeat->line, line, size) == 0) {
-		repeat->count++;
-		return true;
-	}
-	sink_tell_repeats(sink, life);
 	repeat->line = malloc(size + 1);
 	if (repeat->line && size)
 		memcpy(repeat->line, line, size);
 	repeat->size = size;
 	repeat->level = level;
 	repeat->until_ms = plan->loop.now_ms + (window_ms ? window_ms : REPEAT_MS);
-	return false;
 }
 
-/* To say that it came once more would take as much room as the line. */
+/* To say that it came once more would take as much room as the line. What cannot
+ * be told is counted among the lines that were dropped. */
 void sink_tell_repeats(struct sink *sink, struct life *life)
 {
 	struct repeat *repeat = &life->repeat;
@@ -148,7 +157,8 @@ void sink_tell_repeats(struct sink *sink, struct life *life)
 	} else if (repeat->count > 1) {
 		n = snprintf(text, sizeof(text), "the last line was repeated %llu times",
 			     (unsigned long long)repeat->count);
-		write_counted(sink, life, repeat->level, text, (size_t)n);
+		if (!write_counted(sink, life, repeat->level, text, (size_t)n))
+			sink->dropped += repeat->count - 1;
 	}
 	free(repeat->line);
 	*repeat = (struct repeat){ 0 };

@@ -112,7 +112,12 @@ static int open_pipe(const struct crew_stream *stream, int fds[2])
 {
 	if (stream->to == CREW_TO_NULL || stream->to == CREW_TO_PARENT)
 		return 0;
-	return pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	/* So much may be said while we are busy; less will do where it is not to
+	 * be had. */
+	(void)fcntl(fds[0], F_SETPIPE_SZ, STREAM_PIPE_BYTES);
+	return 0;
 }
 
 static void close_birth(struct birth *birth)
