@@ -59,6 +59,7 @@ static enum sink sink = SINK_PIPE;
 static bool colours;
 static _Atomic int level_now = LOG_INFO_LEVEL;
 static _Thread_local const _Atomic uint32_t *level_word;
+static _Thread_local int thread_index = -1;
 static _Atomic uint64_t dropped;
 static _Atomic uint64_t told_dropped; /* how many of them were told */
 static crew_log_taker *taker;
@@ -150,6 +151,11 @@ int log_level(void)
 void log_use_level_word(const _Atomic uint32_t *word)
 {
 	level_word = word;
+}
+
+void log_use_index(unsigned index)
+{
+	thread_index = (int)index;
 }
 
 bool log_enabled(int level)
@@ -378,8 +384,12 @@ static void add_head(struct line *line, const struct level_row *row,
 {
 	if (form != CREW_LOG_PLAIN)
 		line->used += snprintf(line->text, HEAD_BYTES, "<%d>", row->priority);
-	if (form == LOG_FORM_CHILD)
+	if (form == LOG_FORM_CHILD) {
+		if (thread_index >= 0)
+			line->used += snprintf(line->text + line->used, HEAD_BYTES,
+					       "[%d] ", thread_index);
 		return;
+	}
 	if (form == CREW_LOG_PLAIN) {
 		if (colours)
 			line->used += snprintf(line->text, HEAD_BYTES, "%s", row->colour);

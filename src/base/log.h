@@ -45,6 +45,9 @@ int log_level(void);
 /** In a child: its level is this word, which the parent can change; of this
  * thread alone. 0 in it: log_set_level counts. */
 void log_use_level_word(const _Atomic uint32_t *word);
+/** In a child that has many workers: lines of this thread are `index`'s. The
+ * parent finds "[index] " before the message. */
+void log_use_index(unsigned index);
 bool log_enabled(int level);
 /** In the parent: ask this before a line is written; NULL: nobody. */
 void log_set_taker(crew_log_taker *taker, void *context);

@@ -200,6 +200,7 @@ static void *live_thread(void *argument)
 	struct host_thread *thread = argument;
 
 	log_use_level_word(&thread->self.score->log_level);
+	log_use_index(thread->self.index);
 	char name[64];
 
 	snprintf(name, sizeof(name), "%s[%u]", thread->self.group, thread->self.index);

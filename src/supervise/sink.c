@@ -29,6 +29,7 @@ static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
 static bool repeat_held(struct life *life, int level, const char *line, size_t size);
 static void repeat_remember(struct life *life, int level, const char *line, size_t size);
+static void take_index(char *name, size_t room, const char **line, size_t *size);
 static bool write_to_fd(struct sink *sink, const char *line, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
@@ -173,6 +174,8 @@ static bool write_out(struct sink *sink, const struct life *life, int level,
 	int n = 0;
 
 	name_life(life, name, sizeof(name));
+	if (life->is_host)
+		take_index(name, sizeof(name), &line, &size);
 	if (sink->options->to == CREW_TO_LOG)
 		return plain ? log_raw(line, (int)size)
 			     : log_from(name, (int)life->child.pid, level, line,
@@ -187,6 +190,22 @@ static bool write_out(struct sink *sink, const struct life *life, int level,
 	if (sink->options->to == CREW_TO_FILE)
 		return rotate_write(&sink->file, text, size);
 	return write_to_fd(sink, text, size);
+}
+
+/* A thread of a host says which one it is: "[2] message". */
+static void take_index(char *name, size_t room, const char **line, size_t *size)
+{
+	const size_t used = strlen(name);
+	size_t digits = 0;
+
+	while (1 + digits < *size && (*line)[1 + digits] >= '0' && (*line)[1 + digits] <= '9')
+		digits++;
+	if (*size < digits + 3 || digits == 0 || digits > 6 || (*line)[0] != '[' ||
+	    (*line)[1 + digits] != ']' || (*line)[2 + digits] != ' ')
+		return;
+	snprintf(name + used, room - used, "%.*s", (int)digits + 2, *line);
+	*line += digits + 3;
+	*size -= digits + 3;
 }
 
 /* A pipe that can be written to takes PIPE_BUF bytes at once: what is longer may

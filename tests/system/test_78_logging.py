@@ -154,6 +154,20 @@ def test_levels_at_run_time(start, kind):
     assert "before" not in server.log() and ": after" not in server.log()
 
 
+def test_lines_of_threads_say_whose_they_are(start):
+    server = start("--workers", "3", "--worker-class", "thread", "--log-format", "json")
+    for number in range(30):
+        with server.client() as client, server.client() as other:
+            other.send(b"GET /sleep/20 HTTP/1.1\r\nHost: x\r\n\r\n")
+            say(client, f"line {number}")
+            other.answer()
+    lines = [json.loads(line) for line in stop(server).splitlines()]
+    said = [line for line in lines if line["message"].startswith("line ")]
+    assert len(said) == 30
+    origins = {line["origin"] for line in said}
+    assert origins <= {"sampler[0]", "sampler[1]", "sampler[2]"} and len(origins) > 1
+
+
 def test_a_repeated_line_is_counted(start):
     server = start("--workers", "1", SAMPLER_LOG_REPEAT_MS="300")
     with server.client() as client:
