@@ -1,230 +1,146 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Measure the sampler beside nginx, gunicorn and uvicorn, interleaved in rounds on
-one machine. What counts are ratios within a round: the machine's speed drifts.
+"""Measure the sampler beside other servers, interleaved in rounds on one machine.
+What counts are ratios within a round: the machine's speed drifts.
 
 CPU per request is user and system time of all processes of a server, by the
-scheduler's own account (/proc/PID/task/*/schedstat), over the requests answered."""
+scheduler's own account, over the requests answered; system calls are counted by
+perf where it may; PSS is the proportional set size of all processes."""
 import argparse
-import contextlib
-import glob
-import json
 import os
-import re
-import shutil
-import socket
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SAMPLER = os.path.join(HERE, "..", "build", "examples", "sampler")
-ANSWER = '{"message":"hello"}'
+import loads
+import report
+import servers
 
-WSGI = f"""
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "application/json"),
-                              ("Content-Length", "{len(ANSWER)}")])
-    return [b'{ANSWER}']
-"""
-ASGI = f"""
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    await send({{"type": "http.response.start", "status": 200,
-                "headers": [(b"content-type", b"application/json"),
-                            (b"content-length", b"{len(ANSWER)}")]}})
-    await send({{"type": "http.response.body", "body": b'{ANSWER}'}})
-"""
-NGINX = """
-worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-events {{ worker_connections 20000; }}
-http {{ access_log off; keepalive_requests 1000000000;
-client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json;
-location / {{ return 200 '{answer}'; }} }} }}
-"""
+REFERENCE = "nginx return"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def is_crew(server):
+    return server.kind == "crew"
 
 
-def family(pid):
-    """A process and all its descendants."""
-    found = [pid]
-    for path in glob.glob(f"/proc/{pid}/task/*/children"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-            for child in file.read().split():
-                found += family(int(child))
+def hello(connections, **options):
+    def run(server, port, pids, folder, seconds):
+        return loads.closed_loop(server, port, pids, folder, connections, seconds, **options)
+    return run
+
+
+def with_path(path, connections, **options):
+    def run(server, port, pids, folder, seconds):
+        row = dict(vars(server))
+        server.path = path
+        try:
+            return loads.closed_loop(server, port, pids, folder, connections, seconds, **options)
+        finally:
+            server.path = row["path"]
+    return run
+
+
+# name: (what it is, which servers, run(server, port, pids, folder, seconds))
+LOADS = {
+    "c1": ("1 connection", None, hello(1)),
+    "c64": ("64 connections", None, hello(64)),
+    "c512": ("512 connections", None, hello(512)),
+    "pipelined": ("64 connections, pipelined by 16",
+                  lambda s: is_crew(s) or s.name in (REFERENCE, "h2o file", "nginx to nginx"),
+                  hello(64, depth=16)),
+    "churn": ("16 connections, a new one for each request",
+              lambda s: is_crew(s) or s.name.startswith(("nginx", "h2o", "haproxy")),
+              hello(16, close="true")),
+    "down4": ("bodies of 4 KiB to clients", lambda s: s.name == "crew, 2 workers",
+              with_path("/bytes/4096", 16)),
+    "down64": ("bodies of 64 KiB to clients", lambda s: s.name == "crew, 2 workers",
+               with_path("/bytes/65536", 16)),
+    "down1024": ("bodies of 1 MiB to clients", lambda s: s.name == "crew, 2 workers",
+                 with_path("/bytes/1048576", 16)),
+    "both4": ("bodies of 4 KiB both ways", lambda s: s.name == "crew, 2 workers",
+              with_path("/echo", 16, method="POST", body=4096)),
+    "both64": ("bodies of 64 KiB both ways", lambda s: s.name == "crew, 2 workers",
+               with_path("/echo", 16, method="POST", body=65536)),
+    "both1024": ("bodies of 1 MiB both ways", lambda s: s.name == "crew, 2 workers",
+                 with_path("/echo", 16, method="POST", body=1048576)),
+    "mixed": ("trivial requests beside slow ones", lambda s: s.name == "crew, 4 workers",
+              loads.mixed),
+    "events": ("an event to 1,000 subscribers, 100 times",
+               lambda s: s.name in ("crew, 2 workers", "crew, 4 workers"),
+               lambda s, port, pids, folder, seconds:
+               loads.fan_out(s, port, pids, folder, 1000, 100)),
+    "idle": ("10,000 idle connections", lambda s: s.name in ("crew, 2 workers", REFERENCE),
+             lambda s, port, pids, folder, seconds:
+             loads.idle_connections(s, port, pids, folder, 10000)),
+    "start": ("from exec to the first answer", lambda s: s.name in ("crew, 2 workers", REFERENCE),
+              None),
+}
+QUICK = ("c64", "c512", "pipelined")
+QUICK_SERVERS = ("crew", "nginx return", "uvicorn", "gunicorn")
+
+
+def choose(options):
+    found = []
+    for server in servers.all_servers():
+        if options.only and not any(text in server.name for text in options.only):
+            continue
+        if options.quick and not server.name.startswith(QUICK_SERVERS):
+            continue
+        missing = server.missing()
+        if missing:
+            print(f"left out: {server.name}: no {', '.join(missing)} (script/setup bench)")
+            continue
+        found.append(server)
     return found
 
 
-def cpu_ns(pids):
-    total = 0
-    for pid in pids:
-        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
-            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-                total += int(file.read().split()[0])
-    return total
-
-
-class Contender:
-    def __init__(self, name, program, command, path="/", files=None):
-        self.name, self.program, self.command, self.path = name, program, command, path
-        self.files = files or {}
-        self.rows = []
-
-    def is_here(self):
-        return shutil.which(self.program) is not None
-
-    @contextlib.contextmanager
-    def running(self):
-        with tempfile.TemporaryDirectory() as folder:
-            port = free_port()
-            for name, text in self.files.items():
-                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-                    file.write(text.format(folder=folder, port=port, answer=ANSWER)
-                               if name.endswith(".conf") else text)
-            command = [word.format(folder=folder, port=port) for word in self.command]
-            with open(os.path.join(folder, "out"), "wb") as out:
-                process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
-            try:
-                self.wait(port, process, folder)
-                yield port, process.pid
-            finally:
-                process.terminate()
-                try:
-                    process.wait(15)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-    def wait(self, port, process, folder):
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as s:
-                s.settimeout(2)
-                s.sendall(f"GET {self.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-                if b"200 OK" in s.recv(4096):
-                    return
-            if process.poll() is not None:
-                break
-            time.sleep(0.05)
-        with open(os.path.join(folder, "out"), encoding="utf-8", errors="replace") as file:
-            raise SystemExit(f"bench: {self.name} does not answer:\n{file.read()}")
-
-
-def seconds_of(text):
-    value, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[unit]
-
-
-def measure(contender, port, pid, connections, seconds):
-    url = f"http://127.0.0.1:{port}{contender.path}"
-    load = ["wrk", "-t1", f"-c{connections}", "--latency"]
-    subprocess.run(load + ["-d1s", url], capture_output=True, check=True)
-    pids = family(pid)
-    before = cpu_ns(pids)
-    out = subprocess.run(load + [f"-d{seconds}s", url], capture_output=True, text=True,
-                         check=True).stdout
-    used = cpu_ns(pids) - before
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    return {
-        "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
-        "p50_us": seconds_of(re.search(r"^ +50% +(\S+)", out, re.M).group(1)) * 1e6,
-        "p99_us": seconds_of(re.search(r"^ +99% +(\S+)", out, re.M).group(1)) * 1e6,
-        "cpu_us": used / 1000 / max(requests, 1),
-        "failed": int(bad.group(1)) if bad else 0,
-    }
-
-
-def contenders():
-    def sampler(name, workers, path):
-        return Contender(name, SAMPLER, [SAMPLER, "--listen", "127.0.0.1:{port}", "--workers",
-                                         str(workers), "--log-level", "warning"], path)
-    return [
-        sampler("crew /local/hello", 1, "/local/hello"),
-        sampler("crew /hello, 1 worker", 1, "/hello"),
-        sampler("crew /hello, 2 workers", 2, "/hello"),
-        sampler("crew /hello, 4 workers", 4, "/hello"),
-        Contender("nginx return 200", "nginx", ["nginx", "-c", "{folder}/nginx.conf"],
-                  files={"nginx.conf": NGINX}),
-        Contender("gunicorn sync, 2 workers", "gunicorn",
-                  ["/usr/bin/gunicorn", "-w2", "-b127.0.0.1:{port}", "app:app"],
-                  files={"app.py": WSGI}),
-        Contender("uvicorn, 1 worker", "uvicorn",
-                  ["/usr/bin/uvicorn", "--port", "{port}", "--no-access-log", "--log-level",
-                   "warning", "app:app"], files={"app.py": ASGI}),
-    ]
-
-
-def median(rows, key):
-    return statistics.median(row[key] for row in rows)
-
-
-def ratio(rows, others, key):
-    """The median of the ratios within a round."""
-    pairs = [a[key] / b[key] for a, b in zip(rows, others) if b[key]]
-    return statistics.median(pairs) if pairs else float("nan")
-
-
-def print_table(all_of, connections):
-    by_name = {c.name: c.rows for c in all_of if c.rows}
-    nginx = by_name.get("nginx return 200")
-    local = by_name.get("crew /local/hello")
-    print(f"\n{connections} connections; medians over the rounds, ratios within them")
-    print(f"{'':26} {'req/s':>9} {'p50 us':>8} {'p99 us':>8} {'CPU us':>7}"
-          f" {'CPU/nginx':>9} {'CPU/local':>9} {'req/s / nginx':>13}")
-    for name, rows in by_name.items():
-        print(f"{name:26} {median(rows, 'rps'):9.0f} {median(rows, 'p50_us'):8.0f}"
-              f" {median(rows, 'p99_us'):8.0f} {median(rows, 'cpu_us'):7.2f}"
-              f" {ratio(rows, nginx, 'cpu_us') if nginx else float('nan'):9.2f}"
-              f" {ratio(rows, local, 'cpu_us') if local else float('nan'):9.2f}"
-              f" {ratio(rows, nginx, 'rps') if nginx else float('nan'):13.2f}")
-        failed = sum(row["failed"] for row in rows)
-        if failed:
-            print(f"{'':26} {failed} answers were no success")
+def measure(load, server, seconds):
+    _, wanted, run = LOADS[load]
+    if wanted and not wanted(server):
+        return None
+    if run is None:
+        return loads.start(server, None)
+    with server.running() as (port, pids, folder):
+        return run(server, port, pids, folder, seconds)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
-    parser.add_argument("--connections", type=int, nargs="+", default=[64, 512])
-    parser.add_argument("--only", help="contenders whose name holds this text")
+    parser.add_argument("--quick", action="store_true", help="the main figures, in two minutes")
+    parser.add_argument("--rounds", type=int, help="default 3; quick: 1")
+    parser.add_argument("--seconds", type=int, help="of each measurement; default 3; quick: 1")
+    parser.add_argument("--loads", nargs="+", choices=sorted(LOADS), metavar="LOAD",
+                        help="of " + ", ".join(LOADS))
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="servers whose name holds it")
     parser.add_argument("--json", metavar="FILE", help="write all rows to FILE")
+    parser.add_argument("--plots", metavar="FOLDER", help="write SVG plots there")
     options = parser.parse_args()
-    if not os.path.exists(SAMPLER):
+    if not os.path.exists(servers.SAMPLER):
         sys.exit("bench: build/examples/sampler is not there: run script/build")
+    rounds = options.rounds or (1 if options.quick else 3)
+    seconds = options.seconds or (1 if options.quick else 3)
+    chosen = options.loads or (QUICK if options.quick else list(LOADS))
+    contenders = choose(options)
     everything = {}
-    for connections in options.connections:
-        all_of = []
-        for contender in contenders():
-            if options.only and options.only not in contender.name:
-                continue
-            if contender.is_here():
-                all_of.append(contender)
-            else:
-                print(f"left out: {contender.name} is not installed (script/setup bench)")
-        for number in range(options.rounds):
-            for contender in all_of:
-                with contender.running() as (port, pid):
-                    row = measure(contender, port, pid, connections, options.seconds)
-                    contender.rows.append(row)
-                print(f"round {number + 1}: {contender.name}: {row['rps']:.0f}/s,"
-                      f" {row['cpu_us']:.2f} us", file=sys.stderr)
-        print_table(all_of, connections)
-        everything[connections] = {c.name: c.rows for c in all_of}
+    for load in chosen:
+        title = f"{load}: {LOADS[load][0]}"
+        by_server = {}
+        for number in range(rounds):
+            for server in list(contenders):
+                try:
+                    row = measure(load, server, seconds)
+                except (RuntimeError, OSError) as error:
+                    print(f"left out: {server.name}: {error}")
+                    contenders.remove(server)
+                    continue
+                if row:
+                    by_server.setdefault(server.name, []).append(row)
+                    print(f"  round {number + 1}, {load}, {server.name}", file=sys.stderr)
+        everything[title] = by_server
+        print("\n" + report.table(title, by_server, REFERENCE), flush=True)
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(everything, file, indent=1)
+        report.write_json(options.json, everything)
+    if options.plots:
+        report.plots(options.plots, everything, REFERENCE)
 
 
 main()

@@ -2,16 +2,37 @@
 /*
  * Buffers hold what a client has not yet sent whole, or not yet taken. They
  * are empty most of the time, and an idle connection must cost next to
- * nothing: so a drained buffer frees its memory. The allocator keeps blocks of
- * these few sizes at hand, which makes that cheaper than a pool of our own.
+ * nothing: so a drained buffer gives its memory back. Nearly every answer needs
+ * one for a moment, of the first size: some of those are kept at hand, since
+ * the allocator takes as long for one as the parser for a request. The cache is
+ * the process's: only the dispatcher has buffers, and it is one thread.
  */
 #include "dispatch/buffer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
 #define FIRST_ROOM 4096u
+/* As many as a turn's answers may need; a quarter of a megabyte at most. */
+#define KEPT_MAX 64u
+
+static void *kept[KEPT_MAX];
+static unsigned kept_count;
+
+static void *first_room(void)
+{
+	return kept_count > 0 ? kept[--kept_count] : malloc(FIRST_ROOM);
+}
+
+static void give_back(void *data, size_t room)
+{
+	if (room == FIRST_ROOM && kept_count < KEPT_MAX)
+		kept[kept_count++] = data;
+	else
+		free(data);
+}
 
 char *buffer_reserve(struct buffer *buffer, size_t size)
 {
@@ -29,9 +50,13 @@ char *buffer_reserve(struct buffer *buffer, size_t size)
 	while (room - used < size)
 		room *= 2;
 	if (room != buffer->room) {
-		data = realloc(buffer->data, room);
+		data = room == FIRST_ROOM ? first_room() : malloc(room);
 		if (!data)
 			return NULL;
+		if (used)
+			memcpy(data, buffer->data, used);
+		if (buffer->data)
+			give_back(buffer->data, buffer->room);
 		buffer->data = data;
 		buffer->room = room;
 	}
@@ -62,6 +87,13 @@ void buffer_drain(struct buffer *buffer, size_t size)
 
 void buffer_fini(struct buffer *buffer)
 {
-	free(buffer->data);
+	if (buffer->data)
+		give_back(buffer->data, buffer->room);
 	*buffer = (struct buffer){ 0 };
+}
+
+void buffer_free_kept(void)
+{
+	while (kept_count > 0)
+		free(kept[--kept_count]);
 }

@@ -33,5 +33,7 @@ bool buffer_append(struct buffer *buffer, const void *data, size_t size);
 void buffer_drain(struct buffer *buffer, size_t size);
 /** Free the memory; the buffer can be used again. */
 void buffer_fini(struct buffer *buffer);
+/** Free what is kept at hand; once, at the end. */
+void buffer_free_kept(void);
 
 #endif

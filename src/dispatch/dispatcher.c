@@ -78,6 +78,7 @@ static int init(struct dispatcher *dispatcher)
 	list_init(&dispatcher->connections);
 	list_init(&dispatcher->to_flush);
 	list_init(&dispatcher->gone);
+	list_init(&dispatcher->kept_exchanges);
 	list_init(&dispatcher->active);
 	arena_init(&dispatcher->arena);
 	r = loop_init(&dispatcher->loop);
@@ -183,6 +184,8 @@ static void fini(struct dispatcher *dispatcher)
 	}
 	arena_fini(&dispatcher->arena);
 	buffer_fini(&dispatcher->chunk);
+	buffer_free_kept();
+	exchange_free_kept(dispatcher);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 }

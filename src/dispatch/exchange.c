@@ -18,6 +18,7 @@
 #include "http/respond.h"
 #include "http/text.h"
 
+static struct exchange *new_or_kept(struct dispatcher *dispatcher);
 static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
@@ -33,7 +34,7 @@ static void to_pool(struct exchange *exchange, struct encode_input *input);
 struct exchange *exchange_new(struct connection *connection,
 			      const struct http_head *head)
 {
-	struct exchange *exchange = calloc(1, sizeof(*exchange));
+	struct exchange *exchange = new_or_kept(connection->dispatcher);
 
 	if (!exchange)
 		return NULL;
@@ -94,7 +95,35 @@ void exchange_free(struct exchange *exchange)
 	free(exchange->label);
 	body_fini(&exchange->body);
 	free(exchange->block);
-	free(exchange);
+	if (connection->dispatcher->kept_exchange_count < KEPT_EXCHANGES_MAX) {
+		list_push_front(&connection->dispatcher->kept_exchanges,
+				&exchange->in_connection);
+		connection->dispatcher->kept_exchange_count++;
+	} else {
+		free(exchange);
+	}
+}
+
+/* The one that was used last is the warmest. */
+static struct exchange *new_or_kept(struct dispatcher *dispatcher)
+{
+	struct list *link = list_pop_front(&dispatcher->kept_exchanges);
+	struct exchange *exchange;
+
+	if (!link)
+		return calloc(1, sizeof(*exchange));
+	dispatcher->kept_exchange_count--;
+	exchange = container_of(link, struct exchange, in_connection);
+	memset(exchange, 0, sizeof(*exchange));
+	return exchange;
+}
+
+void exchange_free_kept(struct dispatcher *dispatcher)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&dispatcher->kept_exchanges)))
+		free(container_of(link, struct exchange, in_connection));
 }
 
 bool exchange_is_first(const struct exchange *exchange)

@@ -49,6 +49,8 @@
 #define CALLS_MAX 4096u
 /* A queue warning is armed again when so much of its threshold (1/n) is left. */
 #define QUEUE_CALM_SHARE 2u
+/* Exchanges that are kept at hand for the next requests. */
+#define KEPT_EXCHANGES_MAX 256u
 /* How soon a full ring is looked at again. */
 #define RETRY_MS 1u
 /* File bytes sent in one turn for one client. */

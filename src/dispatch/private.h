@@ -168,6 +168,8 @@ void exchange_submit(struct exchange *exchange, const struct http_head *head,
 		     struct span inline_body);
 /** Free it; a worker that has it is told to give up. */
 void exchange_free(struct exchange *exchange);
+/** Free those that are kept at hand; once, at the end. */
+void exchange_free_kept(struct dispatcher *dispatcher);
 bool exchange_is_first(const struct exchange *exchange);
 /** Write the head of an answer, and begin its body. */
 void exchange_begin(struct exchange *exchange, int status, struct span headers,
@@ -411,6 +413,8 @@ struct dispatcher {
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */
 	struct list active;   /* seats */
+	struct list kept_exchanges; /* free ones, by in_connection */
+	unsigned kept_exchange_count;
 	struct pool pools[CREW_POOLS_MAX];
 	unsigned pool_count;
 	unsigned connection_count;

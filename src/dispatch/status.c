@@ -60,7 +60,7 @@ static json_t *status_all(struct dispatcher *dispatcher)
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
 		json_array_append_new(pools, status_pool(dispatcher,
 							 &dispatcher->pools[i]));
-	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}], s:o}",
+	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}], s:o}",
 			 "version", crew_version(),
 			 "pid", (json_int_t)dispatcher->self->parent,
 			 "uptime_s",
@@ -71,6 +71,7 @@ static json_t *status_all(struct dispatcher *dispatcher)
 			 "generation", (json_int_t)dispatcher->self->generation,
 			 "connections", (json_int_t)dispatcher->connection_count,
 			 "served", (json_int_t)dispatcher->served,
+			 "bells", (json_int_t)load(dispatcher->self->score->bells),
 			 "pending", (json_int_t)dispatcher->pending,
 			 "calls", (json_int_t)dispatcher->call_count,
 			 "published", (json_int_t)dispatcher->published,

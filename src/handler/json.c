@@ -20,7 +20,7 @@
 
 #define FIRST_ROOM 512u
 
-static char *make_room(struct json_out *out, size_t size);
+static char *grow(struct json_out *out, size_t size);
 static void write_byte(struct json_out *out, char byte);
 static void write_list(struct json_out *out, const struct crew_field *fields,
 		       bool named, int depth);
@@ -29,6 +29,14 @@ static void write_value(struct json_out *out, const struct crew_field *field,
 static void write_integer(struct json_out *out, int64_t value);
 static void write_real(struct json_out *out, double value);
 static void write_string(struct json_out *out, const char *text);
+
+/* Where the next `size` bytes go, or NULL once there was an error. */
+static inline char *make_room(struct json_out *out, size_t size)
+{
+	if (__builtin_expect(!out->error && size <= out->room - out->size && out->text, 1))
+		return out->text + out->size;
+	return grow(out, size);
+}
 
 void json_out_init(struct json_out *out, struct arena *arena)
 {
@@ -52,16 +60,13 @@ int json_append(struct json_out *out, const char *data, size_t size)
 	return out->error;
 }
 
-/* Where the next `size` bytes go, or NULL once there was an error. */
-static char *make_room(struct json_out *out, size_t size)
+static char *grow(struct json_out *out, size_t size)
 {
 	size_t room = out->room ? out->room : FIRST_ROOM / 2;
 	char *text;
 
 	if (out->error)
 		return NULL;
-	if (size <= out->room - out->size && out->text)
-		return out->text + out->size;
 	if (size > SIZE_MAX / 4 - out->size) {
 		out->error = -ENOMEM;
 		return NULL;

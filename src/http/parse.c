@@ -214,7 +214,7 @@ static int read_request_line(struct http_parser *parser, struct span line,
 	if (method_end == line.at || method_end == end || *method_end != ' ')
 		return http_fail(parser, 400, "the method is not a token");
 	target = method_end + 1;
-	target_end = http_skip(target, end, BYTE_TARGET);
+	target_end = http_skip_long(target, end, &http_target);
 	if (target_end == target)
 		return http_fail(parser, 400, "no target in the request line");
 	if (target_end == end)
@@ -254,7 +254,7 @@ static int read_header(struct http_parser *parser, struct span line,
 		       struct http_header *ret_header)
 {
 	const char *end = line.at + line.size;
-	const char *colon = http_skip(line.at, end, BYTE_TOKEN);
+	const char *colon = http_skip_long(line.at, end, &http_token);
 	size_t size = (size_t)(colon - line.at);
 
 	if (size == 0 || colon == end || *colon != ':')

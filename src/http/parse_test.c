@@ -535,6 +535,10 @@ static void bytes_have_their_classes(void **state)
 		if (byte >= '0' && byte <= '9')
 			expected |= BYTE_DIGIT;
 		assert_int_equal(http_bytes[byte], expected);
+		assert_int_equal(os_class_has(&http_token, (char)byte) != 0,
+				 (expected & BYTE_TOKEN) != 0);
+		assert_int_equal(os_class_has(&http_target, (char)byte) != 0,
+				 (expected & BYTE_TARGET) != 0);
 	}
 }
 

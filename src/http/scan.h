@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/os/scan.h"
 #include "base/span.h"
 
 enum {
@@ -50,7 +51,20 @@ static inline unsigned http_hex(char digit)
 
 /** Where the first byte from `at` on is that no header value may hold (control
  * bytes but the tab), or `end`. */
-size_t http_find_control(const char *buffer, size_t at, size_t end);
+static inline size_t http_find_control(const char *buffer, size_t at, size_t end)
+{
+	return at + os_scan_control(buffer + at, end - at);
+}
+
+/** As http_skip, for a run that may be long: of tokens, and of targets. */
+extern const struct os_class http_token;
+extern const struct os_class http_target;
+
+static inline const char *http_skip_long(const char *at, const char *end,
+					 const struct os_class *class)
+{
+	return at + os_scan_class(at, (size_t)(end - at), class);
+}
 
 /** Without the spaces and tabs around it. */
 struct span http_trim(struct span text);

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What a run costs: read from /proc before and after it, and from perf where it may."""
+import contextlib
+import glob
+import re
+import shutil
+import signal
+import subprocess
+
+
+def cpu_ns(pids):
+    """By the scheduler's own account (/proc/PID/task/*/schedstat)."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                total += int(file.read().split()[0])
+    return total
+
+
+def switches(pids):
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/status"):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                total += sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", file.read())))
+    return total
+
+
+def pss_kib(pids):
+    """Proportional set size: each page is shared out among those that map it."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), \
+                open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            total += int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M).group(1))
+    return total
+
+
+class Syscalls:
+    """Counts the system calls of processes while it is open; None without perf."""
+
+    def __init__(self, pids):
+        self.count = None
+        self.process = None
+        if shutil.which("perf"):
+            self.process = subprocess.Popen(
+                ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p",
+                 ",".join(map(str, pids))], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def stop(self):
+        if not self.process:
+            return None
+        self.process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = self.process.communicate(timeout=10)[1]
+            found = re.search(r"^(\d+),", said, re.M)
+            self.count = int(found.group(1)) if found else None
+        return self.count
+
+
+class Account:
+    """Everything between begin() and end(), for each request."""
+
+    def __init__(self, pids):
+        self.pids = pids
+        self.before = (cpu_ns(pids), switches(pids))
+
+    def end(self, requests):
+        cpu, switched = cpu_ns(self.pids) - self.before[0], switches(self.pids) - self.before[1]
+        requests = max(requests, 1)
+        return {"cpu_us": cpu / 1000 / requests, "switches": switched / requests,
+                "pss_kib": pss_kib(self.pids)}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The loads: what is asked of a server, and what is read of its answers."""
+import contextlib
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import time
+
+from figures import Account, Syscalls, pss_kib
+
+SCRIPT = """
+local depth, body, method, close = {depth}, {body}, "{method}", {close}
+local path = "{path}"
+init = function(args)
+  local headers = {{ ["Host"] = "bench" }}
+  if close then headers["Connection"] = "close" end
+  local one = {{}}
+  local text = body > 0 and string.rep("x", body) or nil
+  for i = 1, depth do one[i] = wrk.format(method, path, headers, text) end
+  all = table.concat(one)
+end
+request = function() return all end
+done = function(summary, latency, requests)
+  io.write(string.format("figures %d %d %d %f %f %f %d\\n", summary.requests,
+    summary.duration, summary.bytes, latency:percentile(50), latency:percentile(99),
+    latency:percentile(99.9), summary.errors.status + summary.errors.read +
+    summary.errors.timeout + summary.errors.connect))
+end
+"""
+
+
+def wrk(folder, port, path, connections, seconds, **options):
+    """One run of wrk; a dictionary of its figures, times in microseconds."""
+    fill = {"depth": 1, "body": 0, "method": "GET", "close": "false", "path": path, **options}
+    script = os.path.join(folder, f"load-{os.getpid()}-{connections}.lua")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(SCRIPT.format(**fill))
+    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script,
+                          f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True,
+                         check=True).stdout
+    found = re.search(r"^figures (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+)", out, re.M)
+    requests, duration = int(found.group(1)), int(found.group(2)) / 1e6
+    return {"requests": requests, "rps": requests / duration,
+            "mib_s": int(found.group(3)) / duration / (1 << 20),
+            "p50_us": float(found.group(4)), "p99_us": float(found.group(5)),
+            "p999_us": float(found.group(6)), "failed": int(found.group(7))}
+
+
+def bells(port):
+    """Rung by the dispatcher for workers, and by workers for it."""
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while part := sock.recv(65536):
+            data += part
+    status = json.loads(data.split(b"\r\n\r\n", 1)[1])
+    return (status["dispatchers"][0].get("bells", 0),
+            sum(worker["bells"] for pool in status["pools"] for worker in pool["workers"]))
+
+
+def closed_loop(server, port, pids, folder, connections, seconds, **options):
+    """So many clients, each of which asks again as soon as it was answered."""
+    wrk(folder, port, server.path, connections, 1, **options)
+    own = pids()
+    rung = bells(port) if server.kind == "crew" else None
+    account = Account(own)
+    row = wrk(folder, port, server.path, connections, seconds, **options)
+    row.update(account.end(row["requests"]))
+    if rung:
+        after = bells(port)
+        row["bells_to_workers"] = (after[0] - rung[0]) / max(row["requests"], 1)
+        row["bells_to_dispatcher"] = (after[1] - rung[1]) / max(row["requests"], 1)
+    syscalls = Syscalls(own)
+    if syscalls.process:
+        time.sleep(0.3)  # until perf has attached
+        counted = wrk(folder, port, server.path, connections, 1, **options)
+        total = syscalls.stop()
+        row["syscalls"] = total / max(counted["requests"], 1) if total else None
+    return row
+
+
+def mixed(server, port, _pids, folder, seconds):
+    """Trivial requests beside some of 1 ms and a few of 50 ms that block, about 90, 9 and 1
+    of a hundred; then the trivial ones alone, for what that costs them."""
+    wrk(folder, port, "/hello", 32, 1)
+    alone = wrk(folder, port, "/hello", 32, seconds)
+    slow = [subprocess.Popen(["wrk", "-t1", f"-c{count}", f"-d{seconds + 1}s",
+                              f"http://127.0.0.1:{port}{path}"], stdout=subprocess.DEVNULL)
+            for path, count in (("/sleep/1", 1), ("/sleep/50", 1))]
+    time.sleep(0.3)
+    beside = wrk(folder, port, "/hello", 32, seconds)
+    for process in slow:
+        process.wait()
+    return {"rps": beside["rps"], "p50_us": beside["p50_us"], "p99_us": beside["p99_us"],
+            "p999_us": beside["p999_us"], "alone_p99_us": alone["p99_us"],
+            "p99_over_alone": beside["p99_us"] / alone["p99_us"],
+            "failed": beside["failed"]}
+
+
+def idle_connections(_server, port, pids, _folder, count):
+    """What connections cost that ask for nothing."""
+    own = pids()
+    before = pss_kib(own)
+    clients = []
+    try:
+        for _ in range(count):
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            clients.append(client)
+        for client in clients:
+            client.recv(4096)
+        time.sleep(0.5)
+        after = pss_kib(own)
+    finally:
+        for client in clients:
+            client.close()
+    return {"connections": count, "bytes_each": (after - before) * 1024 / count, "failed": 0}
+
+
+def fan_out(_server, port, pids, _folder, subscribers, events):
+    """Events to many subscribers, read by one thread of ours."""
+    import select
+    poll = select.epoll()
+    clients = {}
+    for _ in range(subscribers):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(b"GET /events?channel=b HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[client.fileno()] = [client, 0]
+        poll.register(client.fileno(), select.EPOLLIN)
+    publisher = socket.create_connection(("127.0.0.1", port))
+    waiting = set(clients)
+    while waiting:
+        for number, _ in poll.poll(5):
+            clients[number][0].recv(65536)
+            waiting.discard(number)
+    time.sleep(0.3)
+    own = pids()
+    account = Account(own)
+    began = time.monotonic()
+    body = b'{"channel":"b","msg":"an event of some length, as they are"}'
+    ask = b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    got = 0
+    for _ in range(events):
+        publisher.sendall(ask)
+        publisher.recv(4096)
+        for number, _ in poll.poll(0):
+            got += clients[number][0].recv(65536).count(b"data:")
+    while got < subscribers * events and time.monotonic() - began < 60:
+        for number, _ in poll.poll(1):
+            got += clients[number][0].recv(65536).count(b"data:")
+    took = time.monotonic() - began
+    row = account.end(got)
+    with contextlib.suppress(OSError):
+        for client, _ in clients.values():
+            client.close()
+    publisher.close()
+    return {"rps": got / took, "failed": subscribers * events - got, **row}
+
+
+def start(server, _folder, rounds=5):
+    """From exec to the first answer."""
+    times = []
+    for _ in range(rounds):
+        began = time.monotonic()
+        with server.running():
+            times.append(time.monotonic() - began)
+    return {"start_ms": statistics.median(times) * 1000, "failed": 0}

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""The servers that are compared: how each is started, and what it is asked for. Each
+answers the same nineteen bytes of JSON, from its shortest path to an answer."""
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SAMPLER = os.path.join(HERE, "..", "build", "examples", "sampler")
+ANSWER = '{"message":"hello"}'
+TYPE = "application/json"
+
+WSGI = f"""
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "{TYPE}"), ("Content-Length", "{len(ANSWER)}")])
+    return [b'{ANSWER}']
+application = app
+"""
+ASGI = f"""
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({{"type": "http.response.start", "status": 200,
+                "headers": [(b"content-type", b"{TYPE}"),
+                            (b"content-length", b"{len(ANSWER)}")]}})
+    await send({{"type": "http.response.body", "body": b'{ANSWER}'}})
+"""
+NODE = f"""
+const cluster = require('cluster'), http = require('http');
+if (cluster.isPrimary) {{ for (let i = 0; i < 2; i++) cluster.fork(); }}
+else http.createServer((q, a) => {{
+  a.writeHead(200, {{'Content-Type': '{TYPE}', 'Content-Length': {len(ANSWER)}}});
+  a.end('{ANSWER}');
+}}).listen(+process.argv[2], '127.0.0.1');
+"""
+RACK = f"""
+run ->(env) {{ [200, {{'content-type' => '{TYPE}', 'content-length' => '{len(ANSWER)}'}},
+              ['{ANSWER}']] }}
+"""
+PHP = f"<?php header('Content-Type: {TYPE}'); header('Content-Length: {len(ANSWER)}'); " \
+      f"echo '{ANSWER}';"
+PHP_FPM = """
+[global]
+error_log = {folder}/fpm.log
+daemonize = no
+[www]
+listen = {folder}/fpm.sock
+listen.mode = 0666
+user = nobody
+pm = static
+pm.max_children = 2
+"""
+KORE = """
+#include <kore/kore.h>
+#include <kore/http.h>
+int hello(struct http_request *);
+int hello(struct http_request *request)
+{
+	http_response_header(request, "content-type", "application/json");
+	http_response(request, 200, "{\\"message\\":\\"hello\\"}", 19);
+	return KORE_RESULT_OK;
+}
+"""
+KORE_CONF = """
+server plain {{
+	bind 127.0.0.1 {port}
+	tls no
+}}
+load {folder}/hello.so
+workers 1
+worker_max_connections 4096
+root {folder}
+runas nobody
+domain * {{
+	attach plain
+	route / hello
+}}
+"""
+NGINX = """
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events {{ worker_connections 20000; }}
+http {{ access_log off; keepalive_requests 1000000000; default_type application/json;
+client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; client_max_body_size 100m;
+"""
+DIRECT = NGINX + """
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{answer}'; }} }} }}
+"""
+BEHIND = NGINX + """
+server {{ listen unix:{folder}/back.sock backlog=4096; location / {{ return 200 '{answer}'; }} }} }}
+"""
+FRONT = NGINX + """
+upstream back {{ server unix:{folder}/back.sock; keepalive 512; keepalive_requests 1000000000; }}
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://back;
+proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}
+"""
+FRONT_PHP = NGINX + """
+upstream php {{ server unix:{folder}/fpm.sock; keepalive 16; }}
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ fastcgi_keep_conn on;
+fastcgi_pass php; fastcgi_param SCRIPT_FILENAME {folder}/index.php;
+fastcgi_param REQUEST_METHOD $request_method; }} }} }}
+"""
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend front
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend back
+backend back
+  http-reuse always
+  server one unix@{folder}/back.sock
+"""
+H2O = """
+num-threads: 1
+listen: {{host: 127.0.0.1, port: {port}}}
+user: nobody
+hosts:
+  default:
+    paths:
+      /:
+        file.dir: {folder}
+        file.index: [hello.json]
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def family(pid):
+    """A process and all its descendants."""
+    found = [pid]
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            for child in file.read().split():
+                found += family(int(child))
+    return found
+
+
+class Server:
+    """`commands`: one for each program of it, started in order; all are stopped."""
+
+    def __init__(self, name, commands, files=None, path="/", kind="peer", build=None):
+        self.name, self.commands, self.path, self.kind = name, commands, path, kind
+        self.files, self.build = files or {}, build
+
+    def missing(self):
+        return [command[0] for command in self.commands if not shutil.which(command[0])]
+
+    @contextlib.contextmanager
+    def running(self):
+        """Yields (port, pids of its processes, folder)."""
+        processes = []
+        with tempfile.TemporaryDirectory(prefix="crew-bench-") as folder:
+            os.chmod(folder, 0o755)
+            port = free_port()
+            fill = {"folder": folder, "port": port, "answer": ANSWER}
+            for name, text in self.files.items():
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(text.format(**fill) if name.endswith((".conf", ".cfg", ".yaml"))
+                               else text)
+            if self.build:
+                subprocess.run([word.format(**fill) for word in self.build], cwd=folder,
+                               check=True)
+            try:
+                for command in self.commands:
+                    with open(os.path.join(folder, "out"), "ab") as out:
+                        processes.append(subprocess.Popen(
+                            [word.format(**fill) for word in command], cwd=folder,
+                            stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+                    time.sleep(0.2 if len(self.commands) > 1 else 0)
+                self.wait(port, processes, folder)
+                yield port, lambda: sum((family(p.pid) for p in processes), []), folder
+            finally:
+                for process in reversed(processes):
+                    process.terminate()
+                for process in processes:
+                    try:
+                        process.wait(15)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+
+    def wait(self, port, processes, folder):
+        for _ in range(200):
+            with contextlib.suppress(OSError), \
+                    socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.settimeout(2)
+                sock.sendall(f"GET {self.path} HTTP/1.1\r\nHost: x\r\n"
+                             "Connection: close\r\n\r\n".encode())
+                if b"200" in sock.recv(4096).split(b"\r\n")[0]:
+                    return
+            if any(process.poll() is not None for process in processes):
+                break
+            time.sleep(0.05)
+        with open(os.path.join(folder, "out"), encoding="utf-8", errors="replace") as file:
+            raise RuntimeError(f"{self.name} does not answer:\n{file.read()[-2000:]}")
+
+
+def crew(name, workers, path, *options):
+    return Server(name, [[SAMPLER, "--listen", "127.0.0.1:{port}", "--workers", str(workers),
+                          "--log-level", "warning", *options]], path=path, kind="crew")
+
+
+def nginx(name):
+    return ["nginx", "-c", "{folder}/" + name]
+
+
+def all_servers():
+    return [
+        crew("crew /local/hello", 1, "/local/hello"),
+        crew("crew, 1 worker", 1, "/hello"),
+        crew("crew, 2 workers", 2, "/hello"),
+        crew("crew, 4 workers", 4, "/hello"),
+        crew("crew, 2 threads", 2, "/hello", "--worker-class", "thread"),
+        Server("nginx return", [nginx("one.conf")], {"one.conf": DIRECT}),
+        Server("nginx to nginx", [nginx("back.conf"), nginx("front.conf")],
+               {"back.conf": BEHIND, "front.conf": FRONT.replace("nginx.pid", "front.pid")}),
+        Server("haproxy to nginx", [nginx("back.conf"),
+                                    ["haproxy", "-db", "-f", "{folder}/front.cfg"]],
+               {"back.conf": BEHIND, "front.cfg": HAPROXY}),
+        Server("h2o file", [["h2o", "-c", "{folder}/h2o.yaml"]],
+               {"h2o.yaml": H2O, "hello.json": ANSWER}),
+        Server("kore", [["kore", "-fnr", "-c", "{folder}/kore.conf"]],
+               {"kore.conf": KORE_CONF, "hello.c": KORE},
+               build=["gcc", "-O2", "-shared", "-fPIC", "-o", "hello.so", "hello.c"]),
+        Server("node cluster, 2", [["node", "{folder}/app.js", "{port}"]], {"app.js": NODE}),
+        Server("uvicorn, 1", [["/usr/bin/uvicorn", "--port", "{port}", "--no-access-log",
+                               "--log-level", "warning", "app:app"]], {"app.py": ASGI}),
+        Server("uwsgi, 2", [["uwsgi", "--plugin", "python3", "--http11-socket",
+                             "127.0.0.1:{port}", "--wsgi-file", "{folder}/app.py", "--master",
+                             "--processes", "2", "--disable-logging", "--die-on-term"]],
+               {"app.py": WSGI}),
+        Server("gunicorn sync, 2", [["/usr/bin/gunicorn", "-w2", "-b127.0.0.1:{port}",
+                                     "app:app"]], {"app.py": WSGI}),
+        Server("puma, 2", [["puma", "-q", "-w", "2", "-t", "1:1", "-b",
+                            "tcp://127.0.0.1:{port}", "{folder}/config.ru"]],
+               {"config.ru": RACK}),
+        Server("nginx to php-fpm", [["php-fpm8.2", "-F", "-R", "-y", "{folder}/fpm.conf"],
+                                    nginx("front.conf")],
+               {"fpm.conf": PHP_FPM, "front.conf": FRONT_PHP, "index.php": PHP}),
+    ]
