@@ -49,14 +49,18 @@ def wrk(folder, port, path, connections, seconds, **options):
             "p999_us": float(found.group(6)), "failed": int(found.group(7))}
 
 
-def bells(port):
-    """Rung by the dispatcher for workers, and by workers for it."""
+def status_of(port):
     with socket.create_connection(("127.0.0.1", port), 5) as sock:
         sock.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         data = b""
         while part := sock.recv(65536):
             data += part
-    status = json.loads(data.split(b"\r\n\r\n", 1)[1])
+    return json.loads(data.split(b"\r\n\r\n", 1)[1])
+
+
+def bells(port):
+    """Rung by the dispatcher for workers, and by workers for it."""
+    status = status_of(port)
     return (status["dispatchers"][0].get("bells", 0),
             sum(worker["bells"] for pool in status["pools"] for worker in pool["workers"]))
 
@@ -162,9 +166,14 @@ def fan_out(_server, port, pids, _folder, subscribers, events):
 
 def start(server, _folder, rounds=5):
     """From exec to the first answer."""
-    times = []
+    times, sizes = [], []
     for _ in range(rounds):
         began = time.monotonic()
-        with server.running():
+        with server.running() as (port, _, _):
             times.append(time.monotonic() - began)
-    return {"start_ms": statistics.median(times) * 1000, "failed": 0}
+            if server.kind == "crew":
+                time.sleep(0.2)
+                sizes += [pss_kib([worker["pid"]]) for pool in status_of(port)["pools"]
+                          for worker in pool["workers"]]
+    return {"start_ms": statistics.median(times) * 1000, "failed": 0,
+            "worker_kib": statistics.median(sizes) if sizes else None}

@@ -195,7 +195,7 @@ class Server:
                         process.wait()
 
     def wait(self, port, processes, folder):
-        for _ in range(200):
+        for _ in range(5000):
             with contextlib.suppress(OSError), \
                     socket.create_connection(("127.0.0.1", port)) as sock:
                 sock.settimeout(2)
@@ -205,7 +205,7 @@ class Server:
                     return
             if any(process.poll() is not None for process in processes):
                 break
-            time.sleep(0.05)
+            time.sleep(0.002)
         with open(os.path.join(folder, "out"), encoding="utf-8", errors="replace") as file:
             raise RuntimeError(f"{self.name} does not answer:\n{file.read()[-2000:]}")
 

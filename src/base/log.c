@@ -85,7 +85,6 @@ static const struct level_row {
 
 static const struct level_row *row_of(int level);
 static bool journal_reads_us(void);
-static void tell_dropped(void);
 static bool taken(const struct level_row *row, const char *origin, int pid,
 		  const char *text, int size);
 static void add_structured(struct line *line, const struct level_row *row,
@@ -225,7 +224,7 @@ void log_line_va(int level, const char *format, va_list arguments)
 		return;
 	size = vsnprintf(text, sizeof(text), format, arguments);
 	if (form == LOG_FORM_CHILD)
-		tell_dropped();
+		log_tell_dropped();
 	if (size >= 0)
 		log_from("parent", 0, level, text,
 			 size > LINE_BYTES ? LINE_BYTES : size);
@@ -235,21 +234,24 @@ void log_line_va(int level, const char *format, va_list arguments)
 }
 
 /* A child says what it could not say, as soon as it can say something. */
-static void tell_dropped(void)
+void log_tell_dropped(void)
 {
+	uint64_t told = atomic_load_explicit(&told_dropped, memory_order_relaxed);
 	const uint64_t now = log_dropped();
 	char text[80];
 	int n;
 
-	if (now == told_dropped)
+	/* Of several threads one says it. */
+	if (now == told || !atomic_compare_exchange_strong(&told_dropped, &told, now))
 		return;
 	n = snprintf(text, sizeof(text), "dropped %llu of this process's lines: the log "
 		     "does not keep up",
-		     (unsigned long long)(now - told_dropped));
+		     (unsigned long long)(now - told));
 	if (log_from("parent", 0, LOG_WARNING_LEVEL, text, n))
-		told_dropped = now;
-	else /* nor could this one; it is none of those that are counted */
-		atomic_fetch_sub_explicit(&dropped, 1, memory_order_relaxed);
+		return;
+	/* Nor could this one; it is none of those that are counted. */
+	atomic_fetch_sub_explicit(&dropped, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&told_dropped, now - told, memory_order_relaxed);
 }
 
 bool log_from(const char *origin, int pid, int level, const char *text, int size)

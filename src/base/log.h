@@ -70,6 +70,9 @@ bool log_from(const char *origin, int pid, int level, const char *text, int size
 bool log_raw(const char *text, int size);
 /** Would a line be taken now? For those who would rather wait. */
 bool log_has_room(void);
+/** In a child: say how many of its lines were dropped, if that was not said yet.
+ * It is said with the next line too; call it before the process ends. */
+void log_tell_dropped(void);
 /** Lines that could not be written since the start. */
 uint64_t log_dropped(void);
 

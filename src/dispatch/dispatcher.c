@@ -57,6 +57,7 @@ int dispatcher_main(struct crew_child *self, const struct dispatcher_options *op
 	if (r < 0)
 		log_critical("the dispatcher's loop failed: %s", strerror(-r));
 	fini(dispatcher);
+	log_tell_dropped();
 	return r < 0 ? 1 : 0;
 }
 

@@ -71,6 +71,7 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 	json_decref(worker->public.config);
 	loop_fini(&worker->loop);
 	free(worker);
+	log_tell_dropped();
 	return r;
 }
 
