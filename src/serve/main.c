@@ -18,7 +18,7 @@
 #include "serve/defaults.h"
 
 #define EXIT_USAGE 2
-#define HELP_COLUMN 21
+#define HELP_COLUMN 24
 
 struct command_line {
 	const char *program;
