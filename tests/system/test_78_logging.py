@@ -149,7 +149,8 @@ def test_levels_at_run_time(start, kind):
         assert server.get("/hello").status == 200
         with server.client() as other:
             assert other.request("POST", "/level/50?all=1").status == 200
-            wait_for(lambda: not say(other, "after", 40))
+            wait_for(lambda: not say(other, "until the parent has heard it", 40))
+            assert not say(other, "after", 40)
             assert other.request("POST", "/level/5").status == 400
     assert "before" not in server.log() and ": after" not in server.log()
 
