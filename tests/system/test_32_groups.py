@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from conftest import BUILD, Server
+from conftest import BUILD, Server, wait_for
 
 PROGRAM = os.path.join(BUILD, "tests", "grouped")
 
@@ -166,7 +166,7 @@ SETTINGS = """{"limit": 10, "name": "\u00e9t\u00e9", "ratio": 0.1, "on": true,
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_settings_of_both_kinds(grouped, kind):
     server = grouped("--worker-class", kind, GROUPED_JSON=SETTINGS)
-    assert "set up with db postgres://db" in server.log()
+    wait_for(lambda: "set up with db postgres://db" in server.log())
     assert json.loads(server.get("/settings").body) == {
         "db": "postgres://db", "limit": "5", "name": "\u00e9t\u00e9", "ratio": 0.1, "on": True,
         "nil": None, "hosts": ["a", "b"]}
