@@ -18,6 +18,7 @@
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
 static bool takes_work(const struct seat *seat);
+static bool is_silent(const struct seat *seat);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
@@ -144,7 +145,8 @@ struct seat *pool_choose(struct pool *pool)
 			if (!idle || held(seat) < held(idle))
 				idle = seat;
 		} else if ((uint64_t)(seat->at_work + 1) * pool->service_ns <
-			   PACK_US * 1000u) {
+				   PACK_US * 1000u &&
+			   !is_silent(seat)) {
 			return seat;
 		}
 	}
@@ -160,6 +162,13 @@ void pool_alive(struct exchange *exchange)
 static bool takes_work(const struct seat *seat)
 {
 	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
+}
+
+/* It is at something slow, whatever the others are at: behind it nothing is
+ * packed, only to be taken back. */
+static bool is_silent(const struct seat *seat)
+{
+	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
 }
 
 /* Of idle workers the one with the fewest streams and deferred requests is
