@@ -19,6 +19,7 @@
 #include "transport/link.h"
 
 static void obey(struct server_run *run, const struct control *order);
+static struct worker_book *open_book(struct child *child);
 static void give_link(struct child *child);
 static void tell_dispatcher(struct server_run *run, struct child *child);
 static void renew_link(void *context, struct child *child);
@@ -81,8 +82,11 @@ void links_worker_said(void *context, struct child *child, const void *data,
 
 void links_worker_spawned(void *context, struct child *child)
 {
+	/* In this order: requests come over the link, and a worker takes one message
+	 * of its channel at a time. */
+	if (open_book(child))
+		configs_give(context, child);
 	give_link(child);
-	configs_give(context, child);
 }
 
 void links_worker_ready(void *context, struct child *child)
@@ -153,23 +157,32 @@ static void obey(struct server_run *run, const struct control *order)
 		plan_reload(run->plan, group);
 }
 
+/* What the parent keeps of this life; null: no memory. */
+static struct worker_book *open_book(struct child *child)
+{
+	struct worker_book *book = child->user;
+
+	if (book)
+		return book;
+	book = calloc(1, sizeof(*book));
+	if (book)
+		book->fds = (struct link_fds){ -1, { -1, -1 } };
+	child->user = book;
+	return book;
+}
+
 /* Make a new link and give the worker his end. What the dispatcher needs is
  * kept until the worker is ready. */
 static void give_link(struct child *child)
 {
-	struct worker_book *book = child->user;
+	struct worker_book *book = open_book(child);
 	const struct control order = { .kind = CONTROL_LINK };
 	int all[3];
 	int r;
 
 	if (!book) {
-		book = calloc(1, sizeof(*book));
-		if (!book) {
-			log_error("no memory for a link");
-			goto failed;
-		}
-		book->fds = (struct link_fds){ -1, { -1, -1 } };
-		child->user = book;
+		log_error("no memory for a link");
+		goto failed;
 	}
 	link_close_fds(&book->fds);
 	r = link_create(&book->fds);

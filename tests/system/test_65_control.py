@@ -152,6 +152,39 @@ def test_a_configuration_reaches_all_workers_and_those_to_come(start, kind):
         assert server.get("/config").body == b'{"n":19}'
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_no_request_is_handled_before_the_configuration(start, kind):
+    """Workers are born while requests wait for them."""
+    server = start("--workers", "2", "--worker-class", kind)
+    assert server.client().request("POST", "/config", b'{"n":1}').status == 202
+    wait_for(lambda: {server.get("/config").body for _ in range(20)} == {b'{"n":1}'})
+    over = threading.Event()
+    answers = set()
+
+    def ask():
+        with server.client() as client:
+            while not over.is_set():
+                answer = client.get("/config")
+                if answer.status == 200:
+                    answers.add(answer.body)
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(12):
+            for pid in set(server.workers()):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+            wait_for(lambda: [worker["state"] for worker in pool_of(server)["workers"]] ==
+                     ["ready"] * 2)
+    finally:
+        over.set()
+        for client in clients:
+            client.join()
+    assert answers == {b'{"n":1}'}
+
+
 def test_configurations_of_any_size_and_wrong_ones(start):
     server = start("--workers", "1")
     with server.client() as client:
