@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 
+import growth
 import loads
 import report
 import servers
@@ -67,6 +68,8 @@ LOADS = {
                lambda s: s.name in ("crew, 2 workers", "crew, 4 workers"),
                lambda s, port, pids, folder, seconds:
                loads.fan_out(s, port, pids, folder, 1000, 100)),
+    "taken": ("512 connections, one processor taken by another process",
+              lambda s: is_crew(s) or s.name == REFERENCE, loads.beside_another),
     "idle": ("10,000 idle connections", lambda s: s.name in ("crew, 2 workers", REFERENCE),
              lambda s, port, pids, folder, seconds:
              loads.idle_connections(s, port, pids, folder, 10000)),
@@ -106,6 +109,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the main figures, in two minutes")
+    parser.add_argument("--growth", action="store_true",
+                        help="how a request's cost grows with connections, workers, routes, "
+                             "waiting requests; nothing else")
     parser.add_argument("--rounds", type=int, help="default 3; quick: 1")
     parser.add_argument("--seconds", type=int, help="of each measurement; default 3; quick: 1")
     parser.add_argument("--loads", nargs="+", choices=sorted(LOADS), metavar="LOAD",
@@ -118,6 +124,12 @@ def main():
         sys.exit("bench: build/examples/sampler is not there: run script/build")
     rounds = options.rounds or (1 if options.quick else 3)
     seconds = options.seconds or (1 if options.quick else 3)
+    if options.growth:
+        found = growth.run(rounds, seconds, lambda text: print(text, file=sys.stderr))
+        print(growth.table(found))
+        if options.json:
+            report.write_json(options.json, found)
+        return
     chosen = options.loads or (QUICK if options.quick else list(LOADS))
     contenders = choose(options)
     everything = {}

@@ -86,6 +86,19 @@ def closed_loop(server, port, pids, folder, connections, seconds, **options):
     return row
 
 
+def beside_another(server, port, pids, folder, seconds):
+    """The same load twice: by itself, and while another process is busy on one processor."""
+    quiet = closed_loop(server, port, pids, folder, 512, seconds)
+    with subprocess.Popen(["/usr/bin/python3", "-c", "while True: pass"]) as busy:
+        os.sched_setaffinity(busy.pid, {max(os.sched_getaffinity(0))})
+        try:
+            row = closed_loop(server, port, pids, folder, 512, seconds)
+        finally:
+            busy.kill()
+    row["cpu_over_quiet"] = row["cpu_us"] / quiet["cpu_us"]
+    return row
+
+
 def mixed(server, port, _pids, folder, seconds):
     """Trivial requests beside some of 1 ms and a few of 50 ms that block, about 90, 9 and 1
     of a hundred; then the trivial ones alone, for what that costs them."""

@@ -11,7 +11,8 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SAMPLER = os.path.join(HERE, "..", "build", "examples", "sampler")
+BUILD = os.path.join(HERE, "..", "build")
+SAMPLER = os.path.join(BUILD, "examples", "sampler")
 ANSWER = '{"message":"hello"}'
 TYPE = "application/json"
 
