@@ -80,6 +80,15 @@ int loop_change(struct loop *loop, struct watch *watch, uint32_t events)
 	return 0;
 }
 
+int loop_rearm(struct loop *loop, struct watch *watch)
+{
+	struct epoll_event event = { .events = watch->events, .data.ptr = watch };
+
+	if (!watch->events)
+		return 0;
+	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) < 0 ? -errno : 0;
+}
+
 void loop_remove(struct loop *loop, struct watch *watch)
 {
 	if (!watch->events)

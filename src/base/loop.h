@@ -60,6 +60,9 @@ void loop_fini(struct loop *loop);
 int loop_add(struct loop *loop, struct watch *watch, uint32_t events);
 /** Change what it is watched for; no system call if nothing changes. */
 int loop_change(struct loop *loop, struct watch *watch, uint32_t events);
+/** Tell of it again if it is still ready, although nothing new came: for a watch
+ * with EPOLLET that was not read or written to its end. 0 or -errno. */
+int loop_rearm(struct loop *loop, struct watch *watch);
 /** Watch it no longer; events of this turn for it are dropped. Harmless if it
  * is not watched. Call before closing the descriptor or freeing the watch. */
 void loop_remove(struct loop *loop, struct watch *watch);

@@ -19,9 +19,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 #define ACCEPTS_A_TURN 256
+#define READ_EVENTS    (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
 
 static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
@@ -29,6 +31,7 @@ static void refuse_one(struct dispatcher *dispatcher);
 static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address);
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
+static bool is_idle(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
 static void name_client(struct connection *connection,
 			const struct sockaddr_storage *address);
@@ -90,13 +93,13 @@ void connection_update(struct connection *connection)
 {
 	const bool deaf = connection->state == CONNECTION_FULL ||
 			  connection->state == CONNECTION_DEAF;
-	uint32_t events = 0;
+	uint32_t events = connection->edge;
 
 	if (connection->gone || connection->call)
 		return;
 	/* Who reads no more still hears that the client has left. */
 	if (!connection->peer_closed)
-		events |= !deaf ? EPOLLIN
+		events |= !deaf ? READ_EVENTS
 			  : list_empty(&connection->exchanges) ? 0u
 							       : EPOLLRDHUP;
 	if (connection->write_since_ms)
@@ -223,12 +226,15 @@ static void connection_new(struct dispatcher *dispatcher, int fd,
 	list_init(&connection->in_flush);
 	list_init(&connection->exchanges);
 	name_client(connection, address);
-	if (address->ss_family != AF_UNIX)
+	if (address->ss_family != AF_UNIX) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		connection->edge = EPOLLET;
+	}
 	dispatcher->connection_count++;
 	atomic_store_explicit(&dispatcher->self->score->connections,
 			      dispatcher->connection_count, memory_order_relaxed);
-	if (loop_add(&dispatcher->loop, &connection->watch, EPOLLIN) < 0) {
+	if (loop_add(&dispatcher->loop, &connection->watch,
+		     READ_EVENTS | connection->edge) < 0) {
 		connection_free(connection);
 		return;
 	}
@@ -248,6 +254,8 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 		connection_drop(connection);
 		return;
 	}
+	if (events & (EPOLLRDHUP | EPOLLPRI))
+		connection->read_on = true;
 	if (events & EPOLLOUT)
 		writer_flush(connection);
 	if ((events & EPOLLRDHUP) && !(events & EPOLLIN) && !connection->gone &&
@@ -259,6 +267,18 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 	}
 	if ((events & EPOLLIN) && !connection->gone)
 		reader_ready(connection);
+}
+
+/* Not while it waits for an answer, nor while it takes one: what it has not read
+ * yet may lie with the kernel. */
+static bool is_idle(struct connection *connection)
+{
+	const unsigned before = connection->unsent;
+
+	if (!list_empty(&connection->exchanges) || buffer_size(&connection->out))
+		return false;
+	connection->unsent = os_socket_unsent(connection->watch.fd);
+	return connection->unsent == 0 || connection->unsent == before;
 }
 
 static void clock_ran(struct loop *loop, struct timer *timer)
@@ -277,8 +297,7 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 		return;
 	}
 	if (due && due <= loop->now_ms &&
-	    connection->state == CONNECTION_IDLE &&
-	    !list_empty(&connection->exchanges)) {
+	    connection->state == CONNECTION_IDLE && !is_idle(connection)) {
 		reader_set_state(connection, CONNECTION_IDLE);
 		return;
 	}

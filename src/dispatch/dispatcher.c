@@ -23,7 +23,7 @@
 #define BEAT_MS 1000u
 
 static int init(struct dispatcher *dispatcher);
-static void init_pools(struct dispatcher *dispatcher);
+static int init_pools(struct dispatcher *dispatcher);
 static void init_limits(struct dispatcher *dispatcher);
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
@@ -99,7 +99,9 @@ static int init(struct dispatcher *dispatcher)
 	/* Ids stay unique in one run of the program, over dispatchers. */
 	dispatcher->next_id = (uint64_t)(dispatcher->self->generation - 1) << 40;
 	init_limits(dispatcher);
-	init_pools(dispatcher);
+	r = init_pools(dispatcher);
+	if (r < 0)
+		return r;
 	dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	r = watch_fd(dispatcher, &dispatcher->stop, dispatcher->self->stop_fd,
 		     asked_to_stop);
@@ -136,11 +138,12 @@ static void init_limits(struct dispatcher *dispatcher)
 	}
 }
 
-static void init_pools(struct dispatcher *dispatcher)
+static int init_pools(struct dispatcher *dispatcher)
 {
 	const struct crew_server *server = dispatcher->server;
+	int r = 0;
 
-	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+	for (unsigned i = 0; r == 0 && i < CREW_POOLS_MAX && server->pools[i].app; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
 		pool->dispatcher = dispatcher;
@@ -148,12 +151,12 @@ static void init_pools(struct dispatcher *dispatcher)
 		pool->name = pool->options->name;
 		pool->number = i;
 		pool->timer.fire = pool_deadline;
-		/* Slow until it was seen to be fast. */
-		pool->service_ns = PACK_US * 1000u;
 		list_init(&pool->queue);
 		list_init(&pool->linked);
 		dispatcher->pool_count++;
+		r = pool_init_costs(pool);
 	}
+	return r;
 }
 
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
@@ -182,6 +185,7 @@ static void fini(struct dispatcher *dispatcher)
 			free(pool->seats[j]);
 		}
 		free(pool->seats);
+		free(pool->costs);
 	}
 	arena_fini(&dispatcher->arena);
 	buffer_fini(&dispatcher->chunk);
@@ -224,7 +228,6 @@ static void pull_back(struct loop *loop, struct timer *timer)
 		again = true;
 		if (is_stuck(seat, loop->now_ms)) {
 			seat_pull_back(seat);
-			seat->pool->service_ns = PACK_US * 1000u;
 			pool_feed(seat->pool);
 		}
 	}

@@ -330,7 +330,10 @@ void exchange_send_file(struct exchange *exchange)
 	}
 	exchange->file_offset = (uint64_t)offset;
 	if (exchange->answer_left > 0) {
-		writer_wait_for_room(connection);
+		if (turn > 0)
+			writer_wait_for_room(connection);
+		else
+			writer_later(connection); /* others first */
 		return;
 	}
 	close(exchange->file_fd);
@@ -454,7 +457,7 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 	    !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
-		seat = pool_choose(pool);
+		seat = pool_choose(pool, exchange);
 		if (seat && slot_send_encoded(seat, exchange, input) == 0)
 			return;
 	}

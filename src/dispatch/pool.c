@@ -5,10 +5,14 @@
  *
  * The choice packs while work is cheap: the first worker is filled as long as
  * what it has in hand is a matter of microseconds, since a bell costs more
- * than such a request, and one busy worker needs none. When work is slow the
- * next idle worker is taken. A request that turns out to be stuck behind a
- * slow one is pulled back by the dispatcher's timer.
+ * than such a request, and one busy worker needs none. What a request takes is
+ * known from those of its route before it; slow ones go to an idle worker each,
+ * and nothing is put behind them. A request that turns out to be stuck behind a
+ * slow one all the same is pulled back by the dispatcher's timer.
  */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "dispatch/private.h"
 
@@ -18,7 +22,7 @@
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
 static bool takes_work(const struct seat *seat);
-static bool is_silent(const struct seat *seat);
+static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
@@ -64,11 +68,11 @@ void pool_feed(struct pool *pool)
 	struct seat *seat;
 
 	while (!list_empty(&pool->queue)) {
-		seat = pool_choose(pool);
-		if (!seat)
-			return;
 		exchange = container_of(pool->queue.next, struct exchange,
 					in_pool);
+		seat = pool_choose(pool, exchange);
+		if (!seat)
+			return;
 		list_remove(&exchange->in_pool);
 		count_queued(pool, -1);
 		if (slot_send(seat, exchange) < 0) {
@@ -131,9 +135,32 @@ void pool_set_degraded(struct pool *pool, bool degraded)
 	}
 }
 
-struct seat *pool_choose(struct pool *pool)
+int pool_init_costs(struct pool *pool)
 {
+	const struct crew_route *routes = pool->options->app->routes;
+
+	while (routes && routes[pool->route_count].on)
+		pool->route_count++;
+	pool->costs = malloc((pool->route_count + 1) * sizeof(*pool->costs));
+	for (size_t i = 0; pool->costs && i <= pool->route_count; i++)
+		pool->costs[i] = PACK_US * 1000u;
+	return pool->costs ? 0 : -ENOMEM;
+}
+
+uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
+{
+	const struct crew_route *routes = pool->options->app->routes;
+	const size_t row = exchange->route && routes ? (size_t)(exchange->route - routes)
+						     : pool->route_count;
+
+	return &pool->costs[row < pool->route_count ? row : pool->route_count];
+}
+
+struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
+{
+	const uint32_t cost_ns = *pool_cost(pool, exchange);
 	struct seat *idle = NULL;
+	struct seat *least = NULL;
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
@@ -144,13 +171,14 @@ struct seat *pool_choose(struct pool *pool)
 		if (seat->at_work == 0) {
 			if (!idle || held(seat) < held(idle))
 				idle = seat;
-		} else if ((uint64_t)(seat->at_work + 1) * pool->service_ns <
-				   PACK_US * 1000u &&
-			   !is_silent(seat)) {
+		} else if (has_room(seat, cost_ns, PACK_US)) {
 			return seat;
+		} else if (cost_ns < PACK_US * 1000u && has_room(seat, cost_ns, FILL_US) &&
+			   (!least || seat->work_ns < least->work_ns)) {
+			least = seat;
 		}
 	}
-	return idle;
+	return idle ? idle : least;
 }
 
 void pool_alive(struct exchange *exchange)
@@ -164,11 +192,9 @@ static bool takes_work(const struct seat *seat)
 	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
 }
 
-/* It is at something slow, whatever the others are at: behind it nothing is
- * packed, only to be taken back. */
-static bool is_silent(const struct seat *seat)
+static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us)
 {
-	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
+	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
 }
 
 /* Of idle workers the one with the fewest streams and deferred requests is

@@ -66,13 +66,19 @@ struct connection {
 	struct http_body body;
 	uint64_t deadline_ms;  /* of reading; 0: none */
 	uint64_t write_since_ms; /* last progress of writing, while out is full */
+	unsigned unsent;         /* bytes that its client had not taken when it was last
+				    found idle */
 	enum connection_state state;
 	unsigned exchange_count;
 	bool peer_closed;  /* its end of file was read */
+	bool read_on;      /* a short read does not mean that all was read: an end of
+			      file or urgent data stand behind it */
 	bool closing;      /* close when out is empty */
 	bool gone;         /* to be freed at the end of the turn */
 	struct call *call; /* it is no client's: its one request is a call, and it has
 			      no socket. Else NULL */
+	uint32_t edge;     /* EPOLLET; 0 for Unix sockets, where a read ends at each
+			      descriptor that the client sends along */
 	uint32_t address_hash;
 	char client[CLIENT_TEXT_BYTES];
 };
@@ -82,7 +88,8 @@ void connection_accept_all(struct dispatcher *dispatcher);
 void connection_free(struct connection *connection);
 /** Give the client up: it is freed at the end of the turn. */
 void connection_drop(struct connection *connection);
-/** Set what epoll watches for from the state; call after any change. */
+/** Set what epoll watches for from the state; call after any change. TCP is
+ * watched edge-triggered: who stops before the end calls loop_rearm. */
 void connection_update(struct connection *connection);
 /** Read no further request; close when all is answered. */
 void connection_finish(struct connection *connection);
@@ -216,7 +223,8 @@ struct slot {
 	uint32_t offset;            /* of the request's block in the arena */
 	uint32_t parts_out;         /* bytes of body parts not yet released */
 	uint64_t body_sent;
-	uint64_t since_ms;
+	uint32_t cost_ns;           /* what its route was thought to take */
+	uint32_t *cost;             /* what it is thought to take: its route's */
 	bool used;
 	bool holds_block;           /* its request stands in the arena */
 	bool at_work;               /* no answer has begun */
@@ -237,6 +245,7 @@ struct seat {
 	unsigned in_hand;       /* slots in use */
 	unsigned at_work;       /* those without an answer yet: what keeps the worker
 				   busy. A client that reads slowly does not */
+	uint64_t work_ns;       /* what those are thought to take */
 	uint64_t progress_ms;   /* last answer that began, or first request after
 				   idleness */
 	bool up;
@@ -260,7 +269,9 @@ struct pool {
 	unsigned queued;
 	struct seat **seats; /* grows as workers come */
 	unsigned seat_count;
-	uint32_t service_ns;    /* of a handler, moving average */
+	uint32_t *costs;        /* of each route's handler: nanoseconds, moving average;
+				   one more for what has no route */
+	size_t route_count;
 	uint64_t served;
 	uint64_t restarts;
 	uint64_t late_answers;
@@ -268,6 +279,8 @@ struct pool {
 	bool warned;            /* that its queue is long */
 };
 
+/** Routes are slow until they were seen to be fast. 0 or -ENOMEM. */
+int pool_init_costs(struct pool *pool);
 /** An exchange whose request is whole enters its pool. */
 void pool_enter(struct exchange *exchange);
 /** Give queued exchanges to workers that have room. */
@@ -283,8 +296,10 @@ void pool_leave(struct exchange *exchange);
 void pool_deadline(struct loop *loop, struct timer *timer);
 /** Is there a worker with nothing in hand? */
 bool pool_has_idle(const struct pool *pool);
-/** The worker that should get the next request, or NULL. */
-struct seat *pool_choose(struct pool *pool);
+/** The worker that should get this request, or NULL. */
+struct seat *pool_choose(struct pool *pool, const struct exchange *exchange);
+/** Where it is noted what a request like this takes. */
+uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange);
 
 /** That pool's workers fail, or work again. */
 void pool_set_degraded(struct pool *pool, bool degraded);
@@ -339,6 +354,8 @@ void slot_answering(struct seat *seat, uint32_t slot);
 void slot_half_closed(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
+/** It is at something slow, whatever its requests were thought to be. */
+bool seat_is_silent(const struct seat *seat);
 /** Take back what a worker has not begun. */
 void seat_pull_back(struct seat *seat);
 

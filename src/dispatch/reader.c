@@ -31,12 +31,14 @@ void reader_ready(struct connection *connection)
 	struct span bytes;
 	size_t used;
 	ssize_t n;
+	bool more;
 
 	if (connection->state == CONNECTION_LINGER) {
 		drop_input(connection);
 		return;
 	}
 	n = read_some(connection, &bytes);
+	more = n == READ_BYTES || (n > 0 && connection->read_on);
 	if (n == -EAGAIN && bytes.size == 0)
 		return;
 	if (n < 0 && n != -EAGAIN) {
@@ -58,6 +60,8 @@ void reader_ready(struct connection *connection)
 	if (connection->peer_closed)
 		end_of_file(connection);
 	connection_update(connection);
+	if (more && !connection->gone)
+		loop_rearm(&connection->dispatcher->loop, &connection->watch);
 }
 
 void reader_set_state(struct connection *connection, enum connection_state state)
@@ -307,4 +311,6 @@ static void drop_input(struct connection *connection)
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		connection_drop(connection);
+	else if (n > 0 || errno == EINTR)
+		loop_rearm(&connection->dispatcher->loop, &connection->watch);
 }

@@ -51,6 +51,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->pid = order->pid;
 	seat->in_hand = 0;
 	seat->at_work = 0;
+	seat->work_ns = 0;
 	seat->condemned = false;
 	seat->draining = false;
 	seat->must_ring = false;
@@ -59,7 +60,8 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	outbox_init(&seat->outbox);
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
 				     .ready = bell_rang };
-	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN);
+	/* Edge-triggered: each ring is one event, and none has to be read away. */
+	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN | EPOLLET);
 	if (r < 0) {
 		log_error("%s[%u]: cannot watch its bell: %s", seat->pool->name,
 			  seat->index, strerror(-r));
@@ -109,6 +111,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	list_remove(&seat->in_active);
 	seat->in_hand = 0;
 	seat->at_work = 0;
+	seat->work_ns = 0;
 	loop_remove(&seat->dispatcher->loop, &seat->bell);
 	outbox_fini(&seat->outbox);
 	link_fini(&seat->link);
@@ -202,6 +205,11 @@ void seat_awake(struct seat *seat)
 	seat->announced = false;
 }
 
+bool seat_is_silent(const struct seat *seat)
+{
+	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
+}
+
 void seat_pull_back(struct seat *seat)
 {
 	unsigned count;
@@ -212,9 +220,14 @@ void seat_pull_back(struct seat *seat)
 		struct exchange *exchange = slot->exchange;
 
 		if (!exchange || exchange->state != EXCHANGE_LINKED ||
-		    !slot_keep_block(seat, slot) ||
-		    !link_revoke(&seat->link, slots[count], slot->generation))
+		    !slot_keep_block(seat, slot))
 			continue;
+		if (!link_revoke(&seat->link, slots[count], slot->generation)) {
+			/* Is this what the others were stuck behind? */
+			if (seat_is_silent(seat))
+				*slot->cost = PACK_US * 1000u;
+			continue;
+		}
 		slot_free(seat, slots[count]);
 		pool_return(exchange);
 	}
@@ -253,7 +266,6 @@ static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
 
 	(void)loop;
 	(void)events;
-	os_bell_hush(watch->fd);
 	seat_awake(seat);
 	seat_receive(seat);
 }

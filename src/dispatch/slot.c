@@ -11,8 +11,8 @@
 
 #include "dispatch/private.h"
 
-static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
-		     void **ret_block);
+static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_t size,
+		     uint32_t *ret_slot, void **ret_block);
 static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot,
 		     uint32_t size);
 static void untake(struct seat *seat, uint32_t slot);
@@ -25,7 +25,7 @@ int slot_send_encoded(struct seat *seat, struct exchange *exchange,
 	const uint32_t size = encode_size(input);
 	uint32_t slot;
 	void *block;
-	int r = take_slot(seat, size, &slot, &block);
+	int r = take_slot(seat, exchange, size, &slot, &block);
 
 	if (r < 0)
 		return r;
@@ -47,7 +47,7 @@ int slot_send(struct seat *seat, struct exchange *exchange)
 
 	if (inlined)
 		size = at + inlined + 1;
-	r = take_slot(seat, size, &slot, &block);
+	r = take_slot(seat, exchange, size, &slot, &block);
 	if (r < 0)
 		return r;
 	memcpy(block, exchange->block, exchange->block_size);
@@ -195,8 +195,10 @@ void slot_answering(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];
 
-	if (slot->at_work)
+	if (slot->at_work) {
 		seat->at_work--;
+		seat->work_ns -= slot->cost_ns;
+	}
 	slot->at_work = false;
 }
 
@@ -207,8 +209,8 @@ void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
 }
 
 /* Find a free slot, and room for a block in the arena. */
-static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
-		     void **ret_block)
+static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_t size,
+		     uint32_t *ret_slot, void **ret_block)
 {
 	const uint32_t number = slots_next(&seat->free_slots, 0);
 	struct slot *slot = &seat->slots[number];
@@ -223,6 +225,9 @@ static int take_slot(struct seat *seat, uint32_t size, uint32_t *ret_slot,
 	slot->generation++;
 	slot->body_sent = 0;
 	slot->at_work = true;
+	slot->cost = pool_cost(seat->pool, exchange);
+	slot->cost_ns = *slot->cost;
+	seat->work_ns += slot->cost_ns;
 	if (seat->at_work++ == 0)
 		seat->progress_ms = seat->dispatcher->loop.now_ms;
 	if (seat->in_hand++ == 0) {

@@ -29,7 +29,7 @@
 #define LINK_SLOTS 4096u        /* requests in a worker's hands, deferred ones and
 				   streams included */
 #define LINK_NO_SLOT LINK_SLOTS /* whose bytes are no slot's */
-#define LINK_WORK_MAX 64u       /* of those, at work at once */
+#define LINK_WORK_MAX 192u      /* of those, at work at once */
 #define LINK_RING_ENTRIES 256u  /* messages each way */
 #define LINK_ARENA_BYTES (1024u * 1024u) /* each way */
 #define LINK_PART_BYTES (16u * 1024u) /* of a body that travels in parts */

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """HTTP/1.1 as it must be, and as it must be refused."""
 import json
+import os
+import socket
+import threading
 import time
 
 import pytest
@@ -204,6 +207,49 @@ def test_a_half_closed_client_is_answered(server):
         assert client.answer().status == 200
         assert client.answer().status == 200
         assert client.is_closed()
+
+
+@pytest.mark.parametrize("size", [10, 65536, 65537, 300000, 3000000])
+def test_a_body_and_the_end_of_file_at_once(server, size):
+    """What is read in parts, and what stands behind it, comes as one event."""
+    body = os.urandom(size)
+    with server.client() as client:
+        client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                    % (size, body))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.answer().body == body
+        assert client.more() == b""
+
+
+def test_more_requests_than_are_read_at_once_and_the_end_of_file(server):
+    """The reading rests where 64 answers are due, and goes on without an event."""
+    with server.client() as client:
+        client.send(OK + b"\r\n" + (b"GET /sleep/1 HTTP/1.1\r\nHost: x\r\n\r\n") * 300)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert [client.answer().status for _ in range(301)] == [200] * 301
+        assert client.more() == b""
+
+
+def test_a_client_that_asks_much_and_reads_late(server):
+    """Neither side gives up: what is full in both directions moves on."""
+    asked = b"GET /bytes/20000 HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    with server.client() as client:
+        sender = threading.Thread(target=client.send, args=(asked,))
+        sender.start()
+        time.sleep(0.3)
+        for _ in range(500):
+            assert len(client.answer().body) == 20000
+        sender.join()
+
+
+def test_urgent_data_does_not_stop_the_reading(server):
+    for part in (b"GET /hello HT", OK, OK + b"\r\n", b""):
+        with server.client() as client:
+            if part:
+                client.send(part)
+            client.socket.send(b"!", socket.MSG_OOB)
+            client.send((OK + b"\r\n")[len(part):] + OK + b"\r\n")
+            assert client.answer().status == 200 and client.answer().status == 200
 
 
 def test_a_client_that_leaves_harms_nobody(server):

@@ -52,6 +52,29 @@ def test_an_idle_connection_is_closed(start):
         assert client.is_closed()
 
 
+def test_who_still_takes_an_answer_is_not_idle(start):
+    """Whatever of it lies with the server, the kernel, or on the way."""
+    server = start(SAMPLER_IDLE_TIMEOUT_MS="500")
+    sizes = [50000 * number for number in range(1, 100)]
+    clients = [server.client() for _ in sizes]
+    for client, size in zip(clients, sizes):
+        client.send(b"GET /bytes/%d HTTP/1.1\r\nHost: x\r\n\r\n" % size)
+    time.sleep(1.2)
+    for client, size in zip(clients, sizes):
+        assert len(client.answer().body) == size
+        client.socket.close()
+    with server.client() as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.send(b"GET /bytes/2000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        taken = b""
+        for _ in range(15):  # no pause is longer than the timeout
+            taken += client.read_exactly(100000)
+            time.sleep(0.1)
+        client.read_exactly(2000000 + taken.index(b"\r\n\r\n") + 4 - len(taken))
+        assert client.get("/hello").status == 200, "it was never idle"
+        assert client.is_closed()
+
+
 def test_many_slow_heads_hold_up_nobody(start):
     server = start(SAMPLER_HEAD_TIMEOUT_MS="2000")
     slow = []

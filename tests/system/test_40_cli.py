@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -74,6 +75,18 @@ def test_unix_socket(tmp_path):
         assert done.returncode == 1 and "in use" in done.stderr
         assert server.stop() == 0
         assert not os.path.exists(path)
+
+
+def test_a_descriptor_sent_in_the_middle_of_a_request(tmp_path):
+    """A read ends where a descriptor came along, with bytes behind it; the
+    descriptor itself is nobody's business."""
+    server = Server(str(tmp_path), ["--listen", f"unix:{tmp_path / 'socket'}"])
+    with server.client() as client, open("/dev/null", "rb") as null:
+        for part in (b"GET /hel", b"lo HTTP/1.1\r\nHost: x\r\n\r\nGET /he"):
+            socket.send_fds(client.socket, [part], [null.fileno()])
+        client.send(b"llo HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.answer().status == 200 and client.answer().status == 200
+    assert server.stop() == 0
 
 
 def test_a_socket_that_the_dead_left_behind_is_replaced(tmp_path):

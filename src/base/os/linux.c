@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -80,6 +82,13 @@ int os_bell_create(void)
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	return fd < 0 ? -errno : fd;
+}
+
+unsigned os_socket_unsent(int fd)
+{
+	int size = 0;
+
+	return ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0 ? 0 : (unsigned)size;
 }
 
 void os_bell_ring(int fd)

@@ -25,6 +25,10 @@ int os_memory_file(const char *name);
 void *os_map_file(int fd, size_t *ret_size);
 void os_unmap_file(void *data, size_t size);
 
+/** How many bytes that were written to a socket its peer has not taken (SIOCOUTQ:
+ * tcp(7), unix(7)); 0 where that is not known. */
+unsigned os_socket_unsent(int fd);
+
 /** A bell: an eventfd(2), non-blocking. */
 int os_bell_create(void);
 void os_bell_ring(int fd);
