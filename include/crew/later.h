@@ -119,7 +119,8 @@ int crew_abort(struct crew_request *stream);
 int crew_subscribe(struct crew_request *stream, const char *topic);
 /** It gets no more of that topic. */
 int crew_unsubscribe(struct crew_request *stream, const char *topic);
-/** Called when the event was handed to so many streams. */
+/** Called when the event was handed to so many streams. (Published in a dispatcher's
+ * hook, it counts those of that dispatcher only; the others get it too.) */
 typedef void crew_published(struct crew_worker *worker, unsigned streams,
 			    void *context);
 /** Send an event to all who are subscribed, in the order in which one worker

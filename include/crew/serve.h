@@ -99,6 +99,13 @@ struct crew_setting {
 	const char *value; /* UTF-8 */
 };
 
+/** How the system schedules a process or thread (sched(7)). */
+enum crew_policy {
+	CREW_POLICY_NORMAL = 0,
+	CREW_POLICY_BATCH, /* SCHED_BATCH: it does not pre-empt others when it wakes. Fewer
+			      switches, and more of them late: measure first */
+};
+
 /** A number of workers that run one application. A zeroed pool ends the list. */
 struct crew_pool {
 	const struct crew_app *app;
@@ -126,6 +133,12 @@ struct crew_pool {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	uint64_t max_rss_bytes;
+	enum crew_policy policy;         /* of its workers */
+	/* How long a worker that has nothing to do looks for more before it sleeps; 0:
+	 * not at all. Spares the wake-up, and takes a processor for so long: only where
+	 * there are more processors than dispatchers and workers. Where it is in vain
+	 * it ends by itself, and is tried again from time to time. */
+	unsigned spin_us;
 	enum crew_level log_level;       /* 0: the server's */
 	/* What the program's author has to tell the handlers: pairs that end with
 	 * a zeroed row, and a JSON object as text. A pair stands before a member
@@ -177,6 +190,7 @@ struct crew_hooks {
 };
 
 #define CREW_POOLS_MAX 16
+#define CREW_DISPATCHERS_MAX 16
 #define CREW_MOUNTS_MAX 16
 
 /** A whole server. */
@@ -188,6 +202,15 @@ struct crew_server {
 					    they must not block */
 	struct crew_hooks hooks;         /* that run in the dispatcher */
 	struct crew_mount mounts[CREW_MOUNTS_MAX];
+	/* Processes that talk to clients, each with a listening socket of its own on
+	 * the same address (SO_REUSEPORT, socket(7)) and links to all workers; 0: 1.
+	 * One serves some 200,000 requests a second: more are for machines with
+	 * many processors. Limits of the server and of its pools are shared out
+	 * among them in equal parts. At most CREW_DISPATCHERS_MAX. */
+	unsigned dispatchers;
+	enum crew_policy policy;         /* of the dispatchers */
+	unsigned spin_us;                /* as a pool's: of a dispatcher that waits for a
+					    worker's answer */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live
 					    and /ready stand beside it */

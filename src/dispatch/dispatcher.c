@@ -82,6 +82,12 @@ static int init(struct dispatcher *dispatcher)
 	list_init(&dispatcher->kept_exchanges);
 	list_init(&dispatcher->active);
 	arena_init(&dispatcher->arena);
+	spin_init(&dispatcher->spin, dispatcher->server->spin_us);
+	if (dispatcher->server->policy == CREW_POLICY_BATCH) {
+		r = os_schedule_batch();
+		if (r < 0)
+			log_warning("no batch scheduling: %s", strerror(-r));
+	}
 	r = loop_init(&dispatcher->loop);
 	if (r < 0)
 		return r;
@@ -97,7 +103,9 @@ static int init(struct dispatcher *dispatcher)
 	dispatcher->accept_rest.fire = listener_rested;
 	dispatcher->drain_timer.fire = drain_over;
 	/* Ids stay unique in one run of the program, over dispatchers. */
-	dispatcher->next_id = (uint64_t)(dispatcher->self->generation - 1) << 40;
+	dispatcher->next_id = (uint64_t)dispatcher->self->index << 49 |
+			      (uint64_t)((dispatcher->self->generation - 1) % 512) << 40;
+	dispatcher->max_pending = sisters_share(dispatcher, dispatcher->server->max_pending);
 	init_limits(dispatcher);
 	r = init_pools(dispatcher);
 	if (r < 0)
@@ -126,7 +134,7 @@ static void init_limits(struct dispatcher *dispatcher)
 		.body_max_bytes = server->body_max_bytes,
 		.chunk_extra_max_bytes = CHUNK_EXTRA_MAX_BYTES,
 	};
-	dispatcher->connections_max = server->connections_max;
+	dispatcher->connections_max = sisters_share(dispatcher, server->connections_max);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		rlim_t room = limit.rlim_cur > RESERVED_FDS * 2
 				      ? limit.rlim_cur - RESERVED_FDS
@@ -150,6 +158,7 @@ static int init_pools(struct dispatcher *dispatcher)
 		pool->options = &server->pools[i];
 		pool->name = pool->options->name;
 		pool->number = i;
+		pool->queue_max = sisters_share(dispatcher, pool->options->queue_max);
 		pool->timer.fire = pool_deadline;
 		list_init(&pool->queue);
 		list_init(&pool->linked);
@@ -214,16 +223,30 @@ static bool is_stuck(const struct seat *seat, uint64_t now_ms)
 	       (silent > PULL_BACK_MS && pool_has_idle(seat->pool));
 }
 
+void pull_back_soon(struct dispatcher *dispatcher)
+{
+	if (!loop_timer_is_set(&dispatcher->pull_back))
+		loop_timer_set(&dispatcher->loop, &dispatcher->pull_back,
+			       dispatcher->loop.now_ms + PULL_BACK_MS);
+}
+
 /* Take back what is stuck behind a slow request. */
 static void pull_back(struct loop *loop, struct timer *timer)
 {
 	struct dispatcher *dispatcher = loop->owner;
+	/* Of several dispatchers each hears only of its own requests: who waits here
+	 * for a worker that another keeps busy looks again itself. */
+	const bool others = dispatcher->server->dispatchers > 1;
 	bool again = false;
 
+	for (unsigned i = 0; others && i < dispatcher->pool_count; i++) {
+		pool_feed(&dispatcher->pools[i]);
+		again = again || dispatcher->pools[i].queued;
+	}
 	list_each(link, &dispatcher->active) {
 		struct seat *seat = container_of(link, struct seat, in_active);
 
-		if (seat->at_work < 2 || seat->condemned)
+		if (seat->at_work < (others ? 1 : 2) || seat->condemned)
 			continue;
 		again = true;
 		if (is_stuck(seat, loop->now_ms)) {

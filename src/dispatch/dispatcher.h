@@ -17,6 +17,7 @@ struct dispatcher_options {
 	const struct router *router;
 	const int *mount_fds;             /* one for each mount */
 	int listener;
+	unsigned own_group;               /* the number of the dispatchers' group */
 	unsigned first_group;             /* the number of the first pool's group */
 	uint64_t started_ms;              /* when the program started, monotonic */
 };

@@ -137,8 +137,8 @@ static int publish(struct crew_worker *worker, const void *bytes, size_t size,
 	const char *at = (const char *)bytes + sizeof(head);
 	unsigned count;
 
-	(void)size;
 	memcpy(&head, bytes, sizeof(head));
+	sisters_publish(dispatcher_of(worker), bytes, size);
 	count = topic_publish(dispatcher_of(worker), (struct span){ at, head.topic_size },
 			      (struct span){ at + head.topic_size, head.event_size });
 	if (done)

@@ -36,8 +36,8 @@ void pool_enter(struct exchange *exchange)
 	struct pool *pool = exchange->pool;
 
 	exchange->began_ms = pool->dispatcher->loop.now_ms;
-	if (pool->queued >= pool->options->queue_max ||
-	    pool->dispatcher->pending >= pool->dispatcher->server->max_pending) {
+	if (pool->queued >= pool->queue_max ||
+	    pool->dispatcher->pending >= pool->dispatcher->max_pending) {
 		exchange_fail(exchange, 503, "the queue of this service is full");
 		return;
 	}
@@ -59,6 +59,8 @@ void pool_enter(struct exchange *exchange)
 	count_queued(pool, 1);
 	set_timer(pool);
 	pool_feed(pool);
+	if (pool->queued && pool->dispatcher->server->dispatchers > 1)
+		pull_back_soon(pool->dispatcher);
 	warn_of_length(pool);
 }
 
@@ -158,20 +160,23 @@ uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
 
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 {
+	/* Each dispatcher begins with another worker. */
+	const unsigned first = pool->seat_count * pool->dispatcher->self->index /
+			       pool->dispatcher->server->dispatchers;
 	const uint32_t cost_ns = *pool_cost(pool, exchange);
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[i];
+		struct seat *seat = pool->seats[(first + i) % pool->seat_count];
 
 		if (!takes_work(seat) || seat->at_work >= LINK_WORK_MAX ||
 		    slots_empty(&seat->free_slots))
 			continue;
-		if (seat->at_work == 0) {
+		if (seat->at_work == 0 && !sisters_keep_busy(seat)) {
 			if (!idle || held(seat) < held(idle))
 				idle = seat;
-		} else if (has_room(seat, cost_ns, PACK_US)) {
+		} else if (seat->at_work > 0 && has_room(seat, cost_ns, PACK_US)) {
 			return seat;
 		} else if (cost_ns < PACK_US * 1000u && has_room(seat, cost_ns, FILL_US) &&
 			   (!least || seat->work_ns < least->work_ns)) {
@@ -284,7 +289,7 @@ bool pool_has_idle(const struct pool *pool)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		const struct seat *seat = pool->seats[i];
 
-		if (takes_work(seat) && seat->at_work == 0)
+		if (takes_work(seat) && seat->at_work == 0 && !sisters_keep_busy(seat))
 			return true;
 	}
 	return false;

@@ -23,11 +23,13 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/spin.h"
 #include "dispatch/body.h"
 #include "dispatch/buffer.h"
 #include "dispatch/dispatcher.h"
 #include "dispatch/limits.h"
 #include "handler/request.h"
+#include "supervise/scoreboard.h"
 #include "http/parse.h"
 #include "transport/control.h"
 #include "transport/link.h"
@@ -234,6 +236,7 @@ struct seat {
 	struct dispatcher *dispatcher;
 	struct pool *pool;
 	unsigned index;
+	const struct score *score; /* the worker's line; may be NULL */
 	uint32_t worker_generation;
 	int32_t pid;
 	struct watch bell;
@@ -267,6 +270,7 @@ struct pool {
 	struct list linked;     /* exchanges in links, by since_ms */
 	struct timer timer;     /* the next deadline of both */
 	unsigned queued;
+	unsigned queue_max;
 	struct seat **seats; /* grows as workers come */
 	unsigned seat_count;
 	uint32_t *costs;        /* of each route's handler: nanoseconds, moving average;
@@ -403,6 +407,42 @@ void hooks_responded(struct exchange *exchange);
 void hooks_idle(struct dispatcher *dispatcher);
 void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
 
+/* ---- several dispatchers (sisters.c) ---- */
+
+/** The figures of a dispatcher in its scoreboard line. */
+enum figure {
+	FIGURE_SERVED = 0,
+	FIGURE_PENDING,
+	FIGURE_CALLS,
+	FIGURE_PUBLISHED,
+	FIGURE_SLOW_SUBSCRIBERS,
+	FIGURE_POOLS, /* from here on those of its pools */
+};
+
+enum pool_figure {
+	FIGURE_QUEUED = 0,
+	FIGURE_IN_HAND,
+	FIGURE_POOL_SERVED,
+	FIGURE_LATE,
+	FIGURES_A_POOL,
+};
+
+#define FIGURE_OF_POOL(pool, figure) (FIGURE_POOLS + (pool) * FIGURES_A_POOL + (figure))
+_Static_assert(FIGURE_OF_POOL(CREW_POOLS_MAX, 0) <= SCORE_FIGURES, "they have room");
+
+/** Our part of a limit of the server's. */
+unsigned sisters_share(const struct dispatcher *dispatcher, unsigned limit);
+/** Write our figures where all can read them. */
+void sisters_note(struct dispatcher *dispatcher);
+/** The line of that worker, or NULL. */
+const struct score *sisters_worker(const struct dispatcher *dispatcher,
+				   unsigned pool, unsigned index, unsigned generation);
+/** Has that worker nothing of ours, but is at another dispatcher's request? */
+bool sisters_keep_busy(const struct seat *seat);
+/** A wire_publish, for the subscribers of all others; and one that came. */
+void sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size);
+void sisters_heard(struct dispatcher *dispatcher, int fd);
+
 /* ---- the dispatcher ---- */
 
 struct refusal_mark {
@@ -425,6 +465,7 @@ struct dispatcher {
 	struct timer accept_rest;
 	struct timer drain_timer;
 	struct timer pull_back;
+	struct spin spin;
 	struct timer retry;   /* somebody's outbox waits for room */
 	struct list connections;
 	struct list to_flush;
@@ -437,6 +478,7 @@ struct dispatcher {
 	unsigned connection_count;
 	unsigned connections_max;
 	unsigned pending;     /* queued in all pools */
+	unsigned max_pending;
 	unsigned call_count;  /* calls that have no answer yet */
 	struct list calls_new;  /* calls of this process, to be submitted */
 	struct list calls_done; /* calls of this process, to be called back */
@@ -462,6 +504,9 @@ struct dispatcher {
 	struct arena arena;
 	struct refusal_mark refusals[REFUSAL_MARKS];
 };
+
+/** Look soon whether what waits with one worker had better go to another. */
+void pull_back_soon(struct dispatcher *dispatcher);
 
 /* The loop's events (turn.c). */
 void turn_done(struct loop *loop);

@@ -49,6 +49,8 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->index = order->index;
 	seat->worker_generation = order->generation;
 	seat->pid = order->pid;
+	seat->score = sisters_worker(dispatcher, pool->number, order->index,
+				     order->generation);
 	seat->in_hand = 0;
 	seat->at_work = 0;
 	seat->work_ns = 0;

@@ -242,7 +242,6 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 		     uint32_t size)
 {
 	struct slot *slot = &seat->slots[number];
-	struct loop *loop = &seat->dispatcher->loop;
 	const struct message message = {
 		.kind = MESSAGE_REQUEST,
 		.slot = number,
@@ -270,10 +269,8 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	seat->must_ring = true;
 	if (seat->announced)
 		seat_awake(seat);
-	if (seat->at_work > 1 &&
-	    !loop_timer_is_set(&seat->dispatcher->pull_back))
-		loop_timer_set(loop, &seat->dispatcher->pull_back,
-			       loop->now_ms + PULL_BACK_MS);
+	if (seat->at_work > 1 || seat->dispatcher->server->dispatchers > 1)
+		pull_back_soon(seat->dispatcher);
 	return 0;
 }
 

@@ -13,8 +13,12 @@
 #define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
 static json_t *status_all(struct dispatcher *dispatcher);
-static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool);
+static json_t *status_dispatcher(const struct score *score);
+static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool,
+			   const struct score *const *scores, unsigned count);
 static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool);
+static const struct score **scores_of(const struct dispatcher *dispatcher,
+				      unsigned group, unsigned *ret_count);
 static int by_index(const void *a, const void *b);
 static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
 			     const struct score *score);
@@ -55,44 +59,69 @@ char *status_text(struct dispatcher *dispatcher)
 
 static json_t *status_all(struct dispatcher *dispatcher)
 {
+	const struct score **scores;
+	json_t *dispatchers = json_array();
 	json_t *pools = json_array();
+	unsigned count;
 
+	sisters_note(dispatcher);
+	scores = scores_of(dispatcher, dispatcher->options->own_group, &count);
+	for (unsigned i = 0; i < count; i++) {
+		if (score_state(scores[i]) != CREW_CHILD_DEAD)
+			json_array_append_new(dispatchers, status_dispatcher(scores[i]));
+	}
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
-		json_array_append_new(pools, status_pool(dispatcher,
-							 &dispatcher->pools[i]));
-	return json_pack("{s:s, s:I, s:I, s:[{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}], s:o}",
+		json_array_append_new(pools, status_pool(dispatcher, &dispatcher->pools[i],
+							 scores, count));
+	free(scores);
+	return json_pack("{s:s, s:I, s:I, s:o, s:o}",
 			 "version", crew_version(),
 			 "pid", (json_int_t)dispatcher->self->parent,
 			 "uptime_s",
 			 (json_int_t)((dispatcher->loop.now_ms -
 				       dispatcher->options->started_ms) / 1000),
-			 "dispatchers",
-			 "pid", (json_int_t)load(dispatcher->self->score->pid),
-			 "generation", (json_int_t)dispatcher->self->generation,
-			 "connections", (json_int_t)dispatcher->connection_count,
-			 "served", (json_int_t)dispatcher->served,
-			 "bells", (json_int_t)load(dispatcher->self->score->bells),
-			 "pending", (json_int_t)dispatcher->pending,
-			 "calls", (json_int_t)dispatcher->call_count,
-			 "published", (json_int_t)dispatcher->published,
-			 "slow_subscribers", (json_int_t)dispatcher->slow_subscribers,
-			 "pools", pools);
+			 "dispatchers", dispatchers, "pools", pools);
 }
 
-static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool)
+static json_t *status_dispatcher(const struct score *score)
 {
-	json_int_t in_hand = 0;
+	const _Atomic uint64_t *figures = score->figures;
 
-	for (unsigned i = 0; i < pool->seat_count; i++)
-		in_hand += pool->seats[i]->up ? pool->seats[i]->in_hand : 0;
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			 "index", (json_int_t)load(score->index),
+			 "pid", (json_int_t)load(score->pid),
+			 "generation", (json_int_t)load(score->generation),
+			 "connections", (json_int_t)load(score->connections),
+			 "served", (json_int_t)load(figures[FIGURE_SERVED]),
+			 "bells", (json_int_t)load(score->bells),
+			 "pending", (json_int_t)load(figures[FIGURE_PENDING]),
+			 "calls", (json_int_t)load(figures[FIGURE_CALLS]),
+			 "published", (json_int_t)load(figures[FIGURE_PUBLISHED]),
+			 "slow_subscribers",
+			 (json_int_t)load(figures[FIGURE_SLOW_SUBSCRIBERS]));
+}
+
+/* Figures are of all dispatchers; `scores` are theirs. */
+static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool,
+			   const struct score *const *scores, unsigned count)
+{
+	json_int_t sums[FIGURES_A_POOL] = { 0 };
+
+	for (unsigned i = 0; i < count; i++) {
+		if (score_state(scores[i]) == CREW_CHILD_DEAD)
+			continue;
+		for (unsigned j = 0; j < FIGURES_A_POOL; j++)
+			sums[j] += (json_int_t)load(
+				scores[i]->figures[FIGURE_OF_POOL(pool->number, j)]);
+	}
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "name", pool->name, "state", pool_state(pool),
-			 "queue", (json_int_t)pool->queued,
+			 "queue", sums[FIGURE_QUEUED],
 			 "queue_max", (json_int_t)pool->options->queue_max,
-			 "in_hand", in_hand,
-			 "served", (json_int_t)pool->served,
+			 "in_hand", sums[FIGURE_IN_HAND],
+			 "served", sums[FIGURE_POOL_SERVED],
 			 "restarts", (json_int_t)pool->restarts,
-			 "late_answers", (json_int_t)pool->late_answers,
+			 "late_answers", sums[FIGURE_LATE],
 			 "workers", status_workers(dispatcher, pool));
 }
 
@@ -100,12 +129,27 @@ static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool)
  * leaving, and places whose worker is dead and waits to be started again. */
 static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool)
 {
-	const struct scoreboard *board = dispatcher->self->board;
-	const unsigned used = scoreboard_used(board);
 	const unsigned group =
 		dispatcher->options->first_group + pool->number;
-	const struct score **scores = calloc(used, sizeof(*scores));
 	json_t *workers = json_array();
+	unsigned count;
+	const struct score **scores = scores_of(dispatcher, group, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(workers,
+				      status_worker(dispatcher, pool, scores[i]));
+	free(scores);
+	return workers;
+}
+
+/* The lines of a group, by index and generation; to be freed. None where there is
+ * no memory. */
+static const struct score **scores_of(const struct dispatcher *dispatcher,
+				      unsigned group, unsigned *ret_count)
+{
+	const struct scoreboard *board = dispatcher->self->board;
+	const unsigned used = scoreboard_used(board);
+	const struct score **scores = calloc(used, sizeof(*scores));
 	unsigned count = 0;
 
 	for (unsigned i = 0; scores && i < used; i++) {
@@ -117,11 +161,8 @@ static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *
 	}
 	if (count > 0)
 		qsort(scores, count, sizeof(const struct score *), by_index);
-	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(workers,
-				      status_worker(dispatcher, pool, scores[i]));
-	free(scores);
-	return workers;
+	*ret_count = count;
+	return scores;
 }
 
 static int by_index(const void *a, const void *b)

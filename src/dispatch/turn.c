@@ -37,8 +37,21 @@ void turn_done(struct loop *loop)
 	flush_all(dispatcher);
 	ring_all(dispatcher);
 	free_gone(dispatcher);
+	if (dispatcher->server->dispatchers > 1)
+		sisters_note(dispatcher);
 	if (dispatcher->draining)
 		dispatcher_drain_check(dispatcher);
+}
+
+static bool has_news(const void *context)
+{
+	const struct dispatcher *dispatcher = context;
+
+	list_each(link, &dispatcher->active) {
+		if (seat_has_news(container_of(link, struct seat, in_active)))
+			return true;
+	}
+	return false;
 }
 
 bool turn_may_sleep(struct loop *loop)
@@ -47,6 +60,9 @@ bool turn_may_sleep(struct loop *loop)
 
 	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
 	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
+		return false;
+	if (!list_empty(&dispatcher->active) &&
+	    spin_until(&dispatcher->spin, has_news, dispatcher))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
@@ -126,7 +142,9 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 			loop_stop(loop);
 			return;
 		}
-		if (r == sizeof(order) && order.pool < dispatcher->pool_count)
+		if (r == sizeof(order) && order.kind == CONTROL_PUBLISH && fd_count == 1)
+			sisters_heard(dispatcher, fds[0]);
+		else if (r == sizeof(order) && order.pool < dispatcher->pool_count)
 			obey(&dispatcher->pools[order.pool], &order, fds, &fd_count);
 		while (fd_count > 0)
 			close(fds[--fd_count]);

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ int address_check(const char *listen, struct crew_error *ret_error)
 	return parse(listen, &address, &size, ret_error);
 }
 
-int address_listen(const char *listen_on, char *ret_name, unsigned room,
+int address_listen(const char *listen_on, bool shared, char *ret_name, unsigned room,
 		   struct crew_error *ret_error)
 {
 	union any_address address;
@@ -67,13 +68,48 @@ int address_listen(const char *listen_on, char *ret_name, unsigned room,
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address.any.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, &address.any, size) < 0 || listen(fd, BACKLOG) < 0) {
+	/* SO_REUSEPORT only after bind, which so finds out if somebody else listens
+	 * there. */
+	if (bind(fd, &address.any, size) < 0 ||
+	    (shared && address.any.sa_family != AF_UNIX &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
+	    listen(fd, BACKLOG) < 0) {
 		r = bind_error(listen_on, errno, ret_error);
 		close(fd);
 		return r;
 	}
 	name_socket(fd, listen_on, ret_name, room);
 	return fd;
+}
+
+int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_error)
+{
+	union any_address address;
+	socklen_t size = sizeof(address);
+	const int on = 1;
+	const int off = 0;
+	int other;
+	int r;
+
+	if (getsockname(fd, &address.any, &size) < 0)
+		return bind_error(listen_on, errno, ret_error);
+	if (address.any.sa_family == AF_UNIX) {
+		other = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		return other < 0 ? bind_error(listen_on, errno, ret_error) : other;
+	}
+	other = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (other < 0)
+		return bind_error(listen_on, errno, ret_error);
+	if (address.any.sa_family == AF_INET6)
+		setsockopt(other, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(other, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	    bind(other, &address.any, size) < 0 || listen(other, BACKLOG) < 0) {
+		r = bind_error(listen_on, errno, ret_error);
+		close(other);
+		return r;
+	}
+	return other;
 }
 
 void address_forget(const char *listen)

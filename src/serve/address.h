@@ -3,6 +3,8 @@
 #ifndef SERVE_ADDRESS_H
 #define SERVE_ADDRESS_H
 
+#include <stdbool.h>
+
 #include <crew/error.h>
 
 /** Is the text an address at all? 0, or -EINVAL with an error that says what
@@ -10,12 +12,18 @@
 int address_check(const char *listen, struct crew_error *ret_error);
 
 /** Bind and listen on "ADDRESS:PORT", "[v6]:PORT" or "unix:PATH". A socket file
- * that nobody listens on any more is replaced. Returns the descriptor
+ * that nobody listens on any more is replaced. `shared`: there will be others on
+ * the same address (address_listen_too). Returns the descriptor
  * (non-blocking, close-on-exec) or -errno with an error; `ret_name` (of `room`
  * bytes) gets the address with the port that was chosen. Blocks only for the
  * file system. */
-int address_listen(const char *listen, char *ret_name, unsigned room,
+int address_listen(const char *listen, bool shared, char *ret_name, unsigned room,
 		   struct crew_error *ret_error);
+
+/** Another socket on the same address, so that the kernel shares new connections
+ * out among them (SO_REUSEPORT); of a Unix socket, which has no such thing, a
+ * second descriptor. As address_listen. */
+int address_listen_too(int fd, const char *listen, struct crew_error *ret_error);
 
 /** Remove what address_listen left in the file system, if anything. */
 void address_forget(const char *listen);

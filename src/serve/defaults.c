@@ -38,14 +38,27 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 	fill(full->body_max_bytes, UINT64_C(8) << 20);
 	fill(full->log_level, CREW_INFO);
 	fill(full->max_pending, 1000);
+	fill(full->dispatchers, 1);
+	if (full->dispatchers > CREW_DISPATCHERS_MAX)
+		return error_set(ret_error, EINVAL,
+				 "the server has %u dispatchers; at most %u are possible",
+				 full->dispatchers, CREW_DISPATCHERS_MAX);
 	if (full->head_max_bytes > 65536)
 		return error_set(ret_error, EINVAL,
 				 "head_max_bytes is %u; at most 65536 are possible",
 				 full->head_max_bytes);
+	if (full->spin_us > SPIN_US_MAX)
+		return error_set(ret_error, EINVAL, "spin_us is %u; at most %u make sense",
+				 full->spin_us, SPIN_US_MAX);
 	for (unsigned i = 0; i < CREW_POOLS_MAX && full->pools[i].app; i++) {
 		struct crew_pool *pool = &full->pools[i];
 
 		fill_pool(pool);
+		if (pool->spin_us > SPIN_US_MAX)
+			return error_set(ret_error, EINVAL,
+					 "pool \"%s\": spin_us is %u; at most %u make sense",
+					 pool->name ? pool->name : "", pool->spin_us,
+					 SPIN_US_MAX);
 		if (pool->kind != CREW_PROCESS && pool->kind != CREW_THREAD)
 			return error_set(ret_error, EINVAL,
 					 "pool \"%s\": its workers are processes or "

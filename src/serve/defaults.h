@@ -7,6 +7,8 @@
 
 #include "base/arena.h"
 
+/* More is no spinning any more, but a process that does nothing else. */
+#define SPIN_US_MAX 1000u
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
 
 /** Copy a server with its zeroes replaced, its groups of routes made flat and its

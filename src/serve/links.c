@@ -20,20 +20,30 @@
 
 static void obey(struct server_run *run, const struct control *order);
 static struct worker_book *open_book(struct child *child);
-static void give_link(struct child *child);
-static void tell_dispatcher(struct server_run *run, struct child *child);
+static void give_link(struct child *child, unsigned dispatcher);
+static void tell_dispatcher(struct server_run *run, struct child *child,
+			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
-static void send_dispatcher(struct server_run *run, const struct control *order,
-			    const int *fds, size_t fd_count);
+static void send_dispatchers(struct server_run *run, const struct control *order);
+static void send_dispatcher(struct server_run *run, unsigned number,
+			    const struct control *order, const int *fds,
+			    size_t fd_count);
 
-/* A new dispatcher starts with nothing: renew all links. */
+/* Whose links are made anew. */
+struct renewal {
+	struct server_run *run;
+	unsigned dispatcher;
+};
+
+/* A new dispatcher starts with nothing: renew all its links. */
 void links_dispatcher_spawned(void *context, struct child *dispatcher)
 {
 	struct server_run *run = context;
+	struct renewal renewal = { run, dispatcher->index };
 
 	for (unsigned i = FIRST_POOL_GROUP;
 	     dispatcher->generation > 1 && i < run->group_count; i++) {
-		plan_each(run->plan, i, renew_link, run);
+		plan_each(run->plan, i, renew_link, &renewal);
 		if (plan_degraded(run->plan, i))
 			links_pool_degraded(run, i, true);
 	}
@@ -46,10 +56,15 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 	const struct control *order = data;
 	struct child *worker;
 
-	(void)child;
 	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
 		configs_take(run, fds[0]);
 		return;
+	}
+	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1) {
+		for (unsigned i = 0; i < run->server.dispatchers; i++) {
+			if (i != child->index)
+				send_dispatcher(run, i, order, fds, 1);
+		}
 	}
 	if (size == sizeof(*order))
 		obey(run, order);
@@ -82,16 +97,22 @@ void links_worker_said(void *context, struct child *child, const void *data,
 
 void links_worker_spawned(void *context, struct child *child)
 {
-	/* In this order: requests come over the link, and a worker takes one message
+	const struct server_run *run = context;
+
+	/* In this order: requests come over the links, and a worker takes one message
 	 * of its channel at a time. */
 	if (open_book(child))
 		configs_give(context, child);
-	give_link(child);
+	for (unsigned i = 0; i < run->server.dispatchers; i++)
+		give_link(child, i);
 }
 
 void links_worker_ready(void *context, struct child *child)
 {
-	tell_dispatcher(context, child);
+	const struct server_run *run = context;
+
+	for (unsigned i = 0; i < run->server.dispatchers; i++)
+		tell_dispatcher(context, child, i);
 }
 
 void links_worker_retiring(void *context, struct child *child)
@@ -103,7 +124,7 @@ void links_worker_retiring(void *context, struct child *child)
 		.generation = child->generation,
 	};
 
-	send_dispatcher(context, &order, NULL, 0);
+	send_dispatchers(context, &order);
 }
 
 void links_worker_died(void *context, struct child *child,
@@ -122,11 +143,11 @@ void links_worker_died(void *context, struct child *child,
 
 	struct worker_book *book = child->user;
 
-	if (book)
-		link_close_fds(&book->fds);
+	for (unsigned i = 0; book && i < CREW_DISPATCHERS_MAX; i++)
+		link_close_fds(&book->fds[i]);
 	free(book);
 	child->user = NULL;
-	send_dispatcher(run, &order, NULL, 0);
+	send_dispatchers(run, &order);
 }
 
 void links_pool_degraded(void *context, unsigned group, bool degraded)
@@ -137,7 +158,7 @@ void links_pool_degraded(void *context, unsigned group, bool degraded)
 		.detail = degraded,
 	};
 
-	send_dispatcher(context, &order, NULL, 0);
+	send_dispatchers(context, &order);
 }
 
 /* What any child may ask for. */
@@ -165,36 +186,36 @@ static struct worker_book *open_book(struct child *child)
 	if (book)
 		return book;
 	book = calloc(1, sizeof(*book));
-	if (book)
-		book->fds = (struct link_fds){ -1, { -1, -1 } };
+	for (unsigned i = 0; book && i < CREW_DISPATCHERS_MAX; i++)
+		book->fds[i] = (struct link_fds){ -1, { -1, -1 } };
 	child->user = book;
 	return book;
 }
 
-/* Make a new link and give the worker his end. What the dispatcher needs is
- * kept until the worker is ready. */
-static void give_link(struct child *child)
+/* Make a new link to a dispatcher and give the worker his end. What the
+ * dispatcher needs is kept until the worker is ready. */
+static void give_link(struct child *child, unsigned dispatcher)
 {
 	struct worker_book *book = open_book(child);
-	const struct control order = { .kind = CONTROL_LINK };
-	int all[3];
+	const struct control order = { .kind = CONTROL_LINK, .index = dispatcher };
+	struct link_fds *fds;
 	int r;
 
 	if (!book) {
 		log_error("no memory for a link");
 		goto failed;
 	}
-	link_close_fds(&book->fds);
-	r = link_create(&book->fds);
+	fds = &book->fds[dispatcher];
+	link_close_fds(fds);
+	r = link_create(fds);
 	if (r < 0) {
 		log_error("cannot make a link for %s[%u]: %s", child->group->is.name,
 			  child->index, strerror(-r));
 		goto failed;
 	}
-	all[0] = book->fds.memory;
-	all[1] = book->fds.bell[LINK_DISPATCHER];
-	all[2] = book->fds.bell[LINK_WORKER];
-	if (os_channel_send(child->channel, &order, sizeof(order), all, 3) == 0)
+	if (os_channel_send(child->channel, &order, sizeof(order),
+			    (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
+				     fds->bell[LINK_WORKER] }, 3) == 0)
 		return;
 
 failed:
@@ -202,8 +223,9 @@ failed:
 	plan_condemn(child->plan, child, CREW_CAUSE_ORDER);
 }
 
-/* Tell the dispatcher of a worker that is ready, and give it the link's end. */
-static void tell_dispatcher(struct server_run *run, struct child *child)
+/* Tell a dispatcher of a worker that is ready, and give it the link's end. */
+static void tell_dispatcher(struct server_run *run, struct child *child,
+			    unsigned dispatcher)
 {
 	struct worker_book *book = child->user;
 	const struct control order = {
@@ -215,28 +237,39 @@ static void tell_dispatcher(struct server_run *run, struct child *child)
 		.restarts = plan_restarts(run->plan, child->group_index),
 	};
 
-	if (!book || book->fds.memory < 0 ||
-	    !plan_child(run->plan, DISPATCHER_GROUP, 0))
+	struct link_fds *fds = book ? &book->fds[dispatcher] : NULL;
+
+	if (!fds || fds->memory < 0 ||
+	    !plan_child(run->plan, DISPATCHER_GROUP, dispatcher))
 		return;
-	send_dispatcher(run, &order,
-			(int[]){ book->fds.memory, book->fds.bell[LINK_DISPATCHER],
-				 book->fds.bell[LINK_WORKER] }, 3);
-	link_close_fds(&book->fds);
+	send_dispatcher(run, dispatcher, &order,
+			(int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
+				 fds->bell[LINK_WORKER] }, 3);
+	link_close_fds(fds);
 }
 
 static void renew_link(void *context, struct child *child)
 {
-	give_link(child);
+	const struct renewal *renewal = context;
+
+	give_link(child, renewal->dispatcher);
 	if (child_is_up(child))
-		tell_dispatcher(context, child);
+		tell_dispatcher(renewal->run, child, renewal->dispatcher);
+}
+
+static void send_dispatchers(struct server_run *run, const struct control *order)
+{
+	for (unsigned i = 0; i < run->server.dispatchers; i++)
+		send_dispatcher(run, i, order, NULL, 0);
 }
 
 /* A dispatcher that does not read what it is told would go on with workers that
  * are gone: its successor is told all anew. */
-static void send_dispatcher(struct server_run *run, const struct control *order,
-			    const int *fds, size_t fd_count)
+static void send_dispatcher(struct server_run *run, unsigned number,
+			    const struct control *order, const int *fds,
+			    size_t fd_count)
 {
-	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, 0);
+	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, number);
 	int r;
 
 	if (!dispatcher)
@@ -244,7 +277,7 @@ static void send_dispatcher(struct server_run *run, const struct control *order,
 	r = os_channel_send(dispatcher->channel, order, sizeof(*order), fds, fd_count);
 	if (r != -EAGAIN)
 		return; /* told; or it is dead, which we are about to hear */
-	log_error("the dispatcher (pid %d) does not read what it is told: killing it",
-		  (int)dispatcher->pid);
+	log_error("dispatcher[%u] (pid %d) does not read what it is told: killing it",
+		  number, (int)dispatcher->pid);
 	plan_condemn(run->plan, dispatcher, CREW_CAUSE_STUCK);
 }

@@ -35,6 +35,9 @@ struct option_row {
 
 static int take_listen(struct command_line *line, const char *value);
 static int take_workers(struct command_line *line, const char *value);
+static int take_dispatchers(struct command_line *line, const char *value);
+static int take_policy(struct command_line *line, const char *value);
+static int take_spin(struct command_line *line, const char *value);
 static int take_class(struct command_line *line, const char *value);
 static int take_level(struct command_line *line, const char *value);
 static int take_daemon(struct command_line *line, const char *value);
@@ -52,8 +55,13 @@ static const struct option_row rows[] = {
 	  "a free one", take_listen },
 	{ "workers", "N", "workers of the first pool; default: $WEB_CONCURRENCY, else\n"
 	  "the processors that may be used less one, at least 2", take_workers },
+	{ "dispatchers", "N", "processes that talk to clients (default 1), for machines\n"
+	  "with many processors", take_dispatchers },
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
 	  take_class },
+	{ "policy", "NAME", "normal or batch (SCHED_BATCH): how workers are scheduled", take_policy },
+	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
+	  "sleeps (default 0), for machines with processors to spare", take_spin },
 	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
 	  take_level },
 	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"
@@ -156,20 +164,33 @@ static int no_workers(const struct command_line *line, const char *option)
 	return EXIT_USAGE;
 }
 
-static int take_workers(struct command_line *line, const char *value)
+/* A number from 1 to `max`, or 0 after saying what is wrong. */
+static unsigned number_of(const struct command_line *line, const char *option,
+			  const char *value, unsigned max)
 {
-	unsigned long workers = 0;
+	unsigned long number = 0;
 	char *end = NULL;
 
 	if (*value >= '0' && *value <= '9')
-		workers = strtoul(value, &end, 10);
-	if (!end || *end || workers < 1 || workers > WORKERS_MAX) {
-		fprintf(stderr, "%s: --workers takes a number from 1 to %u, not "
-			"\"%s\"\n", line->program, WORKERS_MAX, value);
-		return EXIT_USAGE;
-	}
-	line->server.pools[0].workers = (unsigned)workers;
-	return no_workers(line, "workers");
+		number = strtoul(value, &end, 10);
+	if (end && !*end && number >= 1 && number <= max)
+		return (unsigned)number;
+	fprintf(stderr, "%s: --%s takes a number from 1 to %u, not \"%s\"\n",
+		line->program, option, max, value);
+	return 0;
+}
+
+static int take_workers(struct command_line *line, const char *value)
+{
+	line->server.pools[0].workers = number_of(line, "workers", value, WORKERS_MAX);
+	return line->server.pools[0].workers ? no_workers(line, "workers") : EXIT_USAGE;
+}
+
+static int take_dispatchers(struct command_line *line, const char *value)
+{
+	line->server.dispatchers = number_of(line, "dispatchers", value,
+					     CREW_DISPATCHERS_MAX);
+	return line->server.dispatchers ? 0 : EXIT_USAGE;
 }
 
 static int take_class(struct command_line *line, const char *value)
@@ -186,6 +207,32 @@ static int take_class(struct command_line *line, const char *value)
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].kind = kind;
 	return no_workers(line, "worker-class");
+}
+
+static int take_policy(struct command_line *line, const char *value)
+{
+	enum crew_policy policy = CREW_POLICY_NORMAL;
+
+	if (strcmp(value, "batch") == 0) {
+		policy = CREW_POLICY_BATCH;
+	} else if (strcmp(value, "normal") != 0) {
+		fprintf(stderr, "%s: --policy takes normal or batch, not \"%s\"\n",
+			line->program, value);
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
+		line->server.pools[i].policy = policy;
+	return no_workers(line, "policy");
+}
+
+static int take_spin(struct command_line *line, const char *value)
+{
+	const unsigned us = number_of(line, "spin", value, SPIN_US_MAX);
+
+	line->server.spin_us = us;
+	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
+		line->server.pools[i].spin_us = us;
+	return us ? 0 : EXIT_USAGE;
 }
 
 static int take_level(struct command_line *line, const char *value)

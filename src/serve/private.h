@@ -24,13 +24,13 @@ struct server_run {
 	struct arena tables; /* what the server's copy was given by defaults_fill */
 	struct router *router;
 	struct become become;
-	int listener;
+	int listeners[CREW_DISPATCHERS_MAX]; /* of each dispatcher; -1: none */
 	char listening_on[128];
 	int mount_fds[CREW_MOUNTS_MAX];
 	unsigned mount_count;
 	struct group groups[GROUPS_MAX];
 	unsigned group_count;
-	struct dispatcher_options dispatcher;
+	struct dispatcher_options dispatchers[CREW_DISPATCHERS_MAX];
 	struct worker_options workers[CREW_POOLS_MAX];
 	struct plan *plan;
 	int configs[CREW_POOLS_MAX]; /* the last one of each pool: a file; -1: none */
@@ -39,7 +39,8 @@ struct server_run {
 
 /* What the parent notes of each life of a worker (child->user). */
 struct worker_book {
-	struct link_fds fds;  /* for the dispatcher, until the worker is ready */
+	/* For each dispatcher, until the worker is ready. */
+	struct link_fds fds[CREW_DISPATCHERS_MAX];
 	bool config_behind;   /* it did not take the last configuration */
 };
 

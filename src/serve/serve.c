@@ -30,6 +30,7 @@
 static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
 static int make_plan(struct server_run *run, struct crew_error *ret_error);
+static int listen_all(struct server_run *run, struct crew_error *ret_error);
 static int open_mounts(struct server_run *run, struct crew_error *ret_error);
 static void make_groups(struct server_run *run);
 static void make_pool_group(struct server_run *run, unsigned number);
@@ -38,6 +39,7 @@ static void clean_up(struct server_run *run);
 static int run_dispatcher(struct crew_child *self);
 static int run_worker(struct crew_child *self);
 static int dispatcher_keeps(const struct crew_child *self, int *ret_fds, int room);
+static bool close_listeners(struct server_run *run);
 static void stopping(void *context);
 static void reopen(void *context);
 
@@ -49,7 +51,8 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 
 	if (!run)
 		return 1;
-	run->listener = -1;
+	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
+		run->listeners[i] = -1;
 	configs_init(run);
 	os_hold_standard_streams();
 	log_init();
@@ -107,13 +110,26 @@ static int prepare(struct server_run *run, struct crew_error *ret_error)
 	r = open_mounts(run, ret_error);
 	if (r < 0)
 		return r;
-	r = address_listen(run->server.listen, run->listening_on,
-			   sizeof(run->listening_on), ret_error);
+	r = listen_all(run, ret_error);
 	if (r < 0)
 		return r;
-	run->listener = r;
 	make_groups(run);
 	return become_ready(&run->become, ret_error);
+}
+
+static int listen_all(struct server_run *run, struct crew_error *ret_error)
+{
+	const struct crew_server *server = &run->server;
+	int r = address_listen(server->listen, server->dispatchers > 1, run->listening_on,
+			       sizeof(run->listening_on), ret_error);
+
+	for (unsigned i = 0; r >= 0; i++) {
+		run->listeners[i] = r;
+		if (i + 1 == server->dispatchers)
+			return 0;
+		r = address_listen_too(run->listeners[0], server->listen, ret_error);
+	}
+	return r;
 }
 
 static int make_plan(struct server_run *run, struct crew_error *ret_error)
@@ -168,7 +184,7 @@ static void make_groups(struct server_run *run)
 			.name = "dispatcher",
 			.run = run_dispatcher,
 			.argument = run,
-			.count = 1,
+			.count = server->dispatchers,
 			.notify = true,
 			.boot_timeout_ms = 10000,
 			.heartbeat_timeout_ms = 10000,
@@ -185,14 +201,16 @@ static void make_groups(struct server_run *run)
 	run->group_count = FIRST_POOL_GROUP;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++)
 		make_pool_group(run, i);
-	run->dispatcher = (struct dispatcher_options){
-		.server = server,
-		.router = run->router,
-		.mount_fds = run->mount_fds,
-		.listener = run->listener,
-		.first_group = FIRST_POOL_GROUP,
-		.started_ms = clock_now_ms(),
-	};
+	for (unsigned i = 0; i < server->dispatchers; i++)
+		run->dispatchers[i] = (struct dispatcher_options){
+			.server = server,
+			.router = run->router,
+			.mount_fds = run->mount_fds,
+			.listener = run->listeners[i],
+			.own_group = DISPATCHER_GROUP,
+			.first_group = FIRST_POOL_GROUP,
+			.started_ms = clock_now_ms(),
+		};
 }
 
 static void make_pool_group(struct server_run *run, unsigned number)
@@ -247,8 +265,7 @@ static void clean_up(struct server_run *run)
 {
 	plan_free(run->plan);
 	configs_fini(run);
-	if (run->listener >= 0)
-		close(run->listener);
+	close_listeners(run);
 	for (unsigned i = 0; i < run->mount_count; i++)
 		close(run->mount_fds[i]);
 	router_free(run->router);
@@ -260,7 +277,7 @@ static int run_dispatcher(struct crew_child *self)
 {
 	const struct server_run *run = self->argument;
 
-	return dispatcher_main(self, &run->dispatcher);
+	return dispatcher_main(self, &run->dispatchers[self->index]);
 }
 
 static int run_worker(struct crew_child *self)
@@ -276,7 +293,7 @@ static int dispatcher_keeps(const struct crew_child *self, int *ret_fds, int roo
 	int count = 0;
 
 	check(room > (int)run->mount_count);
-	ret_fds[count++] = run->listener;
+	ret_fds[count++] = run->listeners[self->index];
 	for (unsigned i = 0; i < run->mount_count; i++)
 		ret_fds[count++] = run->mount_fds[i];
 	return count;
@@ -289,15 +306,24 @@ static void reopen(void *context)
 	become_reopen(&run->become);
 }
 
-/* From here on nobody new is let in: the dispatcher drains what the kernel has
- * accepted, and closes its copy of the listener too. */
+static bool close_listeners(struct server_run *run)
+{
+	const bool open = run->listeners[0] >= 0;
+
+	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++) {
+		if (run->listeners[i] >= 0)
+			close(run->listeners[i]);
+		run->listeners[i] = -1;
+	}
+	return open;
+}
+
+/* From here on nobody new is let in: each dispatcher drains what the kernel has
+ * accepted, and closes its copy of its listener too. */
 static void stopping(void *context)
 {
 	struct server_run *run = context;
 
-	if (run->listener < 0)
-		return;
-	close(run->listener);
-	run->listener = -1;
-	address_forget(run->server.listen);
+	if (close_listeners(run))
+		address_forget(run->server.listen);
 }

@@ -17,6 +17,7 @@
 #include <crew/supervise.h>
 
 #define SCORE_STATUS_BYTES 128u
+#define SCORE_FIGURES 96u
 
 /** A child's line: a page, so that others can map it read-only. All stores are
  * relaxed: each field stands alone. */
@@ -36,6 +37,8 @@ struct score {
 	_Atomic uint64_t connections;  /* dispatcher: open now */
 	_Atomic uint64_t bells;        /* rung by this child */
 	_Atomic uint64_t streams;      /* that it holds */
+	/* Numbers that mean something to others of its kind. */
+	_Atomic uint64_t figures[SCORE_FIGURES];
 	/* What the child says of itself; may be read half written, and need not
 	 * end: readers copy it and end it themselves. */
 	_Atomic char status[SCORE_STATUS_BYTES];

@@ -17,8 +17,9 @@ enum control_kind {
 	CONTROL_DRAIN,      /* that worker is leaving: give it no more requests */
 	CONTROL_DEGRADED,   /* the pool's workers fail (detail 1), or work again (0) */
 	/* parent to worker */
-	CONTROL_LINK,       /* your link; with the three descriptors. A second one
-			       means that the dispatcher was replaced */
+	CONTROL_LINK,       /* your link to the dispatcher `index`; with the three
+			       descriptors. A second one means that this dispatcher was
+			       replaced */
 	CONTROL_CONFIG,     /* a configuration: with a file that holds a pool's name,
 			       a NUL, and JSON text. From any worker or the dispatcher
 			       to the parent, and from there to the pool's workers */
@@ -26,6 +27,8 @@ enum control_kind {
 	CONTROL_LOG_LEVEL,  /* workers of that pool (CONTROL_ALL: everybody) log from the
 			       level `detail` on */
 	CONTROL_RELOAD,     /* replace the workers of that pool, one by one */
+	/* dispatcher to parent, and from there to the other dispatchers */
+	CONTROL_PUBLISH,    /* an event: with a file that holds a wire_publish */
 	/* dispatcher to parent */
 	CONTROL_CONDEMN,    /* kill that worker, with that cause */
 	CONTROL_KIND_COUNT

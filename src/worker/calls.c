@@ -51,18 +51,31 @@ void awaited_free(struct awaited *awaited)
 	free(awaited);
 }
 
-void awaited_fail_all(struct worker *worker)
+/* Called back between two handlers: this may be read inside of one. */
+void awaited_heard(struct worker *worker, struct awaited *awaited,
+		   const struct peer *peer)
 {
-	struct list *link;
+	awaited->waits_for &= ~(1u << peer->number);
+	if (awaited->waits_for)
+		return;
+	list_remove(&awaited->link);
+	list_push_back(&worker->come, &awaited->link);
+}
 
-	while ((link = list_pop_front(&worker->awaited))) {
+void awaited_fail(struct worker *worker, const struct peer *peer)
+{
+	list_each(link, &worker->awaited) {
 		struct awaited *awaited = container_of(link, struct awaited, link);
 
-		awaited->status = 502;
-		awaited->have = 0;
-		awaited->size = 0;
-		awaited->headers_size = 0;
-		list_push_back(&worker->come, &awaited->link);
+		if (!(awaited->waits_for & 1u << peer->number))
+			continue;
+		if (awaited->answered) {
+			awaited->status = 502;
+			awaited->have = 0;
+			awaited->size = 0;
+			awaited->headers_size = 0;
+		}
+		awaited_heard(worker, awaited, peer);
 	}
 }
 
@@ -78,14 +91,15 @@ int worker_call(struct crew_worker *public, const void *bytes, size_t size,
 		crew_answered *done, void *context)
 {
 	struct worker *worker = container_of(public, struct worker, public);
+	struct peer *peer = peers_any(worker);
 	struct awaited *awaited = NULL;
 	struct wire_call head;
 	unsigned char *copy;
 	int r;
 
-	if (!worker->linked)
+	if (!peer)
 		return -ENOTCONN;
-	if (!worker_may_say(worker))
+	if (!peer_may_say(worker, peer))
 		return -EAGAIN;
 	copy = malloc(size);
 	if (done)
@@ -99,11 +113,12 @@ int worker_call(struct crew_worker *public, const void *bytes, size_t size,
 	memcpy(&head, copy, sizeof(head));
 	if (awaited) {
 		awaited->answered = done;
+		awaited->waits_for = 1u << peer->number;
 		awaited->depth = head.depth;
 		head.token = awaited->token;
 		memcpy(copy, &head, sizeof(head));
 	}
-	r = worker_say(worker, NULL, MESSAGE_CALL, 0, (uint32_t)size, copy);
+	r = peer_say(worker, peer, MESSAGE_CALL, (uint32_t)size, copy);
 	free(copy);
 	if (r < 0)
 		awaited_free(awaited);
@@ -111,10 +126,11 @@ int worker_call(struct crew_worker *public, const void *bytes, size_t size,
 }
 
 /* The token stands in the message's generation, for the later parts too. */
-int calls_answered(struct worker *worker, const struct message *message)
+int calls_answered(struct worker *worker, struct peer *peer,
+		   const struct message *message)
 {
 	struct awaited *awaited = awaited_find(worker, message->generation);
-	const unsigned char *bytes = link_bytes(&worker->link, message);
+	const unsigned char *bytes = link_bytes(&peer->link, message);
 	uint32_t used = 0;
 
 	if (awaited && awaited->answered) {
@@ -126,12 +142,10 @@ int calls_answered(struct worker *worker, const struct message *message)
 			memcpy(awaited->answer + awaited->have, bytes + used,
 			       message->size - used);
 		awaited->have += message->size - used;
-		if (message->flags & MESSAGE_LAST) {
-			list_remove(&awaited->link);
-			list_push_back(&worker->come, &awaited->link);
-		}
+		if (message->flags & MESSAGE_LAST)
+			awaited_heard(worker, awaited, peer);
 	}
-	return message->size ? link_release(&worker->link, message->offset) : 0;
+	return message->size ? link_release(&peer->link, message->offset) : 0;
 }
 
 static int first_part(struct awaited *awaited, const unsigned char *bytes,

@@ -64,18 +64,21 @@ crew_ticket crew_ticket_of(const struct crew_request *request)
 {
 	const struct job *job = job_of_request(request);
 
-	return job && job->serial ? (uint64_t)job->serial << 32 | job->slot : 0;
+	return job && job->serial ? (uint64_t)job->serial << 32 |
+					     (job->peer->number * LINK_SLOTS + job->slot)
+				   : 0;
 }
 
 struct crew_request *crew_claim(struct crew_worker *public, crew_ticket ticket)
 {
 	struct worker *worker = container_of(public, struct worker, public);
-	const uint32_t slot = (uint32_t)ticket;
+	const uint32_t number = (uint32_t)ticket / LINK_SLOTS;
+	const uint32_t slot = (uint32_t)ticket % LINK_SLOTS;
 	struct job *job;
 
-	if (ticket == 0 || public->is_dispatcher || slot >= worker->jobs_used)
+	if (ticket == 0 || public->is_dispatcher || number >= worker->peer_count)
 		return NULL;
-	job = worker->jobs[slot];
+	job = worker->peers[number].jobs[slot];
 	if (!job || job->serial != (uint32_t)(ticket >> 32) || !job_open(&job->request))
 		return NULL;
 	return &job->request;
@@ -120,8 +123,8 @@ bool crew_cancelled(struct crew_request *request)
 
 	if (!worker)
 		return false;
-	if (worker->linked && link_has_news(&worker->link) &&
-	    serve_receive(worker) < 0)
+	if (job->peer->linked && link_has_news(&job->peer->link) &&
+	    serve_receive(worker, job->peer) < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	return job->cancelled || job->half_closed;
 }
@@ -141,7 +144,7 @@ void crew_keep_alive(struct crew_request *request)
 	    now_ms - job->alive_ms < (timeout_ms ? timeout_ms : TIMEOUT_MS) / ALIVE_SHARE)
 		return;
 	job->alive_ms = now_ms;
-	(void)worker_say(worker, job, MESSAGE_ALIVE, 0, 0, NULL);
+	(void)peer_say_of(worker, job, MESSAGE_ALIVE, 0, 0, NULL);
 }
 
 void crew_set_data(struct crew_request *request, void *data)
@@ -169,7 +172,7 @@ int later_begin(struct worker *worker, struct job *job)
 		list_push_back(&worker->cancelled, &job->link);
 	}
 	/* Should there be no memory to say it, it is only thought to be busier. */
-	return worker_say(worker, job, MESSAGE_DEFER, MESSAGE_COPIED, 0, NULL) ==
+	return peer_say_of(worker, job, MESSAGE_DEFER, MESSAGE_COPIED, 0, NULL) ==
 			       -EBADMSG
 		       ? -EBADMSG
 		       : 0;

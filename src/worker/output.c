@@ -16,25 +16,24 @@
 #include "base/check.h"
 #include "worker/private.h"
 
-static int send_end(struct worker *worker, struct job *job);
-static int send_head(struct worker *worker, struct job *job);
-static int send_part(struct worker *worker, struct job *job);
+static int send_end(struct job *job);
+static int send_head(struct job *job);
+static int send_part(struct job *job);
 static void write_answer(unsigned char *at, const struct job *job, size_t first);
-static int send_message(struct worker *worker, struct job *job,
-			struct message *message);
+static int send_message(struct job *job, struct message *message);
 
 int output_send(struct worker *worker, struct job *job)
 {
 	int r = 1;
 
 	if (job->cut)
-		return job->last_sent ? 1 : send_end(worker, job);
+		return job->last_sent ? 1 : send_end(job);
 	if (!job->head_sent)
-		r = send_head(worker, job);
+		r = send_head(job);
 	if (r > 0 && job->streaming)
 		return stream_send(worker, job);
 	while (r > 0 && !job->last_sent)
-		r = send_part(worker, job);
+		r = send_part(job);
 	return r;
 }
 
@@ -58,38 +57,37 @@ bool output_waits_for_credit(const struct job *job)
 	       job->owed >= LINK_CREDIT_BYTES;
 }
 
-int output_part(struct worker *worker, struct job *job, struct message *message,
-		const char *bytes)
+int output_part(struct job *job, struct message *message, const char *bytes)
 {
 	unsigned char *at;
 	int r;
 
 	if (message->size) {
-		at = link_alloc(&worker->link, job->slot, message->size,
+		at = link_alloc(&job->peer->link, job->slot, message->size,
 				&message->offset);
 		if (!at)
 			return 0;
 		memcpy(at, bytes, message->size);
 	}
-	r = send_message(worker, job, message);
+	r = send_message(job, message);
 	if (r > 0)
 		job->owed += message->size;
 	return r;
 }
 
-static int send_end(struct worker *worker, struct job *job)
+static int send_end(struct job *job)
 {
 	struct message message = {
 		.kind = MESSAGE_ANSWER_PART,
 		.flags = MESSAGE_LAST,
 	};
 
-	return send_message(worker, job, &message);
+	return send_message(job, &message);
 }
 
 /* What else was said of the request, such as that its stream subscribes, comes
  * first. */
-static int send_head(struct worker *worker, struct job *job)
+static int send_head(struct job *job)
 {
 	const struct crew_request *request = &job->request;
 	const size_t head = sizeof(struct wire_answer) + request->headers_size;
@@ -101,12 +99,12 @@ static int send_head(struct worker *worker, struct job *job)
 	unsigned char *at;
 	int r;
 
-	if (!outbox_empty(&worker->outbox))
+	if (!outbox_empty(&job->peer->outbox))
 		return 0;
 	if (first > LINK_CREDIT_BYTES - head)
 		first = LINK_PART_BYTES;
 	message.size = (uint32_t)(head + first);
-	at = link_alloc(&worker->link, job->slot, message.size, &message.offset);
+	at = link_alloc(&job->peer->link, job->slot, message.size, &message.offset);
 	if (!at)
 		return 0;
 	write_answer(at, job, first);
@@ -114,7 +112,7 @@ static int send_head(struct worker *worker, struct job *job)
 		message.flags = MESSAGE_COPIED | (job->events ? MESSAGE_EVENTS : 0);
 	else if (first == request->reply_body.size)
 		message.flags = MESSAGE_LAST;
-	r = send_message(worker, job, &message);
+	r = send_message(job, &message);
 	if (r > 0) {
 		job->head_sent = true;
 		job->sent = first;
@@ -140,7 +138,7 @@ static void write_answer(unsigned char *at, const struct job *job, size_t first)
 		memcpy(at + request->headers_size, request->reply_body.at, first);
 }
 
-static int send_part(struct worker *worker, struct job *job)
+static int send_part(struct job *job)
 {
 	const struct span body = job->request.reply_body;
 	struct message message = { .kind = MESSAGE_ANSWER_PART };
@@ -154,26 +152,25 @@ static int send_part(struct worker *worker, struct job *job)
 	message.size = (uint32_t)size;
 	if (job->sent + size == body.size)
 		message.flags = MESSAGE_LAST;
-	r = output_part(worker, job, &message, body.at + job->sent);
+	r = output_part(job, &message, body.at + job->sent);
 	if (r > 0)
 		job->sent += size;
 	return r;
 }
 
 /* 1 if it was sent; 0 if the ring is full, and then its bytes are ours again. */
-static int send_message(struct worker *worker, struct job *job,
-			struct message *message)
+static int send_message(struct job *job, struct message *message)
 {
 	int r;
 
 	message->slot = job->slot;
 	message->generation = job->generation;
-	r = link_send(&worker->link, message);
+	r = link_send(&job->peer->link, message);
 	if (r == 0) {
 		job->last_sent = message->flags & MESSAGE_LAST;
 		return 1;
 	}
 	if (message->size)
-		check(link_free(&worker->link, message->offset) >= 0);
+		check(link_free(&job->peer->link, message->offset) >= 0);
 	return r == -EAGAIN ? 0 : r;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of this room share. worker.c lives and stops, app.c sets the
- * application up, serve.c takes requests from the link and runs them, output.c
- * sends their answers, later.c keeps those that are answered later, stream.c
- * those whose answer has no end yet, topics.c and calls.c speak with the rest of
- * the server.
+ * application up, peer.c knows the dispatchers, serve.c takes requests from their
+ * links and runs them, output.c sends their answers, later.c keeps those that are
+ * answered later, stream.c those whose answer has no end yet, topics.c and calls.c
+ * speak with the rest of the server.
  *
  * A job is one request in this worker's hands, in the place of its slot:
  *
@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/spin.h"
 #include "handler/request.h"
 #include "transport/link.h"
 #include "transport/outbox.h"
@@ -67,6 +68,7 @@ struct pending {
 };
 
 struct job {
+	struct peer *peer;
 	struct list link; /* in gathering, runnable, held, sending or cancelled */
 	struct list in_roomy;
 	enum job_state state;
@@ -109,6 +111,7 @@ struct job {
 /* A callback that waits for the dispatcher's word. */
 struct awaited {
 	struct list link;
+	uint32_t waits_for;        /* peers that have not said theirs: bits by number */
 	uint32_t token;
 	void *context;
 	crew_published *published; /* of a crew_publish(), or */
@@ -128,6 +131,17 @@ struct app_state {
 	unsigned up;       /* how many groups are set up */
 };
 
+/* A dispatcher, and what it has given. */
+struct peer {
+	unsigned number;
+	bool linked;
+	struct link link;
+	struct watch bell;
+	struct outbox outbox; /* what is to be said besides answers */
+	uint32_t jobs_used;   /* those from here on never were */
+	struct job *jobs[LINK_SLOTS]; /* made when their slot is first used */
+};
+
 struct worker {
 	struct crew_worker public;
 	struct crew_child *self;
@@ -137,15 +151,13 @@ struct worker {
 	struct loop loop;
 	struct watch channel;
 	struct watch stop;
-	struct watch bell;
-	struct link link;
-	bool linked;
+	struct peer *peers;
+	unsigned peer_count;
 	struct list gathering; /* jobs whose body is not whole */
 	struct list runnable; /* jobs, oldest first */
 	struct list sending;  /* jobs whose answer waits for room or credit */
 	struct list held;     /* jobs that wait for the application, or for credit */
 	struct list cancelled; /* held jobs whose client has gone: to be told */
-	struct outbox outbox; /* what else is to be said */
 	struct list awaited;  /* callbacks that the dispatcher will cause */
 	struct list come;     /* those that it has caused */
 	struct list roomy;    /* streams that can take more, and were refused */
@@ -154,13 +166,12 @@ struct worker {
 	uint32_t next_serial;
 	unsigned streams;
 	bool paused;
+	struct spin spin;
 	uint64_t idle_at_ms;  /* when on_idle is due */
 	bool draining;
 	uint64_t drain_until_ms;
 	bool over;
 	int exit_code;
-	struct job *jobs[LINK_SLOTS]; /* made when their slot is first used */
-	uint32_t jobs_used; /* those from here on never were */
 };
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */
@@ -176,10 +187,8 @@ void app_fini(struct worker *worker);
 
 /** Make all jobs free ones; once at the start. */
 void serve_init(struct worker *worker);
-/** Drop all jobs: their link is gone, or the process ends. */
-void serve_drop_all(struct worker *worker);
-/** Free what the jobs hold. */
-void serve_fini(struct worker *worker);
+/** Drop that peer's jobs: its link is gone, or the process ends. */
+void serve_drop(struct worker *worker, struct peer *peer);
 /** Take what the link brought, run requests, send answers: until there is
  * nothing to do, or it is time to look elsewhere. Does not block by itself. */
 void serve_batch(struct worker *worker);
@@ -188,8 +197,8 @@ bool serve_has_work(const struct worker *worker);
 /** The job is over, however it ended. */
 void job_end(struct worker *worker, struct job *job);
 
-/** Read what the dispatcher has sent. 0 or -EBADMSG; runs no callback. */
-int serve_receive(struct worker *worker);
+/** Read what a dispatcher has sent. 0 or -EBADMSG; runs no callback. */
+int serve_receive(struct worker *worker, struct peer *peer);
 /** Send as much of the job's answer as can be sent now, and end it if that was
  * all. 1: it was; 0: not; -EBADMSG. */
 int serve_send(struct worker *worker, struct job *job);
@@ -200,14 +209,44 @@ void serve_ready_to_send(struct worker *worker, struct job *job);
 /** The worker of a request; NULL in the dispatcher. */
 struct worker *worker_of(const struct crew_request *request);
 struct job *job_of_request(const struct crew_request *request);
-/** Say something else to the dispatcher. 0 or -errno. */
-int worker_say(struct worker *worker, const struct job *job,
-	       enum message_kind kind, unsigned flags, uint32_t size,
-	       const void *bytes);
 
+/* ---- peer.c ---- */
+
+/** Room for so many dispatchers. 0 or -ENOMEM. */
+int peers_init(struct worker *worker, unsigned count);
+/** Drop all links, and free what the jobs hold. */
+void peers_fini(struct worker *worker);
+/** A link came from that dispatcher; the descriptors become ours. */
+void peer_take(struct worker *worker, struct peer *peer, const int fds[3]);
+/** Close its link, if there is one, and drop what it has given. */
+void peer_drop(struct worker *worker, struct peer *peer);
+/** The place of a slot; NULL without memory. */
+struct job *peer_job(struct peer *peer, uint32_t slot);
+/** Whom to ask for something: the dispatcher of the request that is running, or
+ * any. NULL if there is none. */
+struct peer *peers_any(struct worker *worker);
+bool peers_have_news(const struct worker *worker);
+/** Tell all that we sleep; and that we do not. */
+void peers_announce(struct worker *worker);
+void peers_awake(struct worker *worker);
+/** Ring for those that sleep. Returns how often was rung so far. */
+uint64_t peers_ring(struct worker *worker);
+/** Was all said that was to be said besides answers? */
+bool peers_told(const struct worker *worker);
+/** Take back what they are done with, and say what waits. >= 0 or -EBADMSG. */
+int peer_settle(struct peer *peer);
+int peers_settle(struct worker *worker);
 /** Is there room for more of what the application says? Else it is faster than
  * the dispatcher. */
-bool worker_may_say(struct worker *worker);
+bool peer_may_say(struct worker *worker, struct peer *peer);
+/** Say something besides answers; and the same of a request. 0 or -errno. */
+int peer_say(struct worker *worker, struct peer *peer, enum message_kind kind,
+	     uint32_t size, const void *bytes);
+int peer_say_of(struct worker *worker, const struct job *job, enum message_kind kind,
+		unsigned flags, uint32_t size, const void *bytes);
+/** What is ours to write of all links; returns how many runs. */
+unsigned peers_memory(struct worker *worker, void **ret_start, size_t *ret_size,
+		      size_t max);
 
 /* ---- output.c ---- */
 
@@ -221,8 +260,7 @@ void output_credit(struct job *job, uint32_t size);
 /** Is it a stream that can send nothing before its client takes something? */
 bool output_waits_for_credit(const struct job *job);
 /** One message with bytes of an answer. 1, 0 (no room now), or -EBADMSG. */
-int output_part(struct worker *worker, struct job *job, struct message *message,
-		const char *bytes);
+int output_part(struct job *job, struct message *message, const char *bytes);
 
 /* ---- later.c ---- */
 
@@ -252,14 +290,19 @@ void stream_drain(struct worker *worker);
 
 /* ---- topics.c, calls.c ---- */
 
-int topics_published(struct worker *worker, const struct message *message);
-int calls_answered(struct worker *worker, const struct message *message);
+int topics_published(struct worker *worker, struct peer *peer,
+		     const struct message *message);
+int calls_answered(struct worker *worker, struct peer *peer,
+		   const struct message *message);
 /** Make a place for a callback. NULL: no memory. */
 struct awaited *awaited_new(struct worker *worker, void *context);
 struct awaited *awaited_find(struct worker *worker, uint32_t token);
 void awaited_free(struct awaited *awaited);
-/** There will be no answers: the dispatcher has gone. Calls are told 502. */
-void awaited_fail_all(struct worker *worker);
+/** That dispatcher will say no more of it. */
+void awaited_heard(struct worker *worker, struct awaited *awaited,
+		   const struct peer *peer);
+/** That dispatcher has gone. Calls that it had are told 502. */
+void awaited_fail(struct worker *worker, const struct peer *peer);
 /** Make the callbacks whose time has come. */
 void awaited_call_back(struct worker *worker);
 /** What crew_publish() and crew_call() hand over; see handler/say.c. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The worker's work: requests come off the link into jobs, runnable jobs are
+ * The worker's work: requests come off the links into jobs, runnable jobs are
  * run one at a time in the order in which they came, answers go back. worker.c
  * calls serve_batch between two turns of its loop.
  *
@@ -19,19 +19,24 @@
 #include "base/clock.h"
 #include "worker/private.h"
 
+static int receive_all(struct worker *worker);
 static void forget_revoked(struct worker *worker);
 static int continue_sending(struct worker *worker);
 static int run_next(struct worker *worker, uint64_t *now_ns);
 
-static int take_request(struct worker *worker, const struct message *message);
-static int take_part(struct worker *worker, const struct message *message);
-static int take_cancel(struct worker *worker, const struct message *message);
-static int take_credit(struct worker *worker, const struct message *message);
+static int take_request(struct worker *worker, struct peer *peer,
+			const struct message *message);
+static int take_part(struct worker *worker, struct peer *peer,
+		     const struct message *message);
+static int take_cancel(struct worker *worker, struct peer *peer,
+		       const struct message *message);
+static int take_credit(struct worker *worker, struct peer *peer,
+		       const struct message *message);
 
 static void job_reset_answer(struct job *job);
 static int begin_sending(struct worker *worker, struct job *job);
 
-static int (*const take[])(struct worker *, const struct message *) = {
+static int (*const take[])(struct worker *, struct peer *, const struct message *) = {
 	[MESSAGE_REQUEST] = take_request,
 	[MESSAGE_BODY_PART] = take_part,
 	[MESSAGE_CANCEL] = take_cancel,
@@ -50,7 +55,6 @@ void serve_init(struct worker *worker)
 	list_init(&worker->awaited);
 	list_init(&worker->come);
 	list_init(&worker->roomy);
-	outbox_init(&worker->outbox);
 }
 
 struct job *job_of_request(const struct crew_request *request)
@@ -64,84 +68,22 @@ struct worker *worker_of(const struct crew_request *request)
 			    : NULL;
 }
 
-bool worker_may_say(struct worker *worker)
-{
-	if (worker->outbox.count < UNSAID_MAX)
-		return true;
-	if (link_reap(&worker->link, NULL, NULL) < 0 ||
-	    outbox_flush(&worker->outbox, &worker->link) < 0)
-		worker_condemn_link(worker, "the dispatcher's side makes no sense");
-	link_ring(&worker->link);
-	return worker->outbox.count < UNSAID_MAX;
-}
-
-int worker_say(struct worker *worker, const struct job *job,
-	       enum message_kind kind, unsigned flags, uint32_t size,
-	       const void *bytes)
-{
-	const struct message message = {
-		.kind = (uint16_t)kind,
-		.flags = (uint16_t)flags,
-		.slot = job ? job->slot : 0,
-		.generation = job ? job->generation : 0,
-		.size = size,
-	};
-	int r;
-
-	if (!worker->linked)
-		return -ENOTCONN;
-	r = outbox_send(&worker->outbox, &worker->link, &message, bytes);
-	if (r == -EBADMSG)
-		worker_condemn_link(worker, "its index of messages is impossible");
-	link_ring(&worker->link);
-	return r;
-}
-
-/* The place of a slot; NULL without memory. */
-static struct job *job_at(struct worker *worker, uint32_t slot)
-{
-	struct job *job = worker->jobs[slot];
-
-	if (job)
-		return job;
-	job = calloc(1, sizeof(*job));
-	if (!job)
-		return NULL;
-	job->slot = slot;
-	list_init(&job->link);
-	list_init(&job->in_roomy);
-	arena_init(&job->arena);
-	worker->jobs[slot] = job;
-	if (slot >= worker->jobs_used)
-		worker->jobs_used = slot + 1;
-	return job;
-}
-
 /* Held ones are told: their clients have gone, with the dispatcher. */
-void serve_drop_all(struct worker *worker)
+void serve_drop(struct worker *worker, struct peer *peer)
 {
-	struct list *link;
-
-	while ((link = list_pop_front(&worker->held)))
-		list_push_back(&worker->cancelled, link);
-	later_tell_cancelled(worker);
-	awaited_fail_all(worker);
-	awaited_call_back(worker);
-	outbox_fini(&worker->outbox);
-	for (uint32_t i = 0; i < worker->jobs_used; i++) {
-		if (worker->jobs[i])
-			job_end(worker, worker->jobs[i]);
+	list_each(link, &worker->held) {
+		if (container_of(link, struct job, link)->peer == peer) {
+			list_remove(link);
+			list_push_back(&worker->cancelled, link);
+		}
 	}
-}
-
-void serve_fini(struct worker *worker)
-{
-	serve_drop_all(worker);
-	for (uint32_t i = 0; i < worker->jobs_used; i++) {
-		if (worker->jobs[i])
-			arena_fini(&worker->jobs[i]->arena);
-		free(worker->jobs[i]);
-		worker->jobs[i] = NULL;
+	later_tell_cancelled(worker);
+	awaited_fail(worker, peer);
+	awaited_call_back(worker);
+	outbox_fini(&peer->outbox);
+	for (uint32_t i = 0; i < peer->jobs_used; i++) {
+		if (peer->jobs[i])
+			job_end(worker, peer->jobs[i]);
 	}
 }
 
@@ -165,9 +107,7 @@ void job_end(struct worker *worker, struct job *job)
 
 bool serve_has_work(const struct worker *worker)
 {
-	if (!worker->linked)
-		return false;
-	return link_has_news(&worker->link) || worker->dirty ||
+	return peers_have_news(worker) || worker->dirty ||
 	       !list_empty(&worker->cancelled) || !list_empty(&worker->come) ||
 	       (!worker->draining && !worker->paused &&
 		!list_empty(&worker->runnable));
@@ -181,10 +121,8 @@ void serve_batch(struct worker *worker)
 	unsigned count = 0;
 	int r;
 
-	if (!worker->linked)
-		return;
 	do {
-		r = serve_receive(worker);
+		r = receive_all(worker);
 		if (r >= 0) {
 			later_tell_cancelled(worker);
 			awaited_call_back(worker);
@@ -202,20 +140,29 @@ void serve_batch(struct worker *worker)
 	if (worker->over)
 		return;
 	/* What was released or sent outside an answer's own ring. */
-	link_ring(&worker->link);
-	atomic_store_explicit(&score->bells, worker->link.ringer.count,
-			      memory_order_relaxed);
+	atomic_store_explicit(&score->bells, peers_ring(worker), memory_order_relaxed);
 }
 
-int serve_receive(struct worker *worker)
+static int receive_all(struct worker *worker)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && i < worker->peer_count; i++) {
+		if (worker->peers[i].linked)
+			r = serve_receive(worker, &worker->peers[i]);
+	}
+	return r;
+}
+
+int serve_receive(struct worker *worker, struct peer *peer)
 {
 	struct message message;
 	int r;
 
-	while ((r = link_receive(&worker->link, &message)) > 0) {
+	while ((r = link_receive(&peer->link, &message)) > 0) {
 		if (message.kind >= COUNT_OF(take) || !take[message.kind])
 			return -EBADMSG;
-		r = take[message.kind](worker, &message);
+		r = take[message.kind](worker, peer, &message);
 		if (r < 0)
 			return r;
 	}
@@ -223,9 +170,9 @@ int serve_receive(struct worker *worker)
 }
 
 /* The job that a message speaks of, or NULL if that one is of the past. */
-static struct job *job_of(struct worker *worker, const struct message *message)
+static struct job *job_of(struct peer *peer, const struct message *message)
 {
-	struct job *job = worker->jobs[message->slot];
+	struct job *job = peer->jobs[message->slot];
 
 	if (!job || job->state == JOB_FREE || job->generation != message->generation)
 		return NULL;
@@ -241,10 +188,10 @@ static void make_runnable(struct worker *worker, struct job *job)
 /* Is the request still meant for us? Bytes of it that were read before this is
  * asked were its own if the answer is yes: the dispatcher takes a request back
  * (link_revoke) before it uses the bytes for something else. */
-static bool still_offered(const struct worker *worker, const struct job *job)
+static bool still_offered(const struct job *job)
 {
 	atomic_thread_fence(memory_order_acquire);
-	return link_claim(&worker->link, job->slot, job->generation) ==
+	return link_claim(&job->peer->link, job->slot, job->generation) ==
 	       CLAIM_QUEUED;
 }
 
@@ -270,9 +217,10 @@ static void begin_gathering(struct worker *worker, struct job *job, uint64_t siz
 /* The block is looked at as a whole only after it was claimed: until then it
  * may be taken back and its bytes change under our eyes. What is needed of it
  * now is copied first. */
-static int take_request(struct worker *worker, const struct message *message)
+static int take_request(struct worker *worker, struct peer *peer,
+			const struct message *message)
 {
-	struct job *job = job_at(worker, message->slot);
+	struct job *job = peer_job(peer, message->slot);
 	struct wire_request head;
 
 	if (!job)
@@ -285,10 +233,10 @@ static int take_request(struct worker *worker, const struct message *message)
 	/* A slot that is used anew: the dispatcher has given the old one up. */
 	job_end(worker, job);
 	job->generation = message->generation;
-	job->wire = link_bytes(&worker->link, message);
+	job->wire = link_bytes(&peer->link, message);
 	job->wire_size = message->size;
 	memcpy(&head, job->wire, sizeof(head));
-	if (!still_offered(worker, job))
+	if (!still_offered(job))
 		return 0;
 	if (head.body.offset > message->size ||
 	    head.body.size > message->size - head.body.offset ||
@@ -312,14 +260,15 @@ static void forget_revoked(struct worker *worker)
 	list_each(link, &worker->gathering) {
 		struct job *job = container_of(link, struct job, link);
 
-		if (!still_offered(worker, job))
+		if (!still_offered(job))
 			job_end(worker, job);
 	}
 }
 
-static int take_part(struct worker *worker, const struct message *message)
+static int take_part(struct worker *worker, struct peer *peer,
+		     const struct message *message)
 {
-	struct job *job = job_of(worker, message);
+	struct job *job = job_of(peer, message);
 
 	if (message->size == 0)
 		return 0;
@@ -327,21 +276,22 @@ static int take_part(struct worker *worker, const struct message *message)
 		if (message->size > job->body.size - job->gathered_size)
 			return -EBADMSG;
 		memcpy(job->gathered + job->gathered_size,
-		       link_bytes(&worker->link, message), message->size);
+		       link_bytes(&peer->link, message), message->size);
 		job->gathered_size += message->size;
 		if (job->gathered_size == job->body.size) {
 			list_remove(&job->link);
 			make_runnable(worker, job);
 		}
 	}
-	return link_release(&worker->link, message->offset);
+	return link_release(&peer->link, message->offset);
 }
 
 /* Who holds a request is told between two handlers, not now: this may be read
  * inside of one (crew_cancelled). */
-static int take_cancel(struct worker *worker, const struct message *message)
+static int take_cancel(struct worker *worker, struct peer *peer,
+		       const struct message *message)
 {
-	struct job *job = job_of(worker, message);
+	struct job *job = job_of(peer, message);
 
 	if (!job)
 		return 0;
@@ -373,9 +323,10 @@ static int take_cancel(struct worker *worker, const struct message *message)
 	return 0;
 }
 
-static int take_credit(struct worker *worker, const struct message *message)
+static int take_credit(struct worker *worker, struct peer *peer,
+		       const struct message *message)
 {
-	struct job *job = job_of(worker, message);
+	struct job *job = job_of(peer, message);
 
 	if (!job || job->state < JOB_RUNNING)
 		return 0;
@@ -411,18 +362,14 @@ int serve_send(struct worker *worker, struct job *job)
 		 (output_waits_for_credit(job) ||
 		  (job->pending.start == job->pending.end && !job->ending)))
 		serve_hold(worker, job);
-	link_ring(&worker->link);
+	link_ring(&job->peer->link);
 	return r;
 }
 
 static int continue_sending(struct worker *worker)
 {
-	int r;
+	int r = peers_settle(worker);
 
-	r = link_reap(&worker->link, NULL, NULL);
-	if (r < 0)
-		return r;
-	r = outbox_flush(&worker->outbox, &worker->link);
 	if (r < 0)
 		return r;
 	worker->dirty = false;
@@ -493,7 +440,7 @@ static int run_next(struct worker *worker, uint64_t *now_ns)
 	if (!link)
 		return 0;
 	job = container_of(link, struct job, link);
-	if (!link_take(&worker->link, job->slot, job->generation)) {
+	if (!link_take(&job->peer->link, job->slot, job->generation)) {
 		job_end(worker, job);
 		return 1;
 	}

@@ -136,15 +136,17 @@ void stream_fini(struct worker *worker, struct job *job)
 
 void stream_drain(struct worker *worker)
 {
-	for (uint32_t i = 0; i < worker->jobs_used; i++) {
-		struct job *job = worker->jobs[i];
+	list_each(link, &worker->sending) {
+		struct job *job = container_of(link, struct job, link);
 
-		if (job && job->state == JOB_HELD && job->streaming &&
-		    job->events && !job->ending) {
+		job->ending = job->ending || job->events;
+	}
+	list_each(link, &worker->held) {
+		struct job *job = container_of(link, struct job, link);
+
+		if (job->streaming && job->events && !job->ending) {
 			job->ending = true;
 			serve_ready_to_send(worker, job);
-		} else if (job && job->state == JOB_SENDING && job->events) {
-			job->ending = true;
 		}
 	}
 }
@@ -267,13 +269,13 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 		if (now_ms >= until_ms)
 			return -ETIMEDOUT;
 		crew_beat(stream->worker);
-		bell_announce(&worker->link.sleeper);
-		if (!link_has_news(&worker->link))
-			os_bell_wait(worker->link.sleeper.fd,
+		bell_announce(&job->peer->link.sleeper);
+		if (!link_has_news(&job->peer->link))
+			os_bell_wait(job->peer->link.sleeper.fd,
 				     until_ms - now_ms < WAIT_STEP_MS
 					     ? (int)(until_ms - now_ms)
 					     : (int)WAIT_STEP_MS);
-		bell_awake(&worker->link.sleeper);
+		bell_awake(&job->peer->link.sleeper);
 	}
 }
 
@@ -297,7 +299,7 @@ int stream_send(struct worker *worker, struct job *job)
 		if (job->ending && size == left)
 			message.flags = job->aborting ? MESSAGE_LAST | MESSAGE_ABORT
 						      : MESSAGE_LAST;
-		r = output_part(worker, job, &message, pending->data + pending->start);
+		r = output_part(job, &message, pending->data + pending->start);
 		if (r > 0)
 			pending->start += size;
 	}
@@ -440,7 +442,7 @@ static int begin_now(struct worker *worker, struct job *job)
 {
 	int r;
 
-	if (!worker->linked)
+	if (!job->peer->linked)
 		return -EPIPE;
 	if (!job->streaming) {
 		if (reply_finish_headers(&job->request) < 0)
@@ -448,14 +450,12 @@ static int begin_now(struct worker *worker, struct job *job)
 		job->request.head_sealed = true;
 		stream_begin(worker, job);
 	}
-	r = serve_receive(worker);
+	r = serve_receive(worker, job->peer);
 	if (r >= 0)
-		r = link_reap(&worker->link, NULL, NULL);
-	if (r >= 0)
-		r = outbox_flush(&worker->outbox, &worker->link);
+		r = peer_settle(job->peer);
 	if (r >= 0 && !job->cancelled)
 		r = output_send(worker, job);
-	link_ring(&worker->link);
+	link_ring(&job->peer->link);
 	if (r == -EBADMSG)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	return r < 0 ? r : 0;

@@ -12,6 +12,8 @@
 #include "handler/event.h"
 #include "worker/private.h"
 
+static int tell_all(struct worker *worker, const void *bytes, uint32_t size,
+		    struct awaited *awaited);
 static int say_topic(struct crew_request *stream, const char *topic,
 		     enum message_kind kind);
 
@@ -34,10 +36,12 @@ int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
 	struct awaited *awaited = NULL;
 	int r;
 
-	if (!worker->linked)
+	if (!peers_any(worker))
 		return -ENOTCONN;
-	if (!worker_may_say(worker))
-		return -EAGAIN;
+	for (unsigned i = 0; i < worker->peer_count; i++) {
+		if (worker->peers[i].linked && !peer_may_say(worker, &worker->peers[i]))
+			return -EAGAIN;
+	}
 	copy = malloc(size);
 	if (done)
 		awaited = awaited_new(worker, context);
@@ -53,23 +57,42 @@ int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
 		head.token = awaited->token;
 		memcpy(copy, &head, sizeof(head));
 	}
-	r = worker_say(worker, NULL, MESSAGE_PUBLISH, 0, (uint32_t)size, copy);
+	r = tell_all(worker, copy, (uint32_t)size, awaited);
 	free(copy);
 	if (r < 0)
 		awaited_free(awaited);
 	return r;
 }
 
-int topics_published(struct worker *worker, const struct message *message)
+/* Each dispatcher has subscribers of its own. What one of them did not get for
+ * want of memory is told as if it had none. */
+static int tell_all(struct worker *worker, const void *bytes, uint32_t size,
+		    struct awaited *awaited)
+{
+	int r = -ENOTCONN;
+
+	for (unsigned i = 0; i < worker->peer_count; i++) {
+		struct peer *peer = &worker->peers[i];
+		int told = peer->linked ? peer_say(worker, peer, MESSAGE_PUBLISH, size, bytes)
+					: -ENOTCONN;
+
+		if (told == 0 && awaited)
+			awaited->waits_for |= 1u << i;
+		if (told == 0 || (told != -ENOTCONN && r < 0))
+			r = told;
+	}
+	return r;
+}
+
+int topics_published(struct worker *worker, struct peer *peer,
+		     const struct message *message)
 {
 	struct awaited *awaited = awaited_find(worker, message->generation);
 
 	if (!awaited || !awaited->published)
 		return 0;
-	/* Called between two handlers: this may be read inside of one. */
-	awaited->have = message->size;
-	list_remove(&awaited->link);
-	list_push_back(&worker->come, &awaited->link);
+	awaited->have += message->size;
+	awaited_heard(worker, awaited, peer);
 	return 0;
 }
 
@@ -85,5 +108,5 @@ static int say_topic(struct crew_request *stream, const char *topic,
 	    !(job->streaming || (job->state == JOB_RUNNING &&
 				 stream->state == REPLY_STREAM)))
 		return -EINVAL;
-	return worker_say(worker, job, kind, 0, (uint32_t)size, topic);
+	return peer_say_of(worker, job, kind, 0, (uint32_t)size, topic);
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The life of a worker process. The parent forks it and calls worker_main;
- * setup runs, then the worker says that it is ready, is sent its link over the
+ * setup runs, then the worker says that it is ready, is sent its links over the
  * channel, and serves until it is told to stop (SIGTERM) or finds its parent
  * gone (the channel ends: it leaves at once, there is nobody to work for).
  *
  * An orderly stop runs no further request. Those that were not claimed go back
- * to the dispatcher by themselves; answers that were begun are sent to their
- * end. A second link means that the dispatcher was started anew: what the old
- * one asked for has no client any more and is dropped.
+ * to their dispatchers by themselves; answers that were begun are sent to their
+ * end.
  *
  * The loop is turned by hand, not by loop_run: requests do not come by events
  * but by shared memory, and are served between two turns. It sleeps only after
@@ -31,17 +30,14 @@ static int watch_events(struct worker *worker);
 static void serve_until_over(struct worker *worker);
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events);
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
-static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static bool may_sleep(struct loop *loop);
 static void woke(struct loop *loop);
 static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max);
-static void take_link(struct worker *worker, const int fds[3]);
 static void take_config(struct worker *worker, int fd);
 static int knows_pool(const struct crew_worker *public, const char *pool);
 static void set_paused(struct crew_worker *public, bool paused);
-static void drop_link(struct worker *worker);
 
 int worker_main(struct crew_child *self, const struct worker_options *options)
 {
@@ -59,14 +55,14 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 	if (r == 0) {
 		crew_ready(self);
 		serve_until_over(worker);
-		drop_link(worker);
+		for (unsigned i = 0; i < worker->peer_count; i++)
+			peer_drop(worker, &worker->peers[i]);
 		if (worker->draining)
 			app_tear_down(worker);
 		r = worker->exit_code;
 	}
 	app_fini(worker);
-	drop_link(worker);
-	serve_fini(worker);
+	peers_fini(worker);
 	worker_events_fini(&worker->public);
 	json_decref(worker->public.config);
 	loop_fini(&worker->loop);
@@ -86,6 +82,7 @@ static int set_up(struct worker *worker, struct crew_child *self,
 		  const struct worker_options *options)
 {
 	const struct crew_route *routes = options->pool->app->routes;
+	const struct crew_server *server = options->server;
 	int r;
 
 	*worker = (struct worker){
@@ -106,18 +103,31 @@ static int set_up(struct worker *worker, struct crew_child *self,
 	};
 	while (routes && routes[worker->route_count].on)
 		worker->route_count++;
+	spin_init(&worker->spin, options->pool->spin_us);
+	if (options->pool->policy == CREW_POLICY_BATCH) {
+		r = os_schedule_batch();
+		if (r < 0)
+			log_warning("no batch scheduling: %s", strerror(-r));
+	}
 	serve_init(worker);
-	r = loop_init(&worker->loop);
+	r = peers_init(worker, server && server->dispatchers ? server->dispatchers : 1);
 	if (r < 0)
 		return r;
+	r = loop_init(&worker->loop);
+	if (r < 0) {
+		peers_fini(worker);
+		return r;
+	}
 	worker_events_init(&worker->public, &worker->loop);
 	worker->loop.now_ms = clock_now_ms();
 	worker->loop.owner = worker;
 	worker->loop.may_sleep = may_sleep;
 	worker->loop.woke = woke;
 	r = watch_events(worker);
-	if (r < 0)
+	if (r < 0) {
+		peers_fini(worker);
 		loop_fini(&worker->loop);
+	}
 	return r;
 }
 
@@ -129,7 +139,6 @@ static int watch_events(struct worker *worker)
 	worker->stop.ready = asked_to_stop;
 	worker->channel.fd = worker->self->channel;
 	worker->channel.ready = take_message;
-	worker->bell.ready = bell_rang;
 	r = loop_add(&worker->loop, &worker->stop, EPOLLIN);
 	if (r == 0)
 		r = loop_add(&worker->loop, &worker->channel, EPOLLIN);
@@ -140,7 +149,7 @@ static bool drained(const struct worker *worker)
 {
 	return worker->draining &&
 	       ((list_empty(&worker->sending) && list_empty(&worker->held) &&
-		 list_empty(&worker->cancelled) && outbox_empty(&worker->outbox)) ||
+		 list_empty(&worker->cancelled) && peers_told(worker)) ||
 		worker->loop.now_ms >= worker->drain_until_ms);
 }
 
@@ -229,8 +238,9 @@ static void set_paused(struct crew_worker *public, bool paused)
 			worker->draining ? CREW_CHILD_DRAINING
 			: paused	 ? CREW_CHILD_PAUSED
 					 : CREW_CHILD_READY);
-	(void)worker_say(worker, NULL, paused ? MESSAGE_PAUSE : MESSAGE_RESUME, 0, 0,
-			 NULL);
+	for (unsigned i = 0; i < worker->peer_count; i++)
+		(void)peer_say(worker, &worker->peers[i],
+			       paused ? MESSAGE_PAUSE : MESSAGE_RESUME, 0, NULL);
 }
 
 static void stop_orderly(struct worker *worker)
@@ -273,8 +283,8 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 	if (r == -EAGAIN || r == -EINTR)
 		return;
 	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK &&
-	    fd_count == 3) {
-		take_link(worker, fds);
+	    fd_count == 3 && control.index < worker->peer_count) {
+		peer_take(worker, &worker->peers[control.index], fds);
 		return;
 	}
 	if (r == (int)sizeof(control) && control.kind == CONTROL_CONFIG &&
@@ -290,33 +300,6 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 		log_warning("a message from the parent was not understood");
 	else
 		log_warning("the channel to the parent failed: %s", strerror(-r));
-}
-
-static void take_link(struct worker *worker, const int fds[3])
-{
-	struct link_fds link_fds = { fds[0], { fds[1], fds[2] } };
-	int r;
-
-	drop_link(worker);
-	r = link_open(&worker->link, LINK_WORKER, &link_fds);
-	if (r < 0) {
-		link_close_fds(&link_fds);
-		worker_condemn_link(worker, strerror(-r));
-		if (r != -EPROTO)
-			worker->exit_code = EXIT_SYSTEM;
-		return;
-	}
-	worker->linked = true;
-	if (worker->paused)
-		(void)worker_say(worker, NULL, MESSAGE_PAUSE, 0, 0, NULL);
-	worker->bell.fd = worker->link.sleeper.fd;
-	/* Edge-triggered: each ring is one event, and none has to be read away,
-	 * which spares a system call for each time that we are woken. */
-	r = loop_add(&worker->loop, &worker->bell, EPOLLIN | EPOLLET);
-	if (r < 0) {
-		worker_condemn_link(worker, strerror(-r));
-		worker->exit_code = EXIT_SYSTEM;
-	}
 }
 
 /* The file holds the pool's name, a NUL, and the text. */
@@ -359,46 +342,30 @@ static int knows_pool(const struct crew_worker *public, const char *pool)
 	return -ENOENT;
 }
 
-static void drop_link(struct worker *worker)
+static bool has_news(const void *context)
 {
-	if (!worker->linked)
-		return;
-	worker->linked = false;
-	serve_drop_all(worker);
-	loop_remove(&worker->loop, &worker->bell);
-	link_fini(&worker->link);
-}
-
-/* The work itself is done after each turn, whatever woke us. */
-static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
-{
-	(void)loop;
-	(void)watch;
-	(void)events;
+	return peers_have_news(context);
 }
 
 static bool may_sleep(struct loop *loop)
 {
 	struct worker *worker = loop->owner;
 
-	if (worker->over || !worker->linked)
-		return !worker->over;
-	/* Look before it is announced too: a bell rung for nothing is dear. */
-	if (serve_has_work(worker))
+	if (worker->over)
 		return false;
-	bell_announce(&worker->link.sleeper);
+	/* Look before it is announced too: a bell rung for nothing is dear. */
+	if (serve_has_work(worker) || spin_until(&worker->spin, has_news, worker))
+		return false;
+	peers_announce(worker);
 	if (!serve_has_work(worker))
 		return true;
-	bell_awake(&worker->link.sleeper);
+	peers_awake(worker);
 	return false;
 }
 
 static void woke(struct loop *loop)
 {
-	struct worker *worker = loop->owner;
-
-	if (worker->linked)
-		bell_awake(&worker->link.sleeper);
+	peers_awake(loop->owner);
 }
 
 static void beat(struct crew_worker *public)
@@ -412,16 +379,6 @@ static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max)
 {
 	struct worker *worker = container_of(public, struct worker, public);
-	uint64_t size[2];
-	void *start[2];
-	unsigned count;
 
-	if (!worker->linked)
-		return 0;
-	count = link_writable(&worker->link, start, size);
-	for (unsigned i = 0; i < count && i < max; i++) {
-		ret_start[i] = start[i];
-		ret_size[i] = (size_t)size[i];
-	}
-	return count;
+	return peers_memory(worker, ret_start, ret_size, max);
 }

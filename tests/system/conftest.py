@@ -85,7 +85,7 @@ class Server:
 
     def status(self):
         status = json.loads(self.get("/status").body)
-        self.known.add(status["dispatchers"][0]["pid"])
+        self.known.update(one["pid"] for one in status["dispatchers"])
         for pool in status["pools"]:
             self.known.update(worker["pid"] for worker in pool["workers"] if worker["pid"])
         return status

@@ -34,8 +34,14 @@ def test_help_and_version():
     (["--nonsense"], "--nonsense"), (["word"], "word"), (["--listen"], "value"),
     (["--listen", "nowhere"], "ADDRESS:PORT"), (["--listen", "127.0.0.1:99999"], "ADDRESS:PORT"),
     (["--listen", "unix:"], "path"), (["--listen", "unix:" + "x" * 200], "longer"),
+    (["--dispatchers", "0"], "from 1 to 16"),
+    (["--dispatchers", "17"], "from 1 to 16"),
+    (["--spin", "1001"], "from 1 to 1000"),
+    (["--policy", "idle"], "normal or batch"),
     (["--workers", "0"], "1 to"), (["--workers", "many"], "many"), (["--workers", "-1"], "-1"),
-    (["--workers", "99999"], "1 to"), (["--log-level", "loud"], "debug, info")])
+    (["--workers", "99999"], "1 to"), (["--dispatchers", "0"], "from 1 to 16"),
+    (["--dispatchers", "17"], "from 1 to 16"), (["--spin", "1001"], "from 1 to 1000"),
+    (["--policy", "idle"], "normal or batch"), (["--log-level", "loud"], "debug, info")])
 def test_what_is_not_understood(arguments, says):
     done = run(*arguments)
     assert done.returncode == 2

@@ -239,3 +239,10 @@ static int compare_ints(const void *a, const void *b)
 
 	return (left > right) - (left < right);
 }
+
+int os_schedule_batch(void)
+{
+	const struct sched_param none = { 0 };
+
+	return sched_setscheduler(0, SCHED_BATCH, &none) < 0 ? -errno : 0;
+}

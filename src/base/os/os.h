@@ -67,6 +67,19 @@ void os_hold_standard_streams(void);
 void os_set_process_name(const char *name);
 /** Close all descriptors from 3 up but the `count` given ones. */
 void os_close_all_but(const int *keep, size_t count);
+/** Run this thread as SCHED_BATCH (sched(7)): it does not pre-empt others when it
+ * wakes. 0 or -errno. */
+int os_schedule_batch(void);
+/** Tell the processor that we wait in a loop. */
+static inline void os_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 /** How many processors this process may run on (sched_getaffinity(2)). */
 unsigned os_processors(void);
 /** Processor time that the cgroup may use, in hundredths of one processor: the

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several dispatchers of one server. Each has clients, queues and links of its
+ * own; what they have in common is little, and stands here: limits are shared out
+ * among them in equal parts, the figures of all are on the status page (over the
+ * scoreboard), an event that one publishes goes to all (through the parent, which
+ * passes a file on), and a worker that is at another's request is not idle.
+ */
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/os/os.h"
+#include "dispatch/private.h"
+
+#define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static void set(struct score *score, unsigned figure, uint64_t value);
+
+unsigned sisters_share(const struct dispatcher *dispatcher, unsigned limit)
+{
+	const unsigned count = dispatcher->server->dispatchers;
+
+	return (limit + count - 1) / count;
+}
+
+void sisters_note(struct dispatcher *dispatcher)
+{
+	struct score *score = dispatcher->self->score;
+
+	set(score, FIGURE_SERVED, dispatcher->served);
+	set(score, FIGURE_PENDING, dispatcher->pending);
+	set(score, FIGURE_CALLS, dispatcher->call_count);
+	set(score, FIGURE_PUBLISHED, dispatcher->published);
+	set(score, FIGURE_SLOW_SUBSCRIBERS, dispatcher->slow_subscribers);
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		const struct pool *pool = &dispatcher->pools[i];
+		unsigned in_hand = 0;
+
+		for (unsigned j = 0; j < pool->seat_count; j++)
+			in_hand += pool->seats[j]->up ? pool->seats[j]->in_hand : 0;
+		set(score, FIGURE_OF_POOL(i, FIGURE_QUEUED), pool->queued);
+		set(score, FIGURE_OF_POOL(i, FIGURE_IN_HAND), in_hand);
+		set(score, FIGURE_OF_POOL(i, FIGURE_POOL_SERVED), pool->served);
+		set(score, FIGURE_OF_POOL(i, FIGURE_LATE), pool->late_answers);
+	}
+}
+
+const struct score *sisters_worker(const struct dispatcher *dispatcher,
+				   unsigned pool, unsigned index, unsigned generation)
+{
+	const struct scoreboard *board = dispatcher->self->board;
+	const unsigned used = scoreboard_used(board);
+
+	for (unsigned i = 0; i < used; i++) {
+		const struct score *score = scoreboard_line(board, i);
+
+		if (score_state(score) != CREW_CHILD_EMPTY &&
+		    load(score->group) == dispatcher->options->first_group + pool &&
+		    load(score->index) == index && load(score->generation) == generation)
+			return score;
+	}
+	return NULL;
+}
+
+bool sisters_keep_busy(const struct seat *seat)
+{
+	return seat->at_work == 0 && seat->dispatcher->server->dispatchers > 1 &&
+	       seat->score && load(seat->score->request_id) != 0;
+}
+
+void sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size)
+{
+	const struct control order = { .kind = CONTROL_PUBLISH };
+	int fd;
+
+	if (dispatcher->server->dispatchers < 2)
+		return;
+	fd = os_memory_file("crew-event");
+	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
+	    os_channel_send(dispatcher->self->channel, &order, sizeof(order), &fd, 1) < 0)
+		log_error("an event does not reach the subscribers of other dispatchers");
+	if (fd >= 0)
+		close(fd);
+}
+
+void sisters_heard(struct dispatcher *dispatcher, int fd)
+{
+	struct wire_publish head;
+	size_t size;
+	const char *bytes = os_map_file(fd, &size);
+
+	if (!bytes)
+		return;
+	if (size >= sizeof(head)) {
+		memcpy(&head, bytes, sizeof(head));
+		if (head.topic_size <= size && head.event_size <= size &&
+		    sizeof(head) + head.topic_size + head.event_size == size)
+			topic_publish(dispatcher,
+				      (struct span){ bytes + sizeof(head), head.topic_size },
+				      (struct span){ bytes + sizeof(head) + head.topic_size,
+						     head.event_size });
+	}
+	os_unmap_file((void *)(uintptr_t)bytes, size);
+}
+
+static void set(struct score *score, unsigned figure, uint64_t value)
+{
+	atomic_store_explicit(&score->figures[figure], value, memory_order_relaxed);
+}

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""Several dispatchers on one address: one server to its clients, whoever of them dies."""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from client import Closed
+from conftest import SAMPLER, Server, wait_for
+from test_63_topics import publish, subscribe
+
+CLASSES = ["process", "thread"]
+
+
+def dispatchers(server):
+    return server.status()["dispatchers"]
+
+
+def pool_of(server):
+    return server.status()["pools"][0]
+
+
+def spread(server, count=40):
+    """Clients of all dispatchers; each has asked once. Also their dispatcher's number,
+    which stands in the number of a request."""
+    clients = [server.client() for _ in range(count)]
+    numbers = [json.loads(client.get("/whoami").body)["request"] >> 49 for client in clients]
+    return clients, numbers
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_clients_are_shared_out_and_counted_together(start, kind):
+    server = start("--dispatchers", "3", "--workers", "2", "--worker-class", kind)
+    clients, numbers = spread(server)
+    assert set(numbers) == {0, 1, 2}, "each has some"
+    ids = [json.loads(client.get("/whoami").body)["request"]
+           for client in clients for _ in range(5)]
+    assert len(set(ids)) == len(ids), "a number is given once only"
+    found = dispatchers(server)
+    assert [one["index"] for one in found] == [0, 1, 2]
+    assert len({one["pid"] for one in found}) == 3
+    for one in found:
+        assert one["connections"] >= numbers.count(one["index"])
+    wait_for(lambda: pool_of(server)["served"] >= 240)
+    assert sum(worker["served"] for worker in pool_of(server)["workers"]) >= 240
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "unix:{}"])
+def test_any_kind_of_address(tmp_path, listen):
+    server = Server(str(tmp_path), ["--listen", listen.format(tmp_path / "socket"),
+                                    "--dispatchers", "2", "--workers", "2"])
+    clients = [server.client() for _ in range(20)]
+    assert {client.get("/hello").status for client in clients} == {200}
+    assert os.path.exists(tmp_path / "socket") == listen.startswith("unix:")
+    assert server.stop() == 0
+    assert not os.path.exists(tmp_path / "socket")
+
+
+@pytest.mark.parametrize("first, second", [("1", "2"), ("2", "1"), ("2", "2")])
+def test_an_address_in_use_is_found(start, tmp_path, first, second):
+    server = start("--dispatchers", first)
+    done = subprocess.run([SAMPLER, "--listen", f"127.0.0.1:{server.address[1]}",
+                           "--dispatchers", second], capture_output=True, text=True,
+                          timeout=10, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 1 and "in use" in done.stderr
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_one_dies_and_the_others_clients_notice_nothing(start, kind):
+    server = start("--dispatchers", "2", "--workers", "2", "--worker-class", kind)
+    clients, numbers = spread(server)
+    workers = server.workers()
+    before = {one["index"]: one["pid"] for one in dispatchers(server)}
+    slow = [client for client, number in zip(clients, numbers) if number == 1][0]
+    slow.send(b"GET /sleep/300 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: pool_of(server)["in_hand"] == 1)
+    os.kill(before[0], signal.SIGKILL)
+    for client, number in zip(clients, numbers):
+        if number == 1 and client is not slow:
+            assert client.get("/hello").status == 200
+    assert slow.answer().status == 200, "its worker went on"
+    for client, number in zip(clients, numbers):
+        if number == 0:
+            with pytest.raises((Closed, ConnectionError)):
+                client.get("/hello")
+    wait_for(lambda: {one["index"]: one["generation"] for one in dispatchers(server)} ==
+             {0: 2, 1: 1})
+    assert server.workers() == workers, "workers outlive dispatchers"
+    clients, numbers = spread(server)
+    assert set(numbers) == {0, 1}
+
+
+def test_a_worker_dies_of_one_request_and_all_dispatchers_go_on(start):
+    server = start("--dispatchers", "2", "--workers", "2")
+    clients, numbers = spread(server)
+    for how in ("segv", "garbage"):
+        for client in (clients[numbers.index(0)], clients[numbers.index(1)]):
+            assert client.get(f"/crash/{how}").status == 502
+            wait_for(lambda: [worker["state"] for worker in pool_of(server)["workers"]] ==
+                     ["ready"] * 2)
+            assert {other.get("/hello").status for other in clients} == {200}
+    assert pool_of(server)["restarts"] == 4
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_events_reach_the_subscribers_of_all(start, kind):
+    server = start("--dispatchers", "3", "--workers", "2", "--worker-class", kind)
+    listeners = [subscribe(server, "news") for _ in range(40)]
+    publishers, numbers = spread(server, 20)
+    assert set(numbers) == {0, 1, 2}
+    for count, publisher in enumerate(publishers):
+        assert publish(publisher, "news", f"number {count}") == 40
+    for listener in listeners:
+        assert [listener.event() for _ in publishers] == \
+            [f"data: number {count}" for count in range(len(publishers))]
+    os.kill(server.dispatcher(), signal.SIGKILL)
+    wait_for(lambda: dispatchers(server)[0]["generation"] == 2)
+    count = publish(spread(server, 1)[0][0], "news", "to those that are left")
+    left = 0
+    for listener in listeners:
+        with contextlib.suppress(Closed, ConnectionError, AssertionError):
+            left += listener.event() == "data: to those that are left"
+    assert 0 < left == count < 40
+
+
+def test_slow_requests_of_one_do_not_hold_up_another(start):
+    """Each hears only of its own requests: a worker that another keeps busy is not
+    chosen, or what is stuck there is taken back."""
+    server = start("--dispatchers", "2", "--workers", "2")
+    clients, numbers = spread(server)
+    slow = clients[numbers.index(0)]
+    slow.send(b"GET /sleep/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: pool_of(server)["in_hand"] == 1)
+    answered = 0
+    slow.socket.setblocking(False)
+    for _ in range(5):
+        for client, number in zip(clients, numbers):
+            if client is not slow:
+                assert client.get("/hello").status == 200
+                answered += 1
+    with pytest.raises(BlockingIOError):
+        slow.socket.recv(1)
+    assert answered == 195
+    slow.socket.setblocking(True)
+    assert slow.answer().status == 200
+
+
+def test_who_waits_for_a_worker_that_another_keeps_busy_gets_it(start):
+    server = start("--dispatchers", "2", "--workers", "1", SAMPLER_QUEUE_MAX="8")
+    clients, numbers = spread(server)
+    first = clients[numbers.index(0)]
+    first.send(b"GET /sleep/700 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: pool_of(server)["in_hand"] == 1)
+    asking = [client for client in clients if client is not first][:30]
+    for client in asking:
+        client.send(b"GET /sleep/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    statuses = [client.answer().status for client in asking]
+    assert first.answer().status == 200
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) <= 8 + 2, "half of the queue for each, one at each link"
+
+
+def test_pausing_and_configuration_are_told_to_all(start):
+    server = start("--dispatchers", "2", "--workers", "2")
+    clients, numbers = spread(server)
+    assert clients[0].request("POST", "/config", b'{"n":1}').status == 202
+    wait_for(lambda: {client.get("/config").body for client in clients} == {b'{"n":1}'})
+    paused = json.loads(clients[0].request("POST", "/pause/600").body)["worker"]
+    for client in clients:
+        assert json.loads(client.get("/whoami").body)["worker"] == 1 - paused
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: [worker["generation"] for worker in pool_of(server)["workers"]] == [2, 2])
+    assert {client.get("/hello").status for client in clients} == {200}
+
+
+def test_it_stops_in_order(start):
+    server = start("--dispatchers", "3", "--workers", "3")
+    clients, _ = spread(server)
+    for client in clients[:3]:
+        client.send(b"GET /sleep/300 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: pool_of(server)["in_hand"] == 3)
+    server.process.send_signal(signal.SIGTERM)
+    assert [client.answer().status for client in clients[:3]] == [200] * 3
+    assert server.stop() == 0
+
+
+def test_everything_dies_all_the_time(start):
+    """Dispatchers and workers are killed under load: an answer is right, or 502, or its
+    connection ends; none is another's."""
+    server = start("--dispatchers", "2", "--workers", "3")
+    over = threading.Event()
+    wrong, right = [], [0] * 6
+
+    def ask(number):
+        while not over.is_set():
+            try:
+                with server.client() as client:
+                    for count in range(50):
+                        body = f"{number} {count} {time.monotonic_ns()}".encode()
+                        answer = client.request("POST", "/echo", body)
+                        if answer.status == 200 and answer.body == body:
+                            right[number] += 1
+                        elif answer.status not in (502, 503):
+                            wrong.append((answer.status, body, answer.body))
+            except (Closed, OSError, AssertionError):
+                pass  # its dispatcher died
+
+    clients = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for client in clients:
+        client.start()
+    try:
+        for round_ in range(30):
+            status = None
+            while status is None:
+                try:
+                    status = server.status()
+                except (Closed, OSError, AssertionError):
+                    pass
+            victims = (status["dispatchers"] if round_ % 5 == 0
+                       else status["pools"][0]["workers"])
+            pid = victims[round_ % len(victims)]["pid"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+    finally:
+        over.set()
+        for client in clients:
+            client.join()
+    assert not wrong
+    assert min(right) > 100
+    wait_for(lambda: [worker["state"] for worker in pool_of(server)["workers"]] == ["ready"] * 3)
+    assert len(dispatchers(server)) == 2
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_policy_and_spinning(start, kind):
+    server = start("--policy", "batch", "--spin", "100", "--workers", "2",
+                   "--worker-class", kind)
+    for pid in set(server.workers()):
+        assert any(os.sched_getscheduler(int(task)) == os.SCHED_BATCH
+                   for task in os.listdir(f"/proc/{pid}/task"))
+    assert os.sched_getscheduler(server.dispatcher()) == os.SCHED_OTHER
+    with server.client() as client:
+        for _ in range(500):
+            assert client.get("/hello").status == 200
+        assert client.get("/sleep/50").status == 200, "patience ends before the answer"
