@@ -30,8 +30,8 @@
 #define WRITE_TIMEOUT_MS 30000u
 /* Work outstanding at one worker up to which requests are packed, not spread. */
 #define PACK_US 30u
-/* The same when all are at work: what waits with a worker costs less than what
- * waits in the queue. */
+/* The same for what a client pipelines: it waits for its neighbours anyway, and
+ * costs less with a worker than in the queue. */
 #define FILL_US 250u
 /* A worker that answered nothing for so long gives back what it has not begun. */
 #define PULL_BACK_MS 1u

@@ -164,6 +164,8 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	const unsigned first = pool->seat_count * pool->dispatcher->self->index /
 			       pool->dispatcher->server->dispatchers;
 	const uint32_t cost_ns = *pool_cost(pool, exchange);
+	const bool pipelined = exchange->connection->pipelines ||
+			       exchange->connection->exchange_count > 1;
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 
@@ -178,7 +180,8 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 				idle = seat;
 		} else if (seat->at_work > 0 && has_room(seat, cost_ns, PACK_US)) {
 			return seat;
-		} else if (cost_ns < PACK_US * 1000u && has_room(seat, cost_ns, FILL_US) &&
+		} else if (pipelined && cost_ns < PACK_US * 1000u &&
+			   has_room(seat, cost_ns, FILL_US) &&
 			   (!least || seat->work_ns < least->work_ns)) {
 			least = seat;
 		}

@@ -75,6 +75,7 @@ struct connection {
 	bool peer_closed;  /* its end of file was read */
 	bool read_on;      /* a short read does not mean that all was read: an end of
 			      file or urgent data stand behind it */
+	bool pipelines;    /* behind the last request stood another */
 	bool closing;      /* close when out is empty */
 	bool gone;         /* to be freed at the end of the turn */
 	struct call *call; /* it is no client's: its one request is a call, and it has

@@ -216,6 +216,7 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 		reader_set_state(connection, head->keep_alive ? CONNECTION_IDLE
 							      : CONNECTION_DEAF);
 		exchange->wants_continue = false;
+		connection->pipelines = rest.size > body.size;
 		exchange_submit(exchange, head, body);
 		return head_size + (ssize_t)body.size;
 	}
