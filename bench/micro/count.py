@@ -6,7 +6,8 @@ bench/micro/instructions.json: more than 3 % more fails, and says in which funct
 
     bench/micro/count.py            compare; ends with "N passed, N failed"
     bench/micro/count.py --write    note the present ones
-    bench/micro/count.py --time     by the clock instead, for a look"""
+    bench/micro/count.py --time     by the clock instead, for a look
+    bench/micro/count.py --peers    other parsers over the same request (script/setup bench)"""
 import argparse
 import json
 import os
@@ -57,15 +58,31 @@ def each(program, name):
             for function, count in many.items() if count > few.get(function, 0)}
 
 
+def peers(program, oracle):
+    own = sum(each(program, "parse").values())
+    print(f"{'crew':16} {own:8.0f} instructions")
+    names = subprocess.run([oracle], capture_output=True, text=True, check=True).stdout.split()
+    for name in names:
+        count = sum(each(oracle, name).values())
+        print(f"{name:16} {count:8.0f} instructions, {count / own:.2f} times crew's")
+    for command in [[program, "parse"], *([oracle, name] for name in names)]:
+        print(subprocess.run([*command, "500000"], capture_output=True, text=True,
+                             check=True).stdout.strip())
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build"))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     options = parser.parse_args()
     program = os.path.join(options.build, "bench", "micro", "micro")
     names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    if options.peers:
+        return peers(program, os.path.join(options.build, "bench", "micro", "oracle"))
     if options.time:
         for name in names:
             print(subprocess.run([program, name, "200000"], capture_output=True, text=True,

@@ -28,13 +28,7 @@
 #include "http/respond.h"
 #include "transport/link.h"
 
-#define REQUEST                                                       \
-	"GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"             \
-	"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"             \
-	"Accept: text/html,application/json;q=0.9,*/*;q=0.8\r\n"      \
-	"Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip\r\n" \
-	"Cookie: session=0123456789abcdef; theme=dark\r\n"            \
-	"Connection: keep-alive\r\n\r\n"
+#include "request.h"
 
 static const struct http_limits limits = {
 	.line_max_bytes = 8192,
