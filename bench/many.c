@@ -8,7 +8,7 @@
 
 #include <crew/crew.h>
 
-#define ROUTE_BYTES 40u
+#define ROUTE_BYTES 48u
 
 static crew_reply item(struct crew_request *request)
 {
