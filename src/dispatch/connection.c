@@ -12,7 +12,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -31,6 +30,7 @@ static void refuse_one(struct dispatcher *dispatcher);
 static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address);
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
+static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
 static void name_client(struct connection *connection,
@@ -91,17 +91,20 @@ void connection_drop(struct connection *connection)
 
 void connection_update(struct connection *connection)
 {
-	const bool deaf = connection->state == CONNECTION_FULL ||
-			  connection->state == CONNECTION_DEAF;
-	uint32_t events = connection->edge;
+	const bool deaf = connection->state == CONNECTION_DEAF;
+	uint32_t events = 0;
 
 	if (connection->gone || connection->call)
 		return;
-	/* Who reads no more still hears that the client has left. */
-	if (!connection->peer_closed)
-		events |= !deaf ? READ_EVENTS
-			  : list_empty(&connection->exchanges) ? 0u
-							       : EPOLLRDHUP;
+	/* Edges are cheap to hear and dear to change; for the rest, who reads no
+	 * more still hears that the client has left, and who will read on looks
+	 * then. */
+	if (connection->edge)
+		events = connection->watch.events;
+	else if (!connection->peer_closed && connection->state != CONNECTION_FULL)
+		events = !deaf ? READ_EVENTS
+			 : list_empty(&connection->exchanges) ? 0u
+							      : EPOLLRDHUP;
 	if (connection->write_since_ms)
 		events |= EPOLLOUT;
 	if (loop_change(&connection->dispatcher->loop, &connection->watch,
@@ -212,7 +215,6 @@ static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
-	int on = 1;
 
 	if (!connection) {
 		close(fd);
@@ -226,10 +228,8 @@ static void connection_new(struct dispatcher *dispatcher, int fd,
 	list_init(&connection->in_flush);
 	list_init(&connection->exchanges);
 	name_client(connection, address);
-	if (address->ss_family != AF_UNIX) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (address->ss_family != AF_UNIX)
 		connection->edge = EPOLLET;
-	}
 	dispatcher->connection_count++;
 	atomic_store_explicit(&dispatcher->self->score->connections,
 			      dispatcher->connection_count, memory_order_relaxed);
@@ -256,17 +256,27 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 	}
 	if (events & (EPOLLRDHUP | EPOLLPRI))
 		connection->read_on = true;
-	if (events & EPOLLOUT)
+	if ((events & EPOLLOUT) && connection->write_since_ms)
 		writer_flush(connection);
-	if ((events & EPOLLRDHUP) && !(events & EPOLLIN) && !connection->gone &&
-	    !connection->peer_closed && connection->state == CONNECTION_DEAF) {
-		connection->peer_closed = true;
-		connection_half_closed(connection);
-		connection_update(connection);
+	if (connection->gone)
 		return;
-	}
-	if ((events & EPOLLIN) && !connection->gone)
+	if (connection->state == CONNECTION_DEAF || connection->state == CONNECTION_FULL)
+		not_now(connection, events);
+	else if (events & EPOLLIN)
 		reader_ready(connection);
+}
+
+/* It is read later, or never; but that the client has left is heard. */
+static void not_now(struct connection *connection, uint32_t events)
+{
+	if (events & EPOLLIN)
+		connection->unread = true;
+	if (!(events & EPOLLRDHUP) || connection->peer_closed ||
+	    connection->state != CONNECTION_DEAF)
+		return;
+	connection->peer_closed = true;
+	connection_half_closed(connection);
+	connection_update(connection);
 }
 
 /* Not while it waits for an answer, nor while it takes one: what it has not read

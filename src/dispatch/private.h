@@ -75,6 +75,8 @@ struct connection {
 	bool peer_closed;  /* its end of file was read */
 	bool read_on;      /* a short read does not mean that all was read: an end of
 			      file or urgent data stand behind it */
+	bool unread;       /* there may be more to read, of which nothing is told */
+	bool asked_all;    /* its last request was whole and said that it is the last */
 	bool pipelines;    /* behind the last request stood another */
 	bool closing;      /* close when out is empty */
 	bool gone;         /* to be freed at the end of the turn */
@@ -91,8 +93,8 @@ void connection_accept_all(struct dispatcher *dispatcher);
 void connection_free(struct connection *connection);
 /** Give the client up: it is freed at the end of the turn. */
 void connection_drop(struct connection *connection);
-/** Set what epoll watches for from the state; call after any change. TCP is
- * watched edge-triggered: who stops before the end calls loop_rearm. */
+/** Set what it is watched for from the state; call after any change. TCP is
+ * watched edge-triggered, for all: who stops before the end calls loop_rearm. */
 void connection_update(struct connection *connection);
 /** Read no further request; close when all is answered. */
 void connection_finish(struct connection *connection);

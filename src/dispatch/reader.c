@@ -39,6 +39,7 @@ void reader_ready(struct connection *connection)
 	}
 	n = read_some(connection, &bytes);
 	more = n == READ_BYTES || (n > 0 && connection->read_on);
+	connection->unread = more;
 	if (n == -EAGAIN && bytes.size == 0)
 		return;
 	if (n < 0 && n != -EAGAIN) {
@@ -216,6 +217,7 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 		reader_set_state(connection, head->keep_alive ? CONNECTION_IDLE
 							      : CONNECTION_DEAF);
 		exchange->wants_continue = false;
+		connection->asked_all = !head->keep_alive;
 		connection->pipelines = rest.size > body.size;
 		exchange_submit(exchange, head, body);
 		return head_size + (ssize_t)body.size;

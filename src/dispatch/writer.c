@@ -13,6 +13,7 @@
 #include "dispatch/private.h"
 
 static void flushed(struct connection *connection);
+static void take_leave(struct connection *connection);
 static void grant_credit(struct connection *connection);
 
 void writer_append(struct connection *connection, const void *data, size_t size)
@@ -111,18 +112,26 @@ static void flushed(struct connection *connection)
 		grant_credit(connection);
 	} else if (buffer_size(&connection->out) == 0 && connection->closing &&
 		   !connection->gone) {
-		if (connection->peer_closed) {
-			connection_drop(connection);
-		} else if (connection->state != CONNECTION_LINGER) {
-			shutdown(connection->watch.fd, SHUT_WR);
-			reader_set_state(connection, CONNECTION_LINGER);
-		}
+		take_leave(connection);
 	}
 	if (connection->state == CONNECTION_FULL &&
 	    connection->exchange_count < PIPELINE_MAX / 2 &&
 	    buffer_size(&connection->out) <= OUT_LOW_BYTES)
 		connection_resume(connection);
 	connection_update(connection);
+}
+
+/* Where the client might still be sending, a plain close could cost it the answer:
+ * the kernel resets what is sent to nobody (RFC 9112, 9.6). */
+static void take_leave(struct connection *connection)
+{
+	if (connection->peer_closed || (connection->asked_all && !connection->unread)) {
+		connection_drop(connection);
+	} else if (connection->state != CONNECTION_LINGER) {
+		shutdown(connection->watch.fd, SHUT_WR);
+		reader_set_state(connection, CONNECTION_LINGER);
+		reader_ready(connection);
+	}
 }
 
 static void grant_credit(struct connection *connection)

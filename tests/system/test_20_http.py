@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """HTTP/1.1 as it must be, and as it must be refused."""
+import contextlib
+import ctypes
+import errno
 import json
 import os
 import socket
@@ -171,6 +174,55 @@ def test_head_has_the_same_head_and_no_body(server):
             assert head.header("Content-Length") == str(len(whole.body))
 
 
+@pytest.mark.parametrize("pause", [0, 0.05])
+@pytest.mark.parametrize("size", [10, 100000, 1000000])
+def test_who_sends_on_after_the_last_request_gets_its_answer(server, size, pause):
+    """A plain close would let the kernel reset the connection, the answer with it."""
+    with server.client() as client:
+        client.send(b"GET /defer/100 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(pause)
+        client.send(b"x" * size)
+        time.sleep(0.2)
+        answer = client.answer()
+        assert (answer.status, answer.header("Connection")) == (200, "close")
+        assert client.more() == b"", "an end, and no reset"
+
+
+def test_who_asks_for_a_last_answer_gets_all_of_it_and_the_end(server):
+    with server.client() as client:
+        client.send(b"GET /bytes/3000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.1)
+        assert len(client.answer().body) == 3000000
+        assert client.more() == b""
+
+
+def test_answers_are_not_held_back_for_more(server):
+    """TCP_NODELAY (tcp(7)) is set; looked at through a descriptor of the dispatcher."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with server.client() as client:
+        assert client.get("/local/hello").status == 200
+        pid = server.dispatcher()
+        process = os.pidfd_open(pid)
+        seen = 0
+        for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+            fd = libc.syscall(438, process, number, 0)  # pidfd_getfd(2)
+            if fd < 0:
+                pytest.skip("pidfd_getfd is forbidden here")
+            try:
+                with socket.socket(fileno=fd) as other:
+                    if other.family != socket.AF_INET:
+                        continue
+                    if other.getpeername() == client.socket.getsockname():
+                        assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+                        seen += 1
+            except OSError as error:
+                assert error.errno in (errno.ENOTSOCK, errno.ENOTCONN, errno.EBADF)
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        os.close(process)
+        assert seen == 1
+
+
 def test_100_continue(server):
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     with server.client() as client:
@@ -228,6 +280,28 @@ def test_more_requests_than_are_read_at_once_and_the_end_of_file(server):
         client.socket.shutdown(socket.SHUT_WR)
         assert [client.answer().status for _ in range(301)] == [200] * 301
         assert client.more() == b""
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("asked", [10, 100])
+def test_a_half_closed_client_that_waits_costs_no_processor(start, tmp_path, kind, asked):
+    listen = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/socket"
+    server = start("--workers", "1", "--listen", listen)
+    pid = server.dispatcher()
+    with server.client() as client:
+        client.send(b"GET /defer/1000 HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(0.2)
+        before = processor_ms(pid)
+        time.sleep(0.5)
+        assert processor_ms(pid) - before < 100
+        assert [client.answer().status for _ in range(asked)] == [200] * asked
+        assert client.more() == b""
+
+
+def processor_ms(pid):
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e6
 
 
 def test_a_client_that_asks_much_and_reads_late(server):
