@@ -106,6 +106,15 @@ enum crew_policy {
 			      switches, and more of them late: measure first */
 };
 
+/** How dispatchers learn which connections are ready. */
+enum crew_loop {
+	CREW_LOOP_EPOLL = 0, /* epoll(7) */
+	CREW_LOOP_IO_URING,  /* io_uring(7), where the system has it (Linux 6.1) and
+				allows it, else epoll and a warning. Spares system calls
+				where connections come and go, costs a little where
+				they stay: measure first */
+};
+
 /** A number of workers that run one application. A zeroed pool ends the list. */
 struct crew_pool {
 	const struct crew_app *app;
@@ -209,6 +218,7 @@ struct crew_server {
 	 * among them in equal parts. At most CREW_DISPATCHERS_MAX. */
 	unsigned dispatchers;
 	enum crew_policy policy;         /* of the dispatchers */
+	enum crew_loop loop;             /* of the dispatchers */
 	unsigned spin_us;                /* as a pool's: of a dispatcher that waits for a
 					    worker's answer */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop: epoll for descriptors, a binary heap for timers. A turn is: look
+ * The loop: a poller for descriptors, a binary heap for timers. A turn is: look
  * when the next timer is due; ask whether it may sleep; wait; handle events;
  * fire timers; say that the turn is done. A handler may remove any watch and
  * clear any timer, its own included: events of this turn for a removed watch
@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/poller.h"
 
 #define EVENTS_A_TURN 256
 
@@ -30,18 +31,29 @@ static void heap_down(struct loop *loop, size_t index, struct timer *timer);
 
 int loop_init(struct loop *loop)
 {
+	int r;
+
 	*loop = (struct loop){ .now_ms = clock_now_ms() };
 	loop->pending = calloc(EVENTS_A_TURN, sizeof(*loop->pending));
 	if (!loop->pending)
 		return -ENOMEM;
-	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epoll_fd < 0) {
-		int r = -errno;
-
+	r = poller_epoll_new(&loop->poller);
+	if (r < 0) {
 		free(loop->pending);
 		loop->pending = NULL;
-		return r;
 	}
+	return r;
+}
+
+int loop_use_io_uring(struct loop *loop)
+{
+	struct poller *poller;
+	int r = poller_uring_new(&poller);
+
+	if (r < 0)
+		return r;
+	loop->poller->kind->free(loop->poller);
+	loop->poller = poller;
 	return 0;
 }
 
@@ -51,49 +63,46 @@ void loop_fini(struct loop *loop)
 		return;
 	if (loop->clock.ready)
 		close(loop->clock.fd);
-	close(loop->epoll_fd);
+	loop->poller->kind->free(loop->poller);
 	free(loop->pending);
 	free(loop->timers);
-	*loop = (struct loop){ .epoll_fd = -1 };
+	*loop = (struct loop){ 0 };
 }
 
 int loop_add(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = watch };
+	const int r = loop->poller->kind->add(loop->poller, watch, events);
 
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0)
-		return -errno;
 	/* Watched for nothing is watched too: hang-ups are always told. */
-	watch->events = events | EPOLLERR;
-	return 0;
+	if (r == 0)
+		watch->events = events | EPOLLERR;
+	return r;
 }
 
 int loop_change(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = watch };
+	int r;
 
 	if (watch->events == (events | EPOLLERR))
 		return 0;
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) < 0)
-		return -errno;
-	watch->events = events | EPOLLERR;
-	return 0;
+	r = loop->poller->kind->change(loop->poller, watch, events);
+	if (r == 0)
+		watch->events = events | EPOLLERR;
+	return r;
 }
 
 int loop_rearm(struct loop *loop, struct watch *watch)
 {
-	struct epoll_event event = { .events = watch->events, .data.ptr = watch };
-
 	if (!watch->events)
 		return 0;
-	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) < 0 ? -errno : 0;
+	return loop->poller->kind->change(loop->poller, watch, watch->events);
 }
 
 void loop_remove(struct loop *loop, struct watch *watch)
 {
 	if (!watch->events)
 		return;
-	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+	loop->poller->kind->remove(loop->poller, watch);
 	watch->events = 0;
 	for (int i = 0; i < loop->pending_count; i++) {
 		if (loop->pending[i].data.ptr == watch)
@@ -142,6 +151,11 @@ void loop_timer_clear(struct loop *loop, struct timer *timer)
 	heap_down(loop, last->place - 1, last);
 }
 
+int loop_fd(const struct loop *loop)
+{
+	return loop->poller->fd;
+}
+
 int loop_expose(struct loop *loop)
 {
 	const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -172,9 +186,9 @@ int loop_turn(struct loop *loop, int timeout_ms)
 		if (!slept)
 			wait = 0;
 	}
-	n = epoll_wait(loop->epoll_fd, loop->pending, EVENTS_A_TURN, wait);
-	if (n < 0 && errno != EINTR)
-		r = -errno;
+	n = loop->poller->kind->wait(loop->poller, loop->pending, EVENTS_A_TURN, wait);
+	if (n < 0 && n != -EINTR)
+		r = n;
 	/* Also after a failure: the others must not ring for a sleeper that is
 	 * none. */
 	if (slept && loop->woke)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop of a process: descriptors (epoll), timers (monotonic clock),
- * and two places in each turn: after the events, and just before sleeping.
+ * The event loop of a process: descriptors (epoll or io_uring), timers (monotonic
+ * clock), and two places in each turn: after the events, and just before sleeping.
  * All functions are called from the loop's own thread. Watches and timers are
  * embedded in their owners; the loop allocates nothing per event.
  */
@@ -13,13 +13,16 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+struct ask;
 struct loop;
+struct poller;
 
 /** A descriptor and what to do when it is ready. Zero-initialise, set fd and
  * ready, then loop_add. */
 struct watch {
 	int fd;
-	uint32_t events; /* what epoll watches now; read only for the owner */
+	uint32_t events; /* what it is watched for now; read only for the owner */
+	struct ask *ask; /* io_uring's own */
 	void (*ready)(struct loop *loop, struct watch *watch, uint32_t events);
 };
 
@@ -31,7 +34,7 @@ struct timer {
 };
 
 struct loop {
-	int epoll_fd;
+	struct poller *poller;
 	uint64_t now_ms; /* monotonic, read once a turn */
 	struct timer **timers;
 	size_t timer_count;
@@ -54,6 +57,12 @@ struct loop {
 
 int loop_init(struct loop *loop);
 void loop_fini(struct loop *loop);
+
+/** Watch descriptors by io_uring instead of epoll; before the first loop_add, in
+ * the thread that turns the loop, which then cannot be exposed and not be used after
+ * a fork. 0 or -errno, and then it is epoll as before: -ENOSYS (Linux older than
+ * 6.1, or built without liburing), -EPERM (forbidden; io_uring_setup(2)). */
+int loop_use_io_uring(struct loop *loop);
 
 /** Watch a descriptor for EPOLLIN, EPOLLOUT… (level-triggered unless EPOLLET
  * is given). 0 or -errno. */
@@ -78,7 +87,10 @@ static inline bool loop_timer_is_set(const struct timer *timer)
 	return timer->place != 0;
 }
 
-/** Let the loop's epoll_fd become readable when a timer is due too, for a
+/** A descriptor that is readable when the loop has something to do; the loop's own. */
+int loop_fd(const struct loop *loop);
+
+/** Let loop_fd() become readable when a timer is due too, for a
  * program that polls it in a loop of its own; costs a system call for each turn
  * that changes the next timer. 0 or -errno. */
 int loop_expose(struct loop *loop);

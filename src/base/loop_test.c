@@ -8,15 +8,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/loop.h"
+#include "base/poller.h"
 
 #define TIMERS 300
 
@@ -37,6 +40,15 @@ static int set_up(void **state)
 	memset(story, 0, sizeof(story));
 	*state = &loop;
 	return loop_init(&loop);
+}
+
+static int set_up_io_uring(void **state)
+{
+	const int r = set_up(state);
+
+	if (r == 0)
+		assert_int_equal(loop_use_io_uring(*state), 0);
+	return r;
 }
 
 static int tear_down(void **state)
@@ -338,17 +350,29 @@ static void a_signal_is_no_error(void **state)
 	assert_string_equal(story, "sw");
 }
 
+static int fail_to_wait(struct poller *poller, struct epoll_event *events, int room,
+			int timeout_ms)
+{
+	(void)poller;
+	(void)events;
+	(void)room;
+	(void)timeout_ms;
+	return -EBADF;
+}
+
 static void who_failed_to_sleep_is_awake(void **state)
 {
+	static const struct poller_kind broken_kind = { .wait = fail_to_wait };
+	struct poller broken = { .kind = &broken_kind };
 	struct loop *loop = *state;
-	const int fd = loop->epoll_fd;
+	struct poller *const kept = loop->poller;
 
 	loop->may_sleep = yes;
 	loop->woke = woke;
-	loop->epoll_fd = -1;
+	loop->poller = &broken;
 	assert_int_equal(loop_turn(loop, 10), -EBADF);
 	assert_string_equal(story, "sw");
-	loop->epoll_fd = fd;
+	loop->poller = kept;
 }
 
 static void stop(struct loop *loop, struct timer *timer)
@@ -372,9 +396,295 @@ static void it_runs_until_it_is_stopped(void **state)
 	assert_int_equal(far.fired, 0);
 }
 
+/* What of a pair of sockets is watched for what is told, and how often. */
+struct socket {
+	struct watch watch;
+	int peer;
+	int told;
+	uint32_t events;
+};
+
+static void hear_socket(struct loop *loop, struct watch *watch, uint32_t events)
+{
+	struct socket *socket = container_of(watch, struct socket, watch);
+
+	(void)loop;
+	socket->told++;
+	socket->events = events;
+}
+
+static void socket_open(struct loop *loop, struct socket *socket, uint32_t events)
+{
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				    0, ends),
+			 0);
+	*socket = (struct socket){ .watch = { .fd = ends[0], .ready = hear_socket },
+				   .peer = ends[1] };
+	assert_int_equal(loop_add(loop, &socket->watch, events), 0);
+}
+
+static void socket_close(struct loop *loop, struct socket *socket)
+{
+	loop_remove(loop, &socket->watch);
+	close(socket->watch.fd);
+	close(socket->peer);
+}
+
+static void turns(struct loop *loop, int count)
+{
+	while (count-- > 0)
+		assert_int_equal(loop_turn(loop, 0), 0);
+}
+
+static void a_level_is_told_until_it_is_gone(void **state)
+{
+	struct loop *loop = *state;
+	struct socket socket;
+	char byte;
+
+	socket_open(loop, &socket, EPOLLIN);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 0);
+	assert_int_equal(write(socket.peer, "x", 1), 1);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 3);
+	assert_int_equal(socket.events, EPOLLIN);
+	assert_int_equal(read(socket.watch.fd, &byte, 1), 1);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 3);
+	socket_close(loop, &socket);
+}
+
+static void an_edge_is_told_once(void **state)
+{
+	struct loop *loop = *state;
+	struct socket socket;
+
+	socket_open(loop, &socket, EPOLLIN | EPOLLET);
+	assert_int_equal(write(socket.peer, "x", 1), 1);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 1);
+	/* Two in one turn are one. */
+	assert_int_equal(write(socket.peer, "x", 1), 1);
+	assert_int_equal(write(socket.peer, "x", 1), 1);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 2);
+	assert_int_equal(loop_rearm(loop, &socket.watch), 0);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 3);
+	assert_int_equal(loop_change(loop, &socket.watch, EPOLLIN | EPOLLOUT | EPOLLET), 0);
+	turns(loop, 3);
+	assert_int_equal(socket.told, 4);
+	assert_int_equal(socket.events, EPOLLIN | EPOLLOUT);
+	socket_close(loop, &socket);
+}
+
+/* A peer that has shut its side down is no event for who did not ask, nor a reason
+ * not to tell what was asked for. */
+static void what_nobody_asked_for_is_not_told(void **state)
+{
+	struct loop *loop = *state;
+	struct socket socket;
+	static char full[1 << 16];
+	int written = 0;
+
+	socket_open(loop, &socket, 0);
+	assert_int_equal(shutdown(socket.peer, SHUT_WR), 0);
+	turns(loop, 5);
+	assert_int_equal(socket.told, 0);
+	while (write(socket.watch.fd, full, sizeof(full)) > 0)
+		written++;
+	assert_true(written > 0);
+	assert_int_equal(loop_change(loop, &socket.watch, EPOLLOUT), 0);
+	turns(loop, 5);
+	assert_int_equal(socket.told, 0);
+	while (read(socket.peer, full, sizeof(full)) > 0)
+		;
+	turns(loop, 5);
+	assert_int_equal(socket.told, 5);
+	assert_int_equal(socket.events, EPOLLOUT);
+	assert_int_equal(loop_change(loop, &socket.watch, EPOLLRDHUP), 0);
+	turns(loop, 1);
+	assert_int_equal(socket.events, EPOLLRDHUP);
+	close(socket.peer);
+	assert_int_equal(loop_change(loop, &socket.watch, 0), 0);
+	turns(loop, 1);
+	assert_true(socket.events & EPOLLHUP);
+	loop_remove(loop, &socket.watch);
+	close(socket.watch.fd);
+}
+
+#define SOCKETS 600
+
+/* More than a turn takes: nobody is forgotten, and the levels are told fairly. */
+static void all_of_many_are_told(void **state)
+{
+	static struct socket sockets[SOCKETS];
+	struct loop *loop = *state;
+
+	for (int i = 0; i < SOCKETS; i++)
+		socket_open(loop, &sockets[i], i % 2 ? EPOLLIN : EPOLLIN | EPOLLET);
+	turns(loop, 1);
+	for (int i = 0; i < SOCKETS; i++)
+		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
+	turns(loop, 20);
+	for (int i = 0; i < SOCKETS; i++) {
+		if (i % 2)
+			assert_true(sockets[i].told > 1);
+		else
+			assert_int_equal(sockets[i].told, 1);
+	}
+	for (int i = 0; i < SOCKETS; i++)
+		socket_close(loop, &sockets[i]);
+	turns(loop, 2);
+}
+
+/* A number that is used again is another descriptor. */
+static void who_is_removed_is_closed_and_its_number_is_free(void **state)
+{
+	struct loop *loop = *state;
+	struct socket first;
+	struct socket second;
+	char byte;
+
+	socket_open(loop, &first, EPOLLIN | EPOLLET);
+	turns(loop, 1);
+	loop_remove(loop, &first.watch);
+	close(first.watch.fd);
+	socket_open(loop, &second, EPOLLIN);
+	assert_int_equal(second.watch.fd, first.watch.fd);
+	turns(loop, 1);
+	assert_int_equal(read(first.peer, &byte, 1), 0);
+	assert_int_equal(write(second.peer, "x", 1), 1);
+	turns(loop, 1);
+	assert_int_equal(first.told, 0);
+	assert_int_equal(second.told, 1);
+	close(first.peer);
+	/* Added, changed and removed without a turn between. */
+	assert_int_equal(loop_change(loop, &second.watch, EPOLLOUT), 0);
+	assert_int_equal(loop_change(loop, &second.watch, EPOLLIN), 0);
+	loop_remove(loop, &second.watch);
+	assert_int_equal(loop_add(loop, &second.watch, EPOLLIN), 0);
+	turns(loop, 1);
+	assert_int_equal(second.told, 2);
+	assert_int_equal(read(second.watch.fd, &byte, 1), 1);
+	/* Nothing of it is held when the loop has ended. */
+	close(second.watch.fd);
+	loop_fini(loop);
+	assert_int_equal(read(second.peer, &byte, 1), 0);
+	close(second.peer);
+}
+
+#define FEW   16
+#define STEPS 4000
+
+/* One random thing, out of all that can happen to a watch and its descriptor. */
+static void anything_happens(struct loop *loop, struct socket *socket)
+{
+	static const uint32_t choices[] = { 0, EPOLLIN, EPOLLOUT, EPOLLIN | EPOLLOUT,
+					    EPOLLIN | EPOLLRDHUP };
+	const uint32_t events = choices[(unsigned)rand() % COUNT_OF(choices)];
+	char bytes[16];
+
+	switch (rand() % 8) {
+	case 0:
+		(void)!send(socket->peer, "xyz", 3, MSG_NOSIGNAL);
+		break;
+	case 1:
+		(void)!read(socket->watch.fd, bytes, sizeof(bytes));
+		break;
+	case 2:
+		if (socket->watch.events)
+			assert_int_equal(loop_change(loop, &socket->watch, events), 0);
+		break;
+	case 3:
+		loop_remove(loop, &socket->watch);
+		break;
+	case 4:
+		if (!socket->watch.events)
+			assert_int_equal(loop_add(loop, &socket->watch, events), 0);
+		break;
+	case 5:
+		socket_close(loop, socket);
+		socket_open(loop, socket, events);
+		break;
+	case 6:
+		shutdown(socket->peer, SHUT_WR);
+		break;
+	default:
+		if (socket->watch.events)
+			assert_int_equal(loop_rearm(loop, &socket->watch), 0);
+	}
+}
+
+static uint32_t ready_events(const struct socket *socket)
+{
+	struct pollfd asked = { .fd = socket->watch.fd,
+				.events = (short)socket->watch.events };
+
+	assert_true(poll(&asked, 1, 0) >= 0);
+	return socket->watch.events ? (uint32_t)asked.revents : 0;
+}
+
+/* What poll(2) says of a watched descriptor is what was told of it: the first turn
+ * may leave out what came while something else was on its way. */
+static void told_is_what_is_ready(void **state)
+{
+	static struct socket sockets[FEW];
+	struct loop *loop = *state;
+
+	srand(1);
+	for (int i = 0; i < FEW; i++)
+		socket_open(loop, &sockets[i], EPOLLIN);
+	for (int step = 0; step < STEPS; step++) {
+		for (int i = rand() % 4; i > 0; i--)
+			anything_happens(loop, &sockets[rand() % FEW]);
+		for (int turn = 0; turn < 2; turn++) {
+			for (int i = 0; i < FEW; i++)
+				sockets[i].events = 0;
+			turns(loop, 1);
+			for (int i = 0; i < FEW; i++) {
+				const uint32_t ready = ready_events(&sockets[i]);
+
+				assert_int_equal(sockets[i].events & ~ready, 0);
+				assert_int_equal(!sockets[i].events, !ready);
+				if (turn == 1)
+					assert_int_equal(sockets[i].events, ready);
+			}
+		}
+	}
+	for (int i = 0; i < FEW; i++)
+		socket_close(loop, &sockets[i]);
+}
+
+static void files_cannot_be_watched(void **state)
+{
+	struct watch watch = { .fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+			       .ready = hear };
+
+	assert_true(watch.fd >= 0);
+	assert_int_equal(loop_add(*state, &watch, EPOLLIN), -EPERM);
+	close(watch.fd);
+}
+
+static bool has_io_uring(void)
+{
+	struct loop loop;
+	bool has;
+
+	assert_int_equal(loop_init(&loop), 0);
+	has = loop_use_io_uring(&loop) == 0;
+	loop_fini(&loop);
+	return has;
+}
+
 int main(void)
 {
-#define ON_A_LOOP(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ON_A_LOOP(test)                                          \
+	cmocka_unit_test_setup_teardown(test, set_up, tear_down), \
+	{ #test " (io_uring)", test, set_up_io_uring, tear_down, NULL }
 	const struct CMUnitTest tests[] = {
 		ON_A_LOOP(descriptors_are_watched),
 		ON_A_LOOP(what_cannot_be_watched_is_told),
@@ -389,7 +699,18 @@ int main(void)
 		ON_A_LOOP(a_signal_is_no_error),
 		ON_A_LOOP(who_failed_to_sleep_is_awake),
 		ON_A_LOOP(it_runs_until_it_is_stopped),
+		ON_A_LOOP(a_level_is_told_until_it_is_gone),
+		ON_A_LOOP(an_edge_is_told_once),
+		ON_A_LOOP(what_nobody_asked_for_is_not_told),
+		ON_A_LOOP(all_of_many_are_told),
+		ON_A_LOOP(who_is_removed_is_closed_and_its_number_is_free),
+		ON_A_LOOP(told_is_what_is_ready),
+		ON_A_LOOP(files_cannot_be_watched),
 	};
 
+	if (!has_io_uring()) {
+		print_message("no io_uring here: with epoll only\n");
+		cmocka_set_skip_filter("*(io_uring)");
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@
 
 static int init(struct dispatcher *dispatcher);
 static int init_pools(struct dispatcher *dispatcher);
+static int init_loop(struct dispatcher *dispatcher);
 static void init_limits(struct dispatcher *dispatcher);
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
@@ -88,14 +89,9 @@ static int init(struct dispatcher *dispatcher)
 		if (r < 0)
 			log_warning("no batch scheduling: %s", strerror(-r));
 	}
-	r = loop_init(&dispatcher->loop);
+	r = init_loop(dispatcher);
 	if (r < 0)
 		return r;
-	dispatcher->loop.now_ms = clock_now_ms();
-	dispatcher->loop.owner = dispatcher;
-	dispatcher->loop.turn_done = turn_done;
-	dispatcher->loop.may_sleep = turn_may_sleep;
-	dispatcher->loop.woke = turn_woke;
 	dispatcher->beat.fire = beat;
 	hooks_init(dispatcher);
 	dispatcher->pull_back.fire = pull_back;
@@ -120,6 +116,28 @@ static int init(struct dispatcher *dispatcher)
 		r = watch_fd(dispatcher, &dispatcher->listener,
 			     dispatcher->options->listener, listener_ready);
 	return r;
+}
+
+static int init_loop(struct dispatcher *dispatcher)
+{
+	struct loop *loop = &dispatcher->loop;
+	int r = loop_init(loop);
+
+	if (r < 0)
+		return r;
+	if (dispatcher->server->loop == CREW_LOOP_IO_URING) {
+		r = loop_use_io_uring(loop);
+		if (r < 0)
+			log_warning("no io_uring: %s; it is epoll instead", strerror(-r));
+		else
+			log_info("connections are watched by io_uring");
+	}
+	loop->now_ms = clock_now_ms();
+	loop->owner = dispatcher;
+	loop->turn_done = turn_done;
+	loop->may_sleep = turn_may_sleep;
+	loop->woke = turn_woke;
+	return 0;
 }
 
 static void init_limits(struct dispatcher *dispatcher)

@@ -103,7 +103,7 @@ int crew_plan_start(const struct crew_plan *plan,
 
 int crew_plan_fd(const struct crew_supervisor *supervisor)
 {
-	return plan_loop(supervisor->plan)->epoll_fd;
+	return loop_fd(plan_loop(supervisor->plan));
 }
 
 int crew_plan_step(struct crew_supervisor *supervisor, int timeout_ms)

@@ -9,17 +9,23 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 
 #define BACKLOG 4096
+/* Who was killed leaves children that follow it in some milliseconds, and what they
+ * listened on with them: so long an address in use is tried again. */
+#define IN_USE_PAUSE_MS 5
+#define IN_USE_PAUSES   40
 
 union any_address {
 	struct sockaddr any;
@@ -28,6 +34,8 @@ union any_address {
 	struct sockaddr_un local;
 };
 
+static int listen_once(const union any_address *address, socklen_t size, bool shared);
+static void set_options(int fd, int family);
 static int parse(const char *listen, union any_address *ret_address,
 		 socklen_t *ret_size, struct crew_error *ret_error);
 static int parse_local(const char *path, union any_address *ret_address,
@@ -48,36 +56,21 @@ int address_check(const char *listen, struct crew_error *ret_error)
 int address_listen(const char *listen_on, bool shared, char *ret_name, unsigned room,
 		   struct crew_error *ret_error)
 {
+	const struct timespec pause = { .tv_nsec = IN_USE_PAUSE_MS * 1000000l };
 	union any_address address;
-	const int on = 1;
-	const int off = 0;
 	socklen_t size;
 	int fd;
 	int r = parse(listen_on, &address, &size, ret_error);
 
 	if (r < 0)
 		return r;
-	fd = socket(address.any.sa_family,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return error_set(ret_error, errno, "cannot make a socket: %s",
-				 strerror(errno));
-	if (address.any.sa_family == AF_UNIX)
-		remove_stale(&address, size);
-	else
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (address.any.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	/* SO_REUSEPORT only after bind, which so finds out if somebody else listens
-	 * there. */
-	if (bind(fd, &address.any, size) < 0 ||
-	    (shared && address.any.sa_family != AF_UNIX &&
-	     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
-	    listen(fd, BACKLOG) < 0) {
-		r = bind_error(listen_on, errno, ret_error);
-		close(fd);
-		return r;
+	fd = listen_once(&address, size, shared);
+	for (int i = 0; fd == -EADDRINUSE && i < IN_USE_PAUSES; i++) {
+		nanosleep(&pause, NULL);
+		fd = listen_once(&address, size, shared);
 	}
+	if (fd < 0)
+		return bind_error(listen_on, -fd, ret_error);
 	name_socket(fd, listen_on, ret_name, room);
 	return fd;
 }
@@ -87,7 +80,6 @@ int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_err
 	union any_address address;
 	socklen_t size = sizeof(address);
 	const int on = 1;
-	const int off = 0;
 	int other;
 	int r;
 
@@ -100,10 +92,8 @@ int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_err
 	other = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (other < 0)
 		return bind_error(listen_on, errno, ret_error);
-	if (address.any.sa_family == AF_INET6)
-		setsockopt(other, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(other, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	set_options(other, address.any.sa_family);
+	if (setsockopt(other, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
 	    bind(other, &address.any, size) < 0 || listen(other, BACKLOG) < 0) {
 		r = bind_error(listen_on, errno, ret_error);
 		close(other);
@@ -116,6 +106,46 @@ void address_forget(const char *listen)
 {
 	if (strncmp(listen, "unix:", 5) == 0)
 		unlink(listen + 5);
+}
+
+/* What is accepted takes TCP_NODELAY over from its listener. */
+static void set_options(int fd, int family)
+{
+	const int on = 1;
+	const int off = 0;
+
+	if (family == AF_UNIX)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+}
+
+/* A descriptor or -errno. */
+static int listen_once(const union any_address *address, socklen_t size, bool shared)
+{
+	const int family = address->any.sa_family;
+	const int on = 1;
+	const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (family == AF_UNIX)
+		remove_stale(address, size);
+	set_options(fd, family);
+	/* SO_REUSEPORT only after bind, which so finds out if somebody else listens
+	 * there. */
+	if (bind(fd, &address->any, size) < 0 ||
+	    (shared && family != AF_UNIX &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
+	    listen(fd, BACKLOG) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
 }
 
 static int parse(const char *listen, union any_address *ret_address,

@@ -15,8 +15,8 @@ int address_check(const char *listen, struct crew_error *ret_error);
  * that nobody listens on any more is replaced. `shared`: there will be others on
  * the same address (address_listen_too). Returns the descriptor
  * (non-blocking, close-on-exec) or -errno with an error; `ret_name` (of `room`
- * bytes) gets the address with the port that was chosen. Blocks only for the
- * file system. */
+ * bytes) gets the address with the port that was chosen. Blocks for the file
+ * system, and a fifth of a second for an address that is in use. */
 int address_listen(const char *listen, bool shared, char *ret_name, unsigned room,
 		   struct crew_error *ret_error);
 

@@ -39,6 +39,7 @@ static int take_dispatchers(struct command_line *line, const char *value);
 static int take_policy(struct command_line *line, const char *value);
 static int take_spin(struct command_line *line, const char *value);
 static int take_class(struct command_line *line, const char *value);
+static int take_loop(struct command_line *line, const char *value);
 static int take_level(struct command_line *line, const char *value);
 static int take_daemon(struct command_line *line, const char *value);
 static int take_pidfile(struct command_line *line, const char *value);
@@ -62,6 +63,8 @@ static const struct option_row rows[] = {
 	{ "policy", "NAME", "normal or batch (SCHED_BATCH): how workers are scheduled", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps (default 0), for machines with processors to spare", take_spin },
+	{ "loop", "NAME", "epoll or io_uring: how dispatchers watch connections (default\n"
+	  "epoll)", take_loop },
 	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
 	  take_level },
 	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"
@@ -233,6 +236,19 @@ static int take_spin(struct command_line *line, const char *value)
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].spin_us = us;
 	return us ? 0 : EXIT_USAGE;
+}
+
+static int take_loop(struct command_line *line, const char *value)
+{
+	line->server.loop = CREW_LOOP_EPOLL;
+	if (strcmp(value, "io_uring") == 0) {
+		line->server.loop = CREW_LOOP_IO_URING;
+	} else if (strcmp(value, "epoll") != 0) {
+		fprintf(stderr, "%s: --loop takes epoll or io_uring, not \"%s\"\n",
+			line->program, value);
+		return EXIT_USAGE;
+	}
+	return 0;
 }
 
 static int take_level(struct command_line *line, const char *value)

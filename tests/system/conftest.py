@@ -44,11 +44,11 @@ def is_alive(pid):
 
 
 class Server:
-    def __init__(self, folder, arguments=(), environment=None, program=SAMPLER):
+    def __init__(self, folder, arguments=(), environment=None, program=SAMPLER, before=()):
         self.log_path = os.path.join(folder, "log")
         self.log_file = open(self.log_path, "wb")
         self.process = subprocess.Popen(
-            [program, "--listen", "127.0.0.1:0", *arguments], stdin=subprocess.DEVNULL,
+            [*before, program, "--listen", "127.0.0.1:0", *arguments], stdin=subprocess.DEVNULL,
             stdout=self.log_file, stderr=self.log_file,
             env={**os.environ, **(environment or {})})
         self.pid = self.process.pid

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Dispatchers that watch by io_uring: all that holds with epoll holds (the tests of
+clients' wire are run again), and where there is no io_uring it is epoll."""
+# pylint: disable=wildcard-import,unused-wildcard-import,redefined-outer-name
+import os
+import signal
+import sys
+
+import pytest
+
+from client import Closed
+from conftest import Server, is_alive, wait_for
+from test_10_basics import *  # noqa: F401,F403
+from test_20_http import *  # noqa: F401,F403
+from test_25_timeouts import *  # noqa: F401,F403
+
+IO_URING = ("--loop", "io_uring")
+# io_uring_setup(2) returns EPERM, as in most containers: a filter for seccomp(2).
+FORBID = """
+import ctypes, os, struct, sys
+LOAD, EQUAL, RETURN, IO_URING_SETUP = 0x20, 0x15, 0x06, 425
+steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 1, IO_URING_SETUP), (RETURN, 0, 0, 0x00050001),
+         (RETURN, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS"
+assert libc.prctl(22, 2, program, 0, 0) == 0, "PR_SET_SECCOMP"
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = Server(str(tmp_path_factory.mktemp("uring")), ["--workers", "2", *IO_URING])
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def start(tmp_path):
+    servers = []
+
+    def starter(*arguments, **environment):
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        servers.append(Server(str(folder), [*arguments, *IO_URING], environment))
+        return servers[-1]
+
+    yield starter
+    for running in servers:
+        running.stop()
+
+
+def rings(pid):
+    """How many descriptors of a process are io_uring's."""
+    folder = f"/proc/{pid}/fd"
+    return sum(os.readlink(f"{folder}/{name}") == "anon_inode:[io_uring]"
+               for name in os.listdir(folder))
+
+
+@pytest.fixture
+def has_io_uring(server):
+    if "no io_uring" in server.log():
+        pytest.skip("this system has no io_uring, or forbids it")
+
+
+def test_each_dispatcher_has_a_ring_and_nobody_else(start, has_io_uring):
+    server = start("--dispatchers", "2", "--workers", "2")
+    pids = [one["pid"] for one in server.status()["dispatchers"]]
+    assert [rings(pid) for pid in pids] == [1, 1]
+    assert [rings(pid) for pid in [server.pid, *server.workers()]] == [0, 0, 0]
+    assert server.log().count("watched by io_uring") == 2
+
+
+def test_a_dispatcher_that_dies_lets_go_of_its_clients_and_comes_back(start):
+    server = start("--workers", "2")
+    for _ in range(3):
+        clients = [server.client() for _ in range(20)]
+        assert {client.get("/hello").status for client in clients} == {200}
+        pid = server.dispatcher()
+        os.kill(pid, signal.SIGKILL)
+        for client in clients:
+            with pytest.raises((Closed, ConnectionError)):
+                client.get("/hello")
+        wait_for(lambda: server.dispatcher() != pid)
+    assert server.get("/hello").status == 200
+
+
+def test_workers_that_die_and_are_replaced(start):
+    server = start("--workers", "2")
+    for how in ("segv", "exit", "garbage"):
+        assert server.get(f"/crash/{how}").status == 502
+        assert {worker for worker in map(bool, server.workers())} == {True}
+        assert server.get("/hello").status == 200
+
+
+def test_the_address_is_free_as_soon_as_it_has_stopped(tmp_path):
+    listen = ["--listen", "127.0.0.1:0"]
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+        server = Server(str(tmp_path / str(number)), [*listen, *IO_URING])
+        listen = ["--listen", f"127.0.0.1:{server.address[1]}"]
+        with server.client() as client:
+            assert client.get("/hello").status == 200
+            assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_who_was_killed_may_start_again_at_once(tmp_path, kind):
+    listen = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/socket"
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+        server = Server(str(tmp_path / str(number)), ["--listen", listen, *IO_URING])
+        if kind == "tcp":
+            listen = f"127.0.0.1:{server.address[1]}"
+        assert server.get("/hello").status == 200
+        server.process.kill()
+        server.process.wait()
+    wait_for(lambda: not any(map(is_alive, server.known)))
+    server.stop()
+
+
+def test_a_unix_socket(tmp_path):
+    path = tmp_path / "socket"
+    server = Server(str(tmp_path), ["--listen", f"unix:{path}", *IO_URING])
+    clients = [server.client() for _ in range(20)]
+    for _ in range(5):
+        assert {client.get("/hello").status for client in clients} == {200}
+    assert clients[0].request("POST", "/echo", body=b"x" * 300000).body == b"x" * 300000
+    assert server.stop() == 0
+
+
+def test_where_it_is_forbidden_it_is_epoll(tmp_path):
+    server = Server(str(tmp_path), IO_URING, before=[sys.executable, "-c", FORBID])
+    assert "no io_uring: Operation not permitted; it is epoll instead" in server.log()
+    assert server.get("/hello").status == 200
+    assert server.stop() == 0
