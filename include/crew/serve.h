@@ -214,8 +214,9 @@ struct crew_server {
 	/* Processes that talk to clients, each with a listening socket of its own on
 	 * the same address (SO_REUSEPORT, socket(7)) and links to all workers; 0: 1.
 	 * One serves some 200,000 requests a second: more are for machines with
-	 * many processors. Limits of the server and of its pools are shared out
-	 * among them in equal parts. At most CREW_DISPATCHERS_MAX. */
+	 * many processors. connections_max, max_pending and queue_max are shared out
+	 * among them in equal parts; what else is limited is so for each. At most
+	 * CREW_DISPATCHERS_MAX. */
 	unsigned dispatchers;
 	enum crew_policy policy;         /* of the dispatchers */
 	enum crew_loop loop;             /* of the dispatchers */

@@ -36,6 +36,9 @@
 #define ALWAYS_TOLD      ((uint32_t)(EPOLLERR | EPOLLHUP))
 /* Flags of a watch that are no events. */
 #define NO_EVENTS        ((uint32_t)EPOLLET)
+/* What a lasting request tells is what the wake-up said, and TCP says EPOLLPRI with
+ * all data; so urgent data is told as any other. */
+#define NOT_LASTING      (NO_EVENTS | (uint32_t)EPOLLPRI)
 
 /* One request to the kernel. */
 struct ask {
@@ -166,7 +169,7 @@ static bool ask_submit(struct uring *uring, struct ask *ask)
 	}
 	ask->lasting = ask->only_changes || (ask->wanted & EPOLLET);
 	if (ask->lasting)
-		io_uring_prep_poll_multishot(sqe, ask->fd, ask->wanted & ~NO_EVENTS);
+		io_uring_prep_poll_multishot(sqe, ask->fd, ask->wanted & ~NOT_LASTING);
 	else
 		io_uring_prep_poll_add(sqe, ask->fd, ask->wanted & ~NO_EVENTS);
 	io_uring_sqe_set_data(sqe, ask);

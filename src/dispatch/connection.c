@@ -173,7 +173,8 @@ static bool accept_one(struct dispatcher *dispatcher)
 			refuse_one(dispatcher);
 		return errno == ECONNABORTED || errno == EINTR;
 	}
-	if (dispatcher->connection_count >= dispatcher->connections_max) {
+	if (fd >= dispatcher->fds_max ||
+	    dispatcher->connection_count >= dispatcher->connections_max) {
 		close(fd);
 		refuse_one(dispatcher);
 		return false;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -152,12 +153,18 @@ static void init_limits(struct dispatcher *dispatcher)
 		.body_max_bytes = server->body_max_bytes,
 		.chunk_extra_max_bytes = CHUNK_EXTRA_MAX_BYTES,
 	};
+	dispatcher->fds_max = INT_MAX;
 	dispatcher->connections_max = sisters_share(dispatcher, server->connections_max);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		rlim_t room = limit.rlim_cur > RESERVED_FDS * 2
 				      ? limit.rlim_cur - RESERVED_FDS
 				      : RESERVED_FDS;
 
+		if (limit.rlim_cur < INT_MAX)
+			dispatcher->fds_max = (int)(limit.rlim_cur -
+						    (limit.rlim_cur > RESERVED_FDS * 2
+							     ? RESERVED_FDS / 2
+							     : limit.rlim_cur / 8));
 		if (!dispatcher->connections_max ||
 		    dispatcher->connections_max > room)
 			dispatcher->connections_max = (unsigned)room;
@@ -216,6 +223,7 @@ static void fini(struct dispatcher *dispatcher)
 	}
 	arena_fini(&dispatcher->arena);
 	buffer_fini(&dispatcher->chunk);
+	buffer_fini(&dispatcher->events);
 	buffer_free_kept();
 	exchange_free_kept(dispatcher);
 	loop_fini(&dispatcher->loop);
@@ -266,11 +274,13 @@ static void pull_back(struct loop *loop, struct timer *timer)
 
 		if (seat->at_work < (others ? 1 : 2) || seat->condemned)
 			continue;
-		again = true;
-		if (is_stuck(seat, loop->now_ms)) {
-			seat_pull_back(seat);
-			pool_feed(seat->pool);
+		/* What is still there then has begun. */
+		if (!is_stuck(seat, loop->now_ms)) {
+			again = true;
+			continue;
 		}
+		seat_pull_back(seat);
+		pool_feed(seat->pool);
 	}
 	if (again)
 		loop_timer_set(loop, timer, loop->now_ms + PULL_BACK_MS);

@@ -553,6 +553,12 @@ static void answer_file(struct exchange *exchange, const struct http_head *head)
 		exchange_fail(exchange, 501, "files cannot be asked for by calls");
 		return;
 	}
+	if (answer.fd >= dispatcher->fds_max) {
+		close(answer.fd);
+		exchange_refuse(exchange, 503, "Retry-After: 1\r\n",
+				"no descriptor is left for this file");
+		return;
+	}
 	if (answer.status >= 400) {
 		answer.headers[answer.headers_size] = '\0';
 		exchange_refuse(exchange, answer.status, answer.headers,

@@ -136,9 +136,12 @@ static int publish(struct crew_worker *worker, const void *bytes, size_t size,
 	struct wire_publish head;
 	const char *at = (const char *)bytes + sizeof(head);
 	unsigned count;
+	int r;
 
 	memcpy(&head, bytes, sizeof(head));
-	sisters_publish(dispatcher_of(worker), bytes, size);
+	r = sisters_publish(dispatcher_of(worker), bytes, size);
+	if (r < 0)
+		return r;
 	count = topic_publish(dispatcher_of(worker), (struct span){ at, head.topic_size },
 			      (struct span){ at + head.topic_size, head.event_size });
 	if (done)

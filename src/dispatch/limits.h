@@ -54,6 +54,13 @@
 #define QUEUE_CALM_SHARE 2u
 /* Exchanges that are kept at hand for the next requests. */
 #define KEPT_EXCHANGES_MAX 256u
+/* Messages of the parent that are obeyed in one turn. */
+#define ORDERS_A_TURN 64
+/* Events for the other dispatchers that the parent has not taken yet. */
+#define UNTOLD_EVENTS_MAX_BYTES (4u * 1024u * 1024u)
+/* A request that has waited for so long behind other dispatchers' requests is given
+ * to a worker that is at one of those. */
+#define TURN_TAKING_MS 2u
 /* How soon a full ring is looked at again. */
 #define RETRY_MS 1u
 /* File bytes sent in one turn for one client. */

@@ -23,6 +23,7 @@ static const char degraded_text[] = "this service is degraded: its workers fail"
 
 static bool takes_work(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
+static bool has_waited(const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
@@ -95,6 +96,8 @@ void pool_return(struct exchange *exchange)
 	list_push_front(&pool->queue, &exchange->in_pool);
 	count_queued(pool, 1);
 	set_timer(pool);
+	if (pool->dispatcher->server->dispatchers > 1)
+		pull_back_soon(pool->dispatcher);
 }
 
 void pool_leave(struct exchange *exchange)
@@ -168,6 +171,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			       exchange->connection->exchange_count > 1;
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
+	struct seat *shared = NULL;
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[(first + i) % pool->seat_count];
@@ -178,7 +182,9 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 		if (seat->at_work == 0 && !sisters_keep_busy(seat)) {
 			if (!idle || held(seat) < held(idle))
 				idle = seat;
-		} else if (seat->at_work > 0 && has_room(seat, cost_ns, PACK_US)) {
+		} else if (seat->at_work == 0) {
+			shared = shared ? shared : seat;
+		} else if (has_room(seat, cost_ns, PACK_US)) {
 			return seat;
 		} else if (pipelined && cost_ns < PACK_US * 1000u &&
 			   has_room(seat, cost_ns, FILL_US) &&
@@ -186,7 +192,9 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			least = seat;
 		}
 	}
-	return idle ? idle : least;
+	if (idle || least)
+		return idle ? idle : least;
+	return shared && has_waited(exchange) ? shared : NULL;
 }
 
 void pool_alive(struct exchange *exchange)
@@ -203,6 +211,15 @@ static bool takes_work(const struct seat *seat)
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us)
 {
 	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
+}
+
+/* Who gives a worker its next request is its dispatcher's matter as long as that has
+ * one: the others' turn comes when one of theirs stands in the worker's line too. */
+static bool has_waited(const struct exchange *exchange)
+{
+	return exchange->state == EXCHANGE_QUEUED &&
+	       exchange->pool->dispatcher->loop.now_ms - exchange->since_ms >=
+		       TURN_TAKING_MS;
 }
 
 /* Of idle workers the one with the fewest streams and deferred requests is

@@ -256,6 +256,7 @@ struct seat {
 				   idleness */
 	bool up;
 	bool condemned;
+	bool untold;            /* the parent does not know yet that it is */
 	bool draining;          /* gets no more work: the worker is leaving */
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
@@ -324,6 +325,10 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
 void seat_receive(struct seat *seat);
 /** Our side found nonsense: have it killed. */
 void seat_condemn(struct seat *seat, const char *why);
+/** Tell the parent, if it could not be told yet. */
+void seat_tell_condemned(struct seat *seat);
+/** That worker cannot be linked: have another made in its place. */
+void seat_refuse(struct pool *pool, const struct control *up, const char *why);
 /** A message of the worker (answer.c); and one that is no answer (said.c). */
 void answer_received(struct seat *seat, const struct message *message);
 void said_received(struct seat *seat, const struct message *message);
@@ -442,8 +447,12 @@ const struct score *sisters_worker(const struct dispatcher *dispatcher,
 				   unsigned pool, unsigned index, unsigned generation);
 /** Has that worker nothing of ours, but is at another dispatcher's request? */
 bool sisters_keep_busy(const struct seat *seat);
-/** A wire_publish, for the subscribers of all others; and one that came. */
-void sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size);
+/** A wire_publish, for the subscribers of all others. 0; -EAGAIN if too much waits
+ * for the parent to take it; -ENOMEM. */
+int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size);
+/** Say those of this turn. */
+void sisters_tell(struct dispatcher *dispatcher);
+/** A file of them came. */
 void sisters_heard(struct dispatcher *dispatcher, int fd);
 
 /* ---- the dispatcher ---- */
@@ -489,7 +498,10 @@ struct dispatcher {
 	uint64_t published;
 	struct topic *topics[TOPIC_BUCKETS];
 	struct buffer chunk;  /* scratch of a publication */
+	struct buffer events; /* for the other dispatchers, not said yet */
 	int reserve_fd;
+	int fds_max;          /* clients and their files get none from there on: the
+				 rest is for links and messages */
 	bool draining;
 	bool streams_to_end; /* some began while draining */
 	bool may_exit;
@@ -521,6 +533,8 @@ void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 void control_came(struct loop *loop, struct watch *watch, uint32_t events);
 void drain_over(struct loop *loop, struct timer *timer);
 void retry_saying(struct loop *loop, struct timer *timer);
+/** Say again soon what could not be said. */
+void retry_soon(struct dispatcher *dispatcher);
 const char *dispatcher_date(struct dispatcher *dispatcher);
 void dispatcher_drain_check(struct dispatcher *dispatcher);
 /** What /status answers; malloc'ed, or NULL. */

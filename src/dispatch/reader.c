@@ -15,6 +15,7 @@
 #include "dispatch/private.h"
 
 static ssize_t read_some(struct connection *connection, struct span *ret_bytes);
+static void read_again(struct connection *connection);
 static void end_of_file(struct connection *connection);
 static size_t feed(struct connection *connection, struct span bytes);
 static ssize_t feed_head(struct connection *connection, struct span bytes);
@@ -62,7 +63,7 @@ void reader_ready(struct connection *connection)
 		end_of_file(connection);
 	connection_update(connection);
 	if (more && !connection->gone)
-		loop_rearm(&connection->dispatcher->loop, &connection->watch);
+		read_again(connection);
 }
 
 void reader_set_state(struct connection *connection, enum connection_state state)
@@ -94,6 +95,12 @@ void reader_set_state(struct connection *connection, enum connection_state state
 	    connection->timer.due_ms > connection->deadline_ms)
 		loop_timer_set(&dispatcher->loop, &connection->timer,
 			       connection->deadline_ms);
+}
+
+static void read_again(struct connection *connection)
+{
+	if (loop_rearm(&connection->dispatcher->loop, &connection->watch) < 0)
+		connection_drop(connection);
 }
 
 /* Read once; what is given to the parser begins with what was left before. */
@@ -279,6 +286,8 @@ static bool keep_body(struct connection *connection, struct span data)
 	if (exchange->dropping_body)
 		return true;
 	r = body_append(&exchange->body, data.at, data.size);
+	if (r == 0 && exchange->body.fd > connection->dispatcher->fds_max)
+		r = -EMFILE;
 	if (r == 0)
 		return true;
 	log_error("cannot keep the body of a request: %s", strerror(-r));
@@ -315,5 +324,5 @@ static void drop_input(struct connection *connection)
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		connection_drop(connection);
 	else if (n > 0 || errno == EINTR)
-		loop_rearm(&connection->dispatcher->loop, &connection->watch);
+		read_again(connection);
 }

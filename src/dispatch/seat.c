@@ -41,8 +41,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	if (r == 0)
 		r = link_open(&seat->link, LINK_DISPATCHER, fds);
 	if (r < 0) {
-		log_error("%s[%u]: cannot open its link: %s", pool->name,
-			  order->index, strerror(-r));
+		seat_refuse(pool, order, strerror(-r));
 		link_close_fds(fds);
 		return;
 	}
@@ -55,6 +54,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->at_work = 0;
 	seat->work_ns = 0;
 	seat->condemned = false;
+	seat->untold = false;
 	seat->draining = false;
 	seat->must_ring = false;
 	seat->announced = false;
@@ -65,8 +65,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	/* Edge-triggered: each ring is one event, and none has to be read away. */
 	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN | EPOLLET);
 	if (r < 0) {
-		log_error("%s[%u]: cannot watch its bell: %s", seat->pool->name,
-			  seat->index, strerror(-r));
+		seat_refuse(pool, order, strerror(-r));
 		link_fini(&seat->link);
 		return;
 	}
@@ -148,6 +147,17 @@ void seat_receive(struct seat *seat)
 
 void seat_condemn(struct seat *seat, const char *why)
 {
+	if (seat->condemned)
+		return;
+	seat->condemned = true;
+	seat->untold = true;
+	log_error("%s[%u] (pid %d) is condemned, protocol: %s",
+		  seat->pool->name, seat->index, (int)seat->pid, why);
+	seat_tell_condemned(seat);
+}
+
+void seat_tell_condemned(struct seat *seat)
+{
 	const struct control order = {
 		.kind = CONTROL_CONDEMN,
 		.pool = seat->pool->number,
@@ -156,13 +166,28 @@ void seat_condemn(struct seat *seat, const char *why)
 		.cause = CREW_CAUSE_PROTOCOL,
 	};
 
-	if (seat->condemned)
+	if (!seat->untold)
 		return;
-	seat->condemned = true;
-	log_error("%s[%u] (pid %d) is condemned, protocol: %s",
-		  seat->pool->name, seat->index, (int)seat->pid, why);
-	os_channel_send(seat->dispatcher->self->channel, &order, sizeof(order),
-			NULL, 0);
+	seat->untold = os_channel_send(seat->dispatcher->self->channel, &order,
+				       sizeof(order), NULL, 0) == -EAGAIN;
+	if (seat->untold)
+		retry_soon(seat->dispatcher);
+}
+
+/* A worker without a link would stay idle for good; another may have better luck. */
+void seat_refuse(struct pool *pool, const struct control *up, const char *why)
+{
+	const struct control order = {
+		.kind = CONTROL_CONDEMN,
+		.pool = pool->number,
+		.index = up->index,
+		.generation = up->generation,
+		.cause = CREW_CAUSE_DESCRIPTOR_LIMIT,
+	};
+
+	log_error("%s[%u]: cannot open its link, so it is replaced: %s", pool->name,
+		  up->index, why);
+	os_channel_send(pool->dispatcher->self->channel, &order, sizeof(order), NULL, 0);
 }
 
 void seat_say(struct seat *seat, const struct message *message, const void *bytes)

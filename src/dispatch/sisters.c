@@ -6,6 +6,7 @@
  * scoreboard), an event that one publishes goes to all (through the parent, which
  * passes a file on), and a worker that is at another's request is not idle.
  */
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@
 
 #define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
+static size_t hear_one(struct dispatcher *dispatcher, struct span bytes);
 static void set(struct score *score, unsigned figure, uint64_t value);
 
 unsigned sisters_share(const struct dispatcher *dispatcher, unsigned limit)
@@ -68,39 +70,79 @@ bool sisters_keep_busy(const struct seat *seat)
 	       seat->score && load(seat->score->request_id) != 0;
 }
 
-void sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size)
+int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size)
 {
-	const struct control order = { .kind = CONTROL_PUBLISH };
-	int fd;
+	struct buffer *events = &dispatcher->events;
 
 	if (dispatcher->server->dispatchers < 2)
+		return 0;
+	if (buffer_size(events) + size > UNTOLD_EVENTS_MAX_BYTES)
+		return -EAGAIN;
+	return buffer_append(events, bytes, size) ? 0 : -ENOMEM;
+}
+
+/* Those of a turn in one file, so that the channel has room for other words. */
+void sisters_tell(struct dispatcher *dispatcher)
+{
+	const struct control order = { .kind = CONTROL_PUBLISH };
+	const struct span events = buffer_span(&dispatcher->events);
+	int fd;
+	int r = 0;
+
+	if (events.size == 0)
 		return;
-	fd = os_memory_file("crew-event");
-	if (fd < 0 || write(fd, bytes, size) != (ssize_t)size ||
-	    os_channel_send(dispatcher->self->channel, &order, sizeof(order), &fd, 1) < 0)
-		log_error("an event does not reach the subscribers of other dispatchers");
+	fd = os_memory_file("crew-events");
+	if (fd < 0)
+		r = fd;
+	else if (write(fd, events.at, events.size) != (ssize_t)events.size)
+		r = -EIO;
+	if (r == 0)
+		r = os_channel_send(dispatcher->self->channel, &order, sizeof(order), &fd, 1);
 	if (fd >= 0)
 		close(fd);
+	if (r == 0) {
+		buffer_fini(&dispatcher->events);
+		return;
+	}
+	if (r != -EAGAIN)
+		log_error("events wait for the other dispatchers: %s", strerror(-r));
+	retry_soon(dispatcher);
 }
 
 void sisters_heard(struct dispatcher *dispatcher, int fd)
 {
-	struct wire_publish head;
 	size_t size;
-	const char *bytes = os_map_file(fd, &size);
+	void *const file = os_map_file(fd, &size);
+	struct span rest = { file, size };
+	size_t used;
 
-	if (!bytes)
+	if (!file)
 		return;
-	if (size >= sizeof(head)) {
-		memcpy(&head, bytes, sizeof(head));
-		if (head.topic_size <= size && head.event_size <= size &&
-		    sizeof(head) + head.topic_size + head.event_size == size)
-			topic_publish(dispatcher,
-				      (struct span){ bytes + sizeof(head), head.topic_size },
-				      (struct span){ bytes + sizeof(head) + head.topic_size,
-						     head.event_size });
+	while ((used = hear_one(dispatcher, rest)) > 0) {
+		rest.at += used;
+		rest.size -= used;
 	}
-	os_unmap_file((void *)(uintptr_t)bytes, size);
+	os_unmap_file(file, size);
+}
+
+/* The bytes that the first event takes; 0 if there is none. */
+static size_t hear_one(struct dispatcher *dispatcher, struct span bytes)
+{
+	struct wire_publish head;
+	struct span topic;
+	struct span event;
+
+	if (bytes.size < sizeof(head))
+		return 0;
+	memcpy(&head, bytes.at, sizeof(head));
+	bytes.at += sizeof(head);
+	bytes.size -= sizeof(head);
+	if (head.topic_size > bytes.size || head.event_size > bytes.size - head.topic_size)
+		return 0;
+	topic = (struct span){ bytes.at, head.topic_size };
+	event = (struct span){ bytes.at + head.topic_size, head.event_size };
+	topic_publish(dispatcher, topic, event);
+	return sizeof(head) + topic.size + event.size;
 }
 
 static void set(struct score *score, unsigned figure, uint64_t value)

@@ -37,8 +37,10 @@ void turn_done(struct loop *loop)
 	flush_all(dispatcher);
 	ring_all(dispatcher);
 	free_gone(dispatcher);
-	if (dispatcher->server->dispatchers > 1)
+	if (dispatcher->server->dispatchers > 1) {
+		sisters_tell(dispatcher);
 		sisters_note(dispatcher);
+	}
 	if (dispatcher->draining)
 		dispatcher_drain_check(dispatcher);
 }
@@ -132,7 +134,7 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 	int r;
 
 	(void)events;
-	for (;;) {
+	for (int i = 0; i < ORDERS_A_TURN; i++) {
 		r = os_channel_receive(watch->fd, &order, sizeof(order), fds,
 				       &fd_count);
 		if (r == -EAGAIN)
@@ -168,6 +170,8 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 		link = (struct link_fds){ fds[0], { fds[1], fds[2] } };
 		*fd_count = 0;
 		seat_up(pool, order, &link);
+	} else if (order->kind == CONTROL_LINK_UP) {
+		seat_refuse(pool, order, "no descriptor is left");
 	} else if (order->kind == CONTROL_LINK_DOWN && seat) {
 		seat_down(seat, order->cause, order->detail);
 	} else if (order->kind == CONTROL_DRAIN && seat) {
@@ -246,12 +250,18 @@ static void ring_one(struct seat *seat)
 	seat->must_ring = false;
 	if (!seat->up || seat->condemned)
 		return;
-	if (!seat_flush(seat) && !loop_timer_is_set(&dispatcher->retry))
-		loop_timer_set(&dispatcher->loop, &dispatcher->retry,
-			       dispatcher->loop.now_ms + RETRY_MS);
+	if (!seat_flush(seat))
+		retry_soon(dispatcher);
 	if (link_ring(&seat->link))
 		atomic_fetch_add_explicit(&dispatcher->self->score->bells, 1,
 					  memory_order_relaxed);
+}
+
+void retry_soon(struct dispatcher *dispatcher)
+{
+	if (!loop_timer_is_set(&dispatcher->retry))
+		loop_timer_set(&dispatcher->loop, &dispatcher->retry,
+			       dispatcher->loop.now_ms + RETRY_MS);
 }
 
 void retry_saying(struct loop *loop, struct timer *timer)
@@ -263,8 +273,12 @@ void retry_saying(struct loop *loop, struct timer *timer)
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j]->up && !outbox_empty(&pool->seats[j]->outbox))
-				pool->seats[j]->must_ring = true;
+			struct seat *seat = pool->seats[j];
+
+			if (seat->up && seat->condemned)
+				seat_tell_condemned(seat);
+			else if (seat->up && !outbox_empty(&seat->outbox))
+				seat->must_ring = true;
 		}
 	}
 }

@@ -125,7 +125,7 @@ static void flushed(struct connection *connection)
  * the kernel resets what is sent to nobody (RFC 9112, 9.6). */
 static void take_leave(struct connection *connection)
 {
-	if (connection->peer_closed || (connection->asked_all && !connection->unread)) {
+	if (!connection->unread && (connection->peer_closed || connection->asked_all)) {
 		connection_drop(connection);
 	} else if (connection->state != CONNECTION_LINGER) {
 		shutdown(connection->watch.fd, SHUT_WR);

@@ -25,6 +25,8 @@ static void tell_dispatcher(struct server_run *run, struct child *child,
 			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
+static void pass_events_on(struct server_run *run, unsigned from,
+			   const struct control *order, const int *fd);
 static void send_dispatcher(struct server_run *run, unsigned number,
 			    const struct control *order, const int *fds,
 			    size_t fd_count);
@@ -60,12 +62,8 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		configs_take(run, fds[0]);
 		return;
 	}
-	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1) {
-		for (unsigned i = 0; i < run->server.dispatchers; i++) {
-			if (i != child->index)
-				send_dispatcher(run, i, order, fds, 1);
-		}
-	}
+	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1)
+		pass_events_on(run, child->index, order, fds);
 	if (size == sizeof(*order))
 		obey(run, order);
 	while (fd_count > 0)
@@ -261,6 +259,20 @@ static void send_dispatchers(struct server_run *run, const struct control *order
 {
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
 		send_dispatcher(run, i, order, NULL, 0);
+}
+
+/* Events are not orders: who is too busy to hear them is left alone. */
+static void pass_events_on(struct server_run *run, unsigned from,
+			   const struct control *order, const int *fd)
+{
+	for (unsigned i = 0; i < run->server.dispatchers; i++) {
+		struct child *to = i == from ? NULL
+					     : plan_child(run->plan, DISPATCHER_GROUP, i);
+
+		if (to && os_channel_send(to->channel, order, sizeof(*order), fd, 1) == -EAGAIN)
+			log_error("dispatcher[%u] (pid %d) takes no events now: "
+				  "its clients miss some", i, (int)to->pid);
+	}
 }
 
 /* A dispatcher that does not read what it is told would go on with workers that

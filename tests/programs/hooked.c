@@ -385,6 +385,27 @@ static crew_reply local_status(struct crew_request *request)
 	return reply;
 }
 
+/* Which of several it is, and how many events it took. */
+static crew_reply local_publish(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "one of many" };
+	const int64_t wanted = crew_path_int(request, "n");
+	int64_t taken = 0;
+
+	while (taken < wanted &&
+	       crew_publish(crew_worker(request), "many", &event, NULL, NULL) == 0)
+		taken++;
+	return crew_json(request, 200, crew_int("taken", taken),
+			 crew_int("dispatcher", (int64_t)(crew_request_id(request) >> 49)));
+}
+
+/* Holds up the dispatcher, which no handler should. */
+static crew_reply local_nap(struct crew_request *request)
+{
+	usleep(300000);
+	return crew_text(request, 200, "awake");
+}
+
 /* What only workers can do. */
 static crew_reply local_wrong(struct crew_request *request)
 {
@@ -425,6 +446,8 @@ int main(int argc, char **argv)
 			{ .on = "GET /local/config/{n:int}", .run = local_config },
 			{ .on = "GET /local/wrong", .run = local_wrong },
 			{ .on = "GET /local/call", .run = local_call },
+			{ .on = "GET /local/publish/{n:int}", .run = local_publish },
+			{ .on = "GET /local/nap", .run = local_nap },
 			{ .on = "GET /local/status", .run = local_status },
 			{ 0 },
 		},

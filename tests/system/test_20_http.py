@@ -174,6 +174,20 @@ def test_head_has_the_same_head_and_no_body(server):
             assert head.header("Content-Length") == str(len(whole.body))
 
 
+def test_a_half_closed_client_that_sent_more_than_is_read_gets_all(server):
+    with server.client() as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.send(b"GET /defer/100 HTTP/1.1\r\nHost: x\r\n\r\nGET /bytes/1000000 HTTP/1.1\r\n"
+                    b"Host: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.05)
+        client.send(b"\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(0.3)
+        assert client.answer().status == 200
+        assert len(client.answer().body) == 1000000
+        assert client.more() == b""
+
+
 @pytest.mark.parametrize("pause", [0, 0.05])
 @pytest.mark.parametrize("size", [10, 100000, 1000000])
 def test_who_sends_on_after_the_last_request_gets_its_answer(server, size, pause):

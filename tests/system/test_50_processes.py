@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import SAMPLER, children_of, is_alive, wait_for
+from conftest import SAMPLER, Server, children_of, is_alive, wait_for
 
 
 def test_three_kinds_of_process(start):
@@ -303,3 +303,25 @@ def test_an_idle_server_sleeps(start):
     assert used() - before < 0.1
     for client in clients:
         client.socket.close()
+
+
+def test_files_take_no_descriptor_that_a_link_needs(tmp_path):
+    """Each that waits for its turn behind a slow answer is open already."""
+    server = Server(str(tmp_path), ["--workers", "2"],
+                    before=["sh", "-c", "ulimit -n 256; exec \"$@\"", "sh"])
+    dispatcher, workers = server.dispatcher(), server.workers()
+    clients = [server.client() for _ in range(6)]
+    for client in clients:
+        client.send(b"GET /defer/1500 HTTP/1.1\r\nHost: x\r\n\r\n" +
+                    b"GET /static/hello.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+    folder = f"/proc/{dispatcher}/fd"
+    wait_for(lambda: len(os.listdir(folder)) > 200)
+    free = [number for number in range(256) if not os.path.exists(f"{folder}/{number}")]
+    assert len(free) >= 16
+    os.kill(workers[0], signal.SIGKILL)
+    statuses = [client.answer().status for client in clients for _ in range(61)]
+    assert {200, 503} <= set(statuses) <= {200, 502, 503}
+    assert statuses.count(503) > 60
+    assert server.dispatcher() == dispatcher
+    assert all(server.workers()) and server.get("/hello").status == 200
+    server.stop()

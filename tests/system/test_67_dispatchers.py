@@ -3,6 +3,9 @@
 import contextlib
 import json
 import os
+import pathlib
+import re
+import resource
 import signal
 import subprocess
 import threading
@@ -11,7 +14,7 @@ import time
 import pytest
 
 from client import Closed
-from conftest import SAMPLER, Server, wait_for
+from conftest import BUILD, SAMPLER, Server, wait_for
 from test_63_topics import publish, subscribe
 
 CLASSES = ["process", "thread"]
@@ -235,6 +238,102 @@ def test_everything_dies_all_the_time(start):
     assert min(right) > 100
     wait_for(lambda: [worker["state"] for worker in pool_of(server)["workers"]] == ["ready"] * 3)
     assert len(dispatchers(server)) == 2
+
+
+def test_slow_requests_of_all_have_their_turn(start):
+    """Who gave the worker its last request hears first that it is free."""
+    server = start("--dispatchers", "2", "--workers", "1")
+    clients, numbers = spread(server)
+    answered = [0, 0]
+    over = threading.Event()
+
+    def ask(client, number):
+        while not over.is_set():
+            assert client.get("/sleep/20").status == 200
+            answered[number] += 1
+
+    threads = [threading.Thread(target=ask, args=(client, number))
+               for number in (0, 1)
+               for client in [one for one, its in zip(clients, numbers) if its == number][:3]]
+    for thread in threads:
+        thread.start()
+    time.sleep(3)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert min(answered) > sum(answered) / 4, answered
+
+
+def test_a_slow_request_does_not_keep_its_dispatcher_awake(start):
+    server = start("--dispatchers", "2", "--workers", "1")
+
+    def wakes():
+        text = pathlib.Path(f"/proc/{server.dispatcher()}/status").read_text(encoding="ascii")
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M).group(1))
+
+    clients, numbers = spread(server, 20)
+    client = clients[numbers.index(0)]
+    client.send(b"GET /sleep/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.2)
+    before = wakes()
+    time.sleep(1)
+    assert wakes() - before < 100
+    assert client.answer().status == 200
+
+
+@pytest.fixture
+def hooked(tmp_path):
+    server = Server(str(tmp_path), ["--dispatchers", "2"],
+                    program=os.path.join(BUILD, "tests", "hooked"))
+    yield server
+    server.stop()
+
+
+def of_each(server):
+    """A client of each of two dispatchers."""
+    found = {}
+    while len(found) < 2:
+        client = server.client()
+        found[json.loads(client.get("/local/publish/0").body)["dispatcher"]] = client
+    return found[0], found[1]
+
+
+def heard(server):
+    return [one["published"] for one in dispatchers(server)]
+
+
+def test_a_dispatcher_that_is_busy_hears_all_events_later(hooked):
+    first, second = of_each(hooked)
+    pids = [one["pid"] for one in dispatchers(hooked)]
+    second.send(b"GET /local/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _ in range(10):
+        assert json.loads(first.get("/local/publish/1000").body)["taken"] == 1000
+    assert second.answer().body == b"awake"
+    wait_for(lambda: heard(hooked) == [10000] * 2)
+    assert [one["pid"] for one in dispatchers(hooked)] == pids
+    assert "takes no events" not in hooked.log()
+
+
+def test_who_publishes_more_than_is_taken_is_told(hooked):
+    first, _ = of_each(hooked)
+    taken = json.loads(first.get("/local/publish/10000000").body)["taken"]
+    assert 10000 < taken < 10000000
+    wait_for(lambda: heard(hooked) == [taken] * 2, seconds=20)
+
+
+def test_a_dispatcher_without_descriptors_goes_on(hooked):
+    first, second = of_each(hooked)
+    pids = [one["pid"] for one in dispatchers(hooked)]
+    worker = pool_of(hooked)["workers"][0]["pid"]
+    limit = resource.prlimit(pids[1], resource.RLIMIT_NOFILE)
+    resource.prlimit(pids[1], resource.RLIMIT_NOFILE, (3, limit[1]))
+    assert first.get("/local/publish/1").status == 200
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: "no descriptor is left" in hooked.log())
+    assert second.get("/local/publish/1").status == 200
+    resource.prlimit(pids[1], resource.RLIMIT_NOFILE, limit)
+    wait_for(lambda: second.get("/early").status == 200, seconds=15)
+    assert [one["pid"] for one in dispatchers(hooked)] == pids
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -81,8 +81,9 @@ int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
 	if (n == 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		while (count > 0)
 			close(fds[--count]);
-		return n == 0 ? 0 : -EMSGSIZE;
 	}
+	if (n > 0 && message.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
 	if (count > 0)
 		memcpy(ret_fds, fds, count * sizeof(int));
 	*ret_fd_count = count;

@@ -111,7 +111,8 @@ int os_channel_send(int fd, const void *data, size_t size, const int *fds,
 		    size_t fd_count);
 /** Receive one message; returns its size, 0 at the end of the channel, or
  * -errno (-EAGAIN: none waits). `ret_fds` has room for OS_CHANNEL_FDS_MAX;
- * they become the caller's. A message that is too long is -EMSGSIZE. */
+ * they become the caller's. A message that is too long is -EMSGSIZE; one with
+ * more of them, or with more than this process has room for, comes without any. */
 int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
 		       size_t *ret_fd_count);
 
