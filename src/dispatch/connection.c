@@ -101,6 +101,8 @@ void connection_update(struct connection *connection)
 	 * then. */
 	if (connection->edge)
 		events = connection->watch.events;
+	else if (connection->state == CONNECTION_LINGER)
+		events = READ_EVENTS;
 	else if (!connection->peer_closed && connection->state != CONNECTION_FULL)
 		events = !deaf ? READ_EVENTS
 			 : list_empty(&connection->exchanges) ? 0u
@@ -251,7 +253,9 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 	(void)loop;
 	if (connection->gone)
 		return;
-	if (events & (EPOLLHUP | EPOLLERR)) {
+	/* Both sides are shut down: who lingers has done its part itself. */
+	if (events & EPOLLERR ||
+	    (events & EPOLLHUP && connection->state != CONNECTION_LINGER)) {
 		connection_drop(connection);
 		return;
 	}
@@ -263,14 +267,14 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 		return;
 	if (connection->state == CONNECTION_DEAF || connection->state == CONNECTION_FULL)
 		not_now(connection, events);
-	else if (events & EPOLLIN)
+	else if (events & (EPOLLIN | EPOLLHUP))
 		reader_ready(connection);
 }
 
 /* It is read later, or never; but that the client has left is heard. */
 static void not_now(struct connection *connection, uint32_t events)
 {
-	if (events & EPOLLIN)
+	if (events & (EPOLLIN | EPOLLRDHUP))
 		connection->unread = true;
 	if (!(events & EPOLLRDHUP) || connection->peer_closed ||
 	    connection->state != CONNECTION_DEAF)

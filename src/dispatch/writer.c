@@ -122,10 +122,13 @@ static void flushed(struct connection *connection)
 }
 
 /* Where the client might still be sending, a plain close could cost it the answer:
- * the kernel resets what is sent to nobody (RFC 9112, 9.6). */
+ * the kernel resets what is sent to nobody (RFC 9112, 9.6). Of a Unix socket it is
+ * not known what lies unread, since it is not watched while nothing is read. */
 static void take_leave(struct connection *connection)
 {
-	if (!connection->unread && (connection->peer_closed || connection->asked_all)) {
+	const bool all_read = connection->edge && !connection->unread;
+
+	if (all_read && (connection->peer_closed || connection->asked_all)) {
 		connection_drop(connection);
 	} else if (connection->state != CONNECTION_LINGER) {
 		shutdown(connection->watch.fd, SHUT_WR);

@@ -174,13 +174,15 @@ def test_head_has_the_same_head_and_no_body(server):
             assert head.header("Content-Length") == str(len(whole.body))
 
 
-def test_a_half_closed_client_that_sent_more_than_is_read_gets_all(server):
-    with server.client() as client:
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("more", [2, 150000])
+def test_a_half_closed_client_that_sent_more_than_is_read_gets_all(start, tmp_path, kind, more):
+    listen = "127.0.0.1:0" if kind == "tcp" else f"unix:{tmp_path}/socket"
+    with start("--workers", "1", "--listen", listen).client() as client:
         client.send(b"GET /defer/100 HTTP/1.1\r\nHost: x\r\n\r\nGET /bytes/1000000 HTTP/1.1\r\n"
                     b"Host: x\r\nConnection: close\r\n\r\n")
         time.sleep(0.05)
-        client.send(b"\r\n")
+        client.send(b"x" * more)
         client.socket.shutdown(socket.SHUT_WR)
         time.sleep(0.3)
         assert client.answer().status == 200
