@@ -110,9 +110,9 @@ enum crew_policy {
 enum crew_loop {
 	CREW_LOOP_EPOLL = 0, /* epoll(7) */
 	CREW_LOOP_IO_URING,  /* io_uring(7), where the system has it (Linux 6.1) and
-				allows it, else epoll and a warning. Spares system calls
-				where connections come and go, costs a little where
-				they stay: measure first */
+				allows it, else epoll and a warning. May spare a little
+				with many connections, and cost some with few: measure
+				first */
 };
 
 /** A number of workers that run one application. A zeroed pool ends the list. */

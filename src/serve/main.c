@@ -183,6 +183,17 @@ static unsigned number_of(const struct command_line *line, const char *option,
 	return 0;
 }
 
+/* 0 or 1, or -1 after saying that it is neither. */
+static int one_of(const struct command_line *line, const char *option, const char *value,
+		  const char *first, const char *second)
+{
+	if (strcmp(value, first) == 0 || strcmp(value, second) == 0)
+		return strcmp(value, second) == 0;
+	fprintf(stderr, "%s: --%s takes %s or %s, not \"%s\"\n", line->program, option,
+		first, second, value);
+	return -1;
+}
+
 static int take_workers(struct command_line *line, const char *value)
 {
 	line->server.pools[0].workers = number_of(line, "workers", value, WORKERS_MAX);
@@ -198,15 +209,11 @@ static int take_dispatchers(struct command_line *line, const char *value)
 
 static int take_class(struct command_line *line, const char *value)
 {
-	enum crew_kind kind = CREW_PROCESS;
+	const int second = one_of(line, "worker-class", value, "process", "thread");
+	const enum crew_kind kind = second > 0 ? CREW_THREAD : CREW_PROCESS;
 
-	if (strcmp(value, "thread") == 0) {
-		kind = CREW_THREAD;
-	} else if (strcmp(value, "process") != 0) {
-		fprintf(stderr, "%s: --worker-class takes process or thread, not "
-			"\"%s\"\n", line->program, value);
+	if (second < 0)
 		return EXIT_USAGE;
-	}
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].kind = kind;
 	return no_workers(line, "worker-class");
@@ -214,15 +221,12 @@ static int take_class(struct command_line *line, const char *value)
 
 static int take_policy(struct command_line *line, const char *value)
 {
-	enum crew_policy policy = CREW_POLICY_NORMAL;
+	const int second = one_of(line, "policy", value, "normal", "batch");
+	const enum crew_policy policy = second > 0 ? CREW_POLICY_BATCH
+						   : CREW_POLICY_NORMAL;
 
-	if (strcmp(value, "batch") == 0) {
-		policy = CREW_POLICY_BATCH;
-	} else if (strcmp(value, "normal") != 0) {
-		fprintf(stderr, "%s: --policy takes normal or batch, not \"%s\"\n",
-			line->program, value);
+	if (second < 0)
 		return EXIT_USAGE;
-	}
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].policy = policy;
 	return no_workers(line, "policy");
@@ -240,15 +244,10 @@ static int take_spin(struct command_line *line, const char *value)
 
 static int take_loop(struct command_line *line, const char *value)
 {
-	line->server.loop = CREW_LOOP_EPOLL;
-	if (strcmp(value, "io_uring") == 0) {
-		line->server.loop = CREW_LOOP_IO_URING;
-	} else if (strcmp(value, "epoll") != 0) {
-		fprintf(stderr, "%s: --loop takes epoll or io_uring, not \"%s\"\n",
-			line->program, value);
-		return EXIT_USAGE;
-	}
-	return 0;
+	const int second = one_of(line, "loop", value, "epoll", "io_uring");
+
+	line->server.loop = second > 0 ? CREW_LOOP_IO_URING : CREW_LOOP_EPOLL;
+	return second < 0 ? EXIT_USAGE : 0;
 }
 
 static int take_level(struct command_line *line, const char *value)

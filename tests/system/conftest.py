@@ -117,15 +117,21 @@ class Server:
         return self.process.returncode
 
 
+@pytest.fixture(scope="module")
+def always():
+    """Arguments of every sampler of a module that says so."""
+    return ()
+
+
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, always):
     """A function that starts a sampler; all are stopped after the test."""
     servers = []
 
     def starter(*arguments, **environment):
         folder = tmp_path / str(len(servers))
         folder.mkdir()
-        servers.append(Server(str(folder), arguments, environment))
+        servers.append(Server(str(folder), [*arguments, *always], environment))
         return servers[-1]
 
     yield starter
@@ -134,9 +140,9 @@ def start(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, always):
     """One sampler for all tests of a module that do it no harm."""
-    running = Server(str(tmp_path_factory.mktemp("sampler")), ["--workers", "2"])
+    running = Server(str(tmp_path_factory.mktemp("sampler")), ["--workers", "2", *always])
     yield running
     assert running.stop() == 0
 

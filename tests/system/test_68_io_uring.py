@@ -35,25 +35,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = Server(str(tmp_path_factory.mktemp("uring")), ["--workers", "2", *IO_URING])
-    yield running
-    assert running.stop() == 0
-
-
-@pytest.fixture
-def start(tmp_path):
-    servers = []
-
-    def starter(*arguments, **environment):
-        folder = tmp_path / str(len(servers))
-        folder.mkdir()
-        servers.append(Server(str(folder), [*arguments, *IO_URING], environment))
-        return servers[-1]
-
-    yield starter
-    for running in servers:
-        running.stop()
+def always():
+    return IO_URING
 
 
 def rings(pid):
