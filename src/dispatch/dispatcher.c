@@ -144,7 +144,9 @@ static int init_loop(struct dispatcher *dispatcher)
 static void init_limits(struct dispatcher *dispatcher)
 {
 	const struct crew_server *server = dispatcher->server;
-	struct rlimit limit = { 0 };
+	struct rlimit limit;
+	unsigned most = INT_MAX;
+	unsigned reserved;
 
 	dispatcher->limits = (struct http_limits){
 		.line_max_bytes = LINE_MAX_BYTES,
@@ -153,22 +155,13 @@ static void init_limits(struct dispatcher *dispatcher)
 		.body_max_bytes = server->body_max_bytes,
 		.chunk_extra_max_bytes = CHUNK_EXTRA_MAX_BYTES,
 	};
-	dispatcher->fds_max = INT_MAX;
 	dispatcher->connections_max = sisters_share(dispatcher, server->connections_max);
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		rlim_t room = limit.rlim_cur > RESERVED_FDS * 2
-				      ? limit.rlim_cur - RESERVED_FDS
-				      : RESERVED_FDS;
-
-		if (limit.rlim_cur < INT_MAX)
-			dispatcher->fds_max = (int)(limit.rlim_cur -
-						    (limit.rlim_cur > RESERVED_FDS * 2
-							     ? RESERVED_FDS / 2
-							     : limit.rlim_cur / 8));
-		if (!dispatcher->connections_max ||
-		    dispatcher->connections_max > room)
-			dispatcher->connections_max = (unsigned)room;
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
+		most = (unsigned)limit.rlim_cur;
+	reserved = most > RESERVED_FDS * 2 ? RESERVED_FDS : most / 4;
+	dispatcher->fds_max = (int)(most - reserved / 2);
+	if (!dispatcher->connections_max || dispatcher->connections_max > most - reserved)
+		dispatcher->connections_max = most - reserved;
 }
 
 static int init_pools(struct dispatcher *dispatcher)

@@ -29,8 +29,8 @@
 #include "dispatch/dispatcher.h"
 #include "dispatch/limits.h"
 #include "handler/request.h"
-#include "supervise/scoreboard.h"
 #include "http/parse.h"
+#include "supervise/scoreboard.h"
 #include "transport/control.h"
 #include "transport/link.h"
 #include "transport/outbox.h"
@@ -478,7 +478,7 @@ struct dispatcher {
 	struct timer drain_timer;
 	struct timer pull_back;
 	struct spin spin;
-	struct timer retry;   /* somebody's outbox waits for room */
+	struct timer retry;   /* somebody could not be told something */
 	struct list connections;
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */

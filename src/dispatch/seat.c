@@ -19,6 +19,8 @@
 #include "dispatch/private.h"
 #include "supervise/scoreboard.h"
 
+static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,
+		       enum crew_cause cause);
 static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
@@ -158,18 +160,10 @@ void seat_condemn(struct seat *seat, const char *why)
 
 void seat_tell_condemned(struct seat *seat)
 {
-	const struct control order = {
-		.kind = CONTROL_CONDEMN,
-		.pool = seat->pool->number,
-		.index = seat->index,
-		.generation = seat->worker_generation,
-		.cause = CREW_CAUSE_PROTOCOL,
-	};
-
 	if (!seat->untold)
 		return;
-	seat->untold = os_channel_send(seat->dispatcher->self->channel, &order,
-				       sizeof(order), NULL, 0) == -EAGAIN;
+	seat->untold = have_killed(seat->pool, seat->index, seat->worker_generation,
+				   CREW_CAUSE_PROTOCOL) == -EAGAIN;
 	if (seat->untold)
 		retry_soon(seat->dispatcher);
 }
@@ -177,17 +171,24 @@ void seat_tell_condemned(struct seat *seat)
 /* A worker without a link would stay idle for good; another may have better luck. */
 void seat_refuse(struct pool *pool, const struct control *up, const char *why)
 {
+	log_error("%s[%u]: cannot open its link, so it is replaced: %s", pool->name,
+		  up->index, why);
+	(void)have_killed(pool, up->index, up->generation, CREW_CAUSE_DESCRIPTOR_LIMIT);
+}
+
+static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,
+		       enum crew_cause cause)
+{
 	const struct control order = {
 		.kind = CONTROL_CONDEMN,
 		.pool = pool->number,
-		.index = up->index,
-		.generation = up->generation,
-		.cause = CREW_CAUSE_DESCRIPTOR_LIMIT,
+		.index = index,
+		.generation = generation,
+		.cause = cause,
 	};
 
-	log_error("%s[%u]: cannot open its link, so it is replaced: %s", pool->name,
-		  up->index, why);
-	os_channel_send(pool->dispatcher->self->channel, &order, sizeof(order), NULL, 0);
+	return os_channel_send(pool->dispatcher->self->channel, &order, sizeof(order),
+			       NULL, 0);
 }
 
 void seat_say(struct seat *seat, const struct message *message, const void *bytes)

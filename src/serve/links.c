@@ -18,6 +18,8 @@
 #include "transport/control.h"
 #include "transport/link.h"
 
+static void tell_loss(const struct child *child, const struct control *order,
+		      size_t fd_count);
 static void obey(struct server_run *run, const struct control *order);
 static struct worker_book *open_book(struct child *child);
 static void give_link(struct child *child, unsigned dispatcher);
@@ -64,8 +66,10 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 	}
 	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1)
 		pass_events_on(run, child->index, order, fds);
-	if (size == sizeof(*order))
+	if (size == sizeof(*order)) {
+		tell_loss(child, order, fd_count);
 		obey(run, order);
+	}
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
@@ -82,13 +86,14 @@ void links_worker_said(void *context, struct child *child, const void *data,
 {
 	const struct control *order = data;
 
-	(void)child;
 	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
 		configs_take(context, fds[0]);
 		return;
 	}
-	if (size == sizeof(*order))
+	if (size == sizeof(*order)) {
+		tell_loss(child, order, fd_count);
 		obey(context, order);
+	}
 	while (fd_count > 0)
 		close(fds[--fd_count]);
 }
@@ -157,6 +162,18 @@ void links_pool_degraded(void *context, unsigned group, bool degraded)
 	};
 
 	send_dispatchers(context, &order);
+}
+
+/* Its file was left behind, since this process had no place for it. */
+static void tell_loss(const struct child *child, const struct control *order,
+		      size_t fd_count)
+{
+	if (fd_count == 0 &&
+	    (order->kind == CONTROL_CONFIG || order->kind == CONTROL_PUBLISH))
+		log_error("%s of %s[%u] is lost: the parent has no descriptor left; raise "
+			  "its limit (ulimit -n)",
+			  order->kind == CONTROL_CONFIG ? "a configuration" : "an event",
+			  child->group->is.name, child->index);
 }
 
 /* What any child may ask for. */

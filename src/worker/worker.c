@@ -294,6 +294,12 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 	}
 	for (size_t i = 0; r > 0 && i < fd_count; i++)
 		close(fds[i]);
+	/* Else it would be given requests that it cannot see. */
+	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK) {
+		worker_condemn_link(worker, "no descriptor is left for it");
+		worker->exit_code = EXIT_SYSTEM;
+		return;
+	}
 	if (r == 0 || r == -ECONNRESET) /* the parent is gone */
 		worker->over = true;
 	else if (r > 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -303,6 +304,17 @@ def test_an_idle_server_sleeps(start):
     assert used() - before < 0.1
     for client in clients:
         client.socket.close()
+
+
+def test_a_worker_without_a_descriptor_for_its_link_is_replaced(start):
+    server = start("--workers", "1")
+    worker, dispatcher = server.workers()[0], server.dispatcher()
+    limit = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limit[1]))
+    os.kill(dispatcher, signal.SIGKILL)
+    wait_for(lambda: "no descriptor is left for it" in server.log())
+    wait_for(lambda: server.workers() != [worker])
+    assert server.get("/hello").status == 200
 
 
 def test_files_take_no_descriptor_that_a_link_needs(tmp_path):

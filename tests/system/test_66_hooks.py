@@ -4,6 +4,7 @@ errors, configurations, the end; and what a handler can do wrong."""
 import json
 import os
 import re
+import resource
 import signal
 
 import pytest
@@ -152,6 +153,21 @@ def test_calls_from_inside_a_local_handler(hooked):
             assert client.get("/local/call").body == b"/local/call"
         wait_for(lambda: server.status()["pools"][0]["served"] >= before + 200)
     assert server.status()["dispatchers"][0]["calls"] == 0
+
+
+def test_a_configuration_that_is_lost_is_told(hooked):
+    server = hooked()
+    dispatcher = server.dispatcher()
+    with server.client() as client:
+        assert client.get("/local/config/1").status == 200
+        limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        assert client.get("/local/config/2").status == 200
+        wait_for(lambda: "a configuration of dispatcher[0] is lost" in server.log())
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limit)
+        assert client.get("/local/config/3").status == 200
+        wait_for(lambda: "on_config 3" in server.log())
+        assert server.dispatcher() == dispatcher
 
 
 def test_who_publishes_faster_than_it_is_taken_is_refused(hooked):
