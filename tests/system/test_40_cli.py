@@ -143,6 +143,37 @@ def test_crew_run(tmp_path):
     assert done.returncode == 2 and "--bad" in done.stderr
 
 
+def test_the_static_library_is_whole(tmp_path):
+    """A program that has it inside runs without the shared one, and sees public names only."""
+    source = tmp_path / "app.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static crew_reply hi(struct crew_request *request) { return crew_text(request, 200, "hi"); }
+        static const struct crew_app app = { .name = "app", .routes = (const struct crew_route[]){
+            { .on = "GET /hi", .run = hi }, { 0 } } };
+        /* Ours, whatever the library has of that name within. */
+        int loop_init(void);
+        int loop_init(void) { return 7; }
+        int main(int argc, char **argv) {
+            return loop_init() == 7 ? crew_main(argc, argv, &(struct crew_server){
+                .listen = "127.0.0.1:0", .pools = { { .app = &app, .workers = 1 } } }) : 1;
+        }
+    """)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    program = str(tmp_path / "app")
+    libraries = subprocess.run(["pkg-config", "--libs", "jansson", "liburing"], check=True,
+                               capture_output=True, text=True).stdout.split()
+    subprocess.run(["gcc", "-std=c17", *FLAGS, f"-I{include}", "-o", program, str(source),
+                    os.path.join(BUILD, "libcrew.a"), *libraries], check=True)
+    assert "libcrew" not in subprocess.run(["ldd", program], capture_output=True, text=True,
+                                           check=True).stdout
+    server = Server(str(tmp_path), program=program)
+    try:
+        assert server.get("/hi").body == b"hi"
+    finally:
+        server.stop()
+
+
 BAD_TABLES = [
     ('{ .on = "GET /x/{a:date}", .run = hi }', "unknown type"),
     ('{ .on = "GET /x/{}", .run = hi }', "no name"),
