@@ -19,14 +19,14 @@ static bool swap(struct link *link, uint32_t slot, uint32_t generation,
 	/* Acquire and release: who wins sees all that was written before the
 	 * offer, and what he wrote before is seen by who looks later. */
 	return atomic_compare_exchange_strong_explicit(
-		&link->claims[slot], &expected, word(generation, to),
+		link_claim_of(link, slot), &expected, word(generation, to),
 		memory_order_acq_rel, memory_order_acquire);
 }
 
 void link_offer(struct link *link, uint32_t slot, uint32_t generation)
 {
 	/* Release: pairs with the acquire in link_take. */
-	atomic_store_explicit(&link->claims[slot], word(generation, CLAIM_QUEUED),
+	atomic_store_explicit(link_claim_of(link, slot), word(generation, CLAIM_QUEUED),
 			      memory_order_release);
 }
 
@@ -43,7 +43,7 @@ bool link_revoke(struct link *link, uint32_t slot, uint32_t generation)
 enum claim link_claim(const struct link *link, uint32_t slot, uint32_t generation)
 {
 	const uint64_t now =
-		atomic_load_explicit(&link->claims[slot], memory_order_acquire);
+		atomic_load_explicit(link_claim_of(link, slot), memory_order_acquire);
 
 	if (now >> 8 != generation || (now & 0xff) > CLAIM_REVOKED)
 		return CLAIM_EMPTY;

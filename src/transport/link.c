@@ -180,11 +180,6 @@ int link_reap(struct link *link,
 	return r < 0 ? r : count;
 }
 
-int link_send(struct link *link, const struct message *message)
-{
-	return ring_push(&link->out, message);
-}
-
 int link_receive(struct link *link, struct message *ret_message)
 {
 	struct message message;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/os/near.h"
 #include "transport/bell.h"
 #include "transport/blocks.h"
 #include "transport/message.h"
@@ -31,6 +32,7 @@
 #define LINK_NO_SLOT LINK_SLOTS /* whose bytes are no slot's */
 #define LINK_WORK_MAX 192u      /* of those, at work at once */
 #define LINK_RING_ENTRIES 256u  /* messages each way */
+#define LINK_BATCH 8u           /* of those, best received together */
 #define LINK_ARENA_BYTES (1024u * 1024u) /* each way */
 #define LINK_PART_BYTES (16u * 1024u) /* of a body that travels in parts */
 #define LINK_CREDIT_BYTES (4u * LINK_PART_BYTES) /* of one slot, on their way */
@@ -85,8 +87,51 @@ int link_reap(struct link *link,
 	      void (*freed)(void *context, uint32_t slot, uint32_t size),
 	      void *context);
 
-/** Send a message. 0, -EAGAIN (ring full), -EBADMSG. Rings no bell. */
-int link_send(struct link *link, const struct message *message);
+/** Where the claim of a slot stands. Neighbours are on lines of their own, since the
+ * dispatcher offers one while the worker takes another. */
+static inline _Atomic uint64_t *link_claim_of(const struct link *link, uint32_t slot)
+{
+	return &link->claims[slot % (LINK_SLOTS / 8u) * 8u + slot / (LINK_SLOTS / 8u)];
+}
+
+/** Send a message. 0, -EAGAIN (ring full), -EBADMSG. Rings no bell. Inline, so that a
+ * message is written where it is to stand: to gather its fields elsewhere and to copy
+ * them as a whole waits for all stores before. */
+static inline int link_send(struct link *link, const struct message *message)
+{
+	struct message *entry;
+	void *place;
+	int r = ring_reserve(&link->out, &place);
+
+	if (r < 0)
+		return r;
+	entry = place;
+	entry->kind = message->kind;
+	entry->flags = message->flags;
+	entry->slot = message->slot;
+	entry->generation = message->generation;
+	entry->offset = message->offset;
+	entry->size = message->size;
+	entry->service_us = message->service_us;
+	entry->reserved = 0;
+	ring_publish(&link->out);
+	return 0;
+}
+
+/** Have what the next message and its bytes will be written to brought near, since the
+ * peer has it: soon there will be one. */
+static inline void link_foresee_send(const struct link *link)
+{
+	const unsigned char *bytes =
+		link->arena + (size_t)link->blocks.lowest_free * BLOCK_BYTES;
+	const struct ring_producer *out = &link->out;
+
+	os_foresee_write(out->entries + (size_t)(out->next & (out->capacity - 1)) *
+						  out->entry_size);
+	os_foresee_write(bytes);
+	os_foresee_write(bytes + 64);
+}
+
 /** Receive one, copied. 1, 0 (none), or -EBADMSG; its offset and size have been
  * checked to lie within the peer's arena, its slot to be below LINK_SLOTS, its
  * kind to be one that the peer may send. */
@@ -96,6 +141,18 @@ bool link_has_news(const struct link *link);
 /** The bytes of a received message. The peer can still change them: copy what
  * will be judged. */
 const void *link_bytes(const struct link *link, const struct message *message);
+/** Have the first bytes of a received message, and its slot's claim, brought near: they
+ * will be looked at soon. Who receives some messages before it looks at the first waits
+ * for the peer's memory once, not for each. */
+static inline void link_foresee(const struct link *link, const struct message *message)
+{
+	const unsigned char *bytes = link->peer_arena + message->offset;
+
+	os_foresee_read(bytes);
+	os_foresee_read(bytes + 64);
+	os_foresee_read((const void *)link_claim_of(link, message->slot));
+}
+
 /** Tell the peer that we are done with the bytes at `offset` of its arena. The
  * ring of these has room for as many as there are blocks: it is full only if
  * the peer lies: -EBADMSG. */

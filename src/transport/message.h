@@ -74,7 +74,7 @@ struct message {
 	uint32_t generation; /* of the slot: an old one is dropped and counted */
 	uint32_t offset;     /* of the bytes, in the sender's arena */
 	uint32_t size;       /* of the bytes; 0: none, and the offset means nothing */
-	uint32_t service_us; /* MESSAGE_ANSWER: how long the handler ran */
+	uint32_t service_us; /* an answer and its parts: how long the handler ran */
 	uint64_t reserved;
 };
 _Static_assert(sizeof(struct message) == 32, "two entries a cache line");

@@ -7,30 +7,17 @@
  */
 #include "transport/ring.h"
 
-#include <errno.h>
 #include <string.h>
 
 int ring_push(struct ring_producer *ring, const void *entry)
 {
-	/* Acquire: pairs with the release of *head in ring_pop, so that the
-	 * consumer has copied an entry out before its place is used again. */
-	uint32_t head;
-	uint32_t place;
+	void *place;
+	int r = ring_reserve(ring, &place);
 
-	if (ring->next - ring->seen_head == ring->capacity) {
-		head = atomic_load_explicit(ring->head, memory_order_acquire);
-		if (head - ring->seen_head > ring->capacity)
-			return -EBADMSG;
-		ring->seen_head = head;
-		if (ring->next - head == ring->capacity)
-			return -EAGAIN;
-	}
-	place = ring->next & (ring->capacity - 1);
-	memcpy(ring->entries + (size_t)place * ring->entry_size, entry,
-	       ring->entry_size);
-	ring->next++;
-	/* Release: pairs with the acquire of *tail in ring_pop. */
-	atomic_store_explicit(ring->tail, ring->next, memory_order_release);
+	if (r < 0)
+		return r;
+	memcpy(place, entry, ring->entry_size);
+	ring_publish(ring);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #ifndef TRANSPORT_RING_H
 #define TRANSPORT_RING_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,35 @@ struct ring_consumer {
 	_Atomic uint32_t *head;        /* own memory; read by the producer */
 	uint32_t next;                 /* private truth of *head */
 };
+
+/** Where the next entry is to be written, before ring_publish. 0, -EAGAIN if the ring is
+ * full, -EBADMSG if the consumer's index is impossible. Never blocks. */
+static inline int ring_reserve(struct ring_producer *ring, void **ret_place)
+{
+	uint32_t head;
+
+	if (ring->next - ring->seen_head == ring->capacity) {
+		/* Acquire: pairs with the release of *head in ring_pop, so that the
+		 * consumer has copied an entry out before its place is used again. */
+		head = atomic_load_explicit(ring->head, memory_order_acquire);
+		if (head - ring->seen_head > ring->capacity)
+			return -EBADMSG;
+		ring->seen_head = head;
+		if (ring->next - head == ring->capacity)
+			return -EAGAIN;
+	}
+	*ret_place = ring->entries + (size_t)(ring->next & (ring->capacity - 1)) *
+					     ring->entry_size;
+	return 0;
+}
+
+/** Let the consumer see the entry that was written there. */
+static inline void ring_publish(struct ring_producer *ring)
+{
+	ring->next++;
+	/* Release: pairs with the acquire of *tail in ring_pop. */
+	atomic_store_explicit(ring->tail, ring->next, memory_order_release);
+}
 
 /** Copy an entry in and publish it. 0, -EAGAIN if the ring is full, -EBADMSG if
  * the consumer's index is impossible. Never blocks. */

@@ -20,7 +20,8 @@ static int send_end(struct job *job);
 static int send_head(struct job *job);
 static int send_part(struct job *job);
 static void write_answer(unsigned char *at, const struct job *job, size_t first);
-static int send_message(struct job *job, struct message *message);
+static int send_message(struct job *job, enum message_kind kind, unsigned flags,
+			uint32_t offset, uint32_t size);
 
 int output_send(struct worker *worker, struct job *job)
 {
@@ -57,32 +58,28 @@ bool output_waits_for_credit(const struct job *job)
 	       job->owed >= LINK_CREDIT_BYTES;
 }
 
-int output_part(struct job *job, struct message *message, const char *bytes)
+int output_part(struct job *job, unsigned flags, struct span bytes)
 {
+	const uint32_t size = (uint32_t)bytes.size;
+	uint32_t offset = 0;
 	unsigned char *at;
 	int r;
 
-	if (message->size) {
-		at = link_alloc(&job->peer->link, job->slot, message->size,
-				&message->offset);
+	if (size) {
+		at = link_alloc(&job->peer->link, job->slot, size, &offset);
 		if (!at)
 			return 0;
-		memcpy(at, bytes, message->size);
+		memcpy(at, bytes.at, size);
 	}
-	r = send_message(job, message);
+	r = send_message(job, MESSAGE_ANSWER_PART, flags, offset, size);
 	if (r > 0)
-		job->owed += message->size;
+		job->owed += size;
 	return r;
 }
 
 static int send_end(struct job *job)
 {
-	struct message message = {
-		.kind = MESSAGE_ANSWER_PART,
-		.flags = MESSAGE_LAST,
-	};
-
-	return send_message(job, &message);
+	return send_message(job, MESSAGE_ANSWER_PART, MESSAGE_LAST, 0, 0);
 }
 
 /* What else was said of the request, such as that its stream subscribes, comes
@@ -92,27 +89,26 @@ static int send_head(struct job *job)
 	const struct crew_request *request = &job->request;
 	const size_t head = sizeof(struct wire_answer) + request->headers_size;
 	size_t first = request->reply_body.size;
-	struct message message = {
-		.kind = MESSAGE_ANSWER,
-		.service_us = job->service_us,
-	};
+	unsigned flags = 0;
 	unsigned char *at;
+	uint32_t offset;
+	uint32_t size;
 	int r;
 
 	if (!outbox_empty(&job->peer->outbox))
 		return 0;
 	if (first > LINK_CREDIT_BYTES - head)
 		first = LINK_PART_BYTES;
-	message.size = (uint32_t)(head + first);
-	at = link_alloc(&job->peer->link, job->slot, message.size, &message.offset);
+	size = (uint32_t)(head + first);
+	at = link_alloc(&job->peer->link, job->slot, size, &offset);
 	if (!at)
 		return 0;
 	write_answer(at, job, first);
 	if (job->streaming)
-		message.flags = MESSAGE_COPIED | (job->events ? MESSAGE_EVENTS : 0);
+		flags = MESSAGE_COPIED | (job->events ? MESSAGE_EVENTS : 0);
 	else if (first == request->reply_body.size)
-		message.flags = MESSAGE_LAST;
-	r = send_message(job, &message);
+		flags = MESSAGE_LAST;
+	r = send_message(job, MESSAGE_ANSWER, flags, offset, size);
 	if (r > 0) {
 		job->head_sent = true;
 		job->sent = first;
@@ -123,15 +119,12 @@ static int send_head(struct job *job)
 static void write_answer(unsigned char *at, const struct job *job, size_t first)
 {
 	const struct crew_request *request = &job->request;
-	const struct wire_answer answer = {
-		.status = (uint32_t)request->status,
-		.headers_size = (uint32_t)request->headers_size,
-		.body_size = job->streaming ? WIRE_UNKNOWN
-					    : request->reply_body.size,
-	};
+	struct wire_answer *answer = (void *)at; /* blocks are aligned */
 
-	memcpy(at, &answer, sizeof(answer));
-	at += sizeof(answer);
+	answer->status = (uint32_t)request->status;
+	answer->headers_size = (uint32_t)request->headers_size;
+	answer->body_size = job->streaming ? WIRE_UNKNOWN : request->reply_body.size;
+	at += sizeof(*answer);
 	if (request->headers_size)
 		memcpy(at, request->headers, request->headers_size);
 	if (first)
@@ -141,36 +134,43 @@ static void write_answer(unsigned char *at, const struct job *job, size_t first)
 static int send_part(struct job *job)
 {
 	const struct span body = job->request.reply_body;
-	struct message message = { .kind = MESSAGE_ANSWER_PART };
 	size_t size = body.size - job->sent;
+	unsigned flags = 0;
 	int r;
 
 	if (size > LINK_PART_BYTES)
 		size = LINK_PART_BYTES;
 	if (size > LINK_CREDIT_BYTES - job->owed)
 		return 0;
-	message.size = (uint32_t)size;
 	if (job->sent + size == body.size)
-		message.flags = MESSAGE_LAST;
-	r = output_part(job, &message, body.at + job->sent);
+		flags = MESSAGE_LAST;
+	r = output_part(job, flags, (struct span){ body.at + job->sent, size });
 	if (r > 0)
 		job->sent += size;
 	return r;
 }
 
-/* 1 if it was sent; 0 if the ring is full, and then its bytes are ours again. */
-static int send_message(struct job *job, struct message *message)
+/* 1 if it was sent; 0 if the ring is full, and then its bytes are ours again. The
+ * message is made in one place, see link_send. */
+static int send_message(struct job *job, enum message_kind kind, unsigned flags,
+			uint32_t offset, uint32_t size)
 {
-	int r;
+	const struct message message = {
+		.kind = (uint16_t)kind,
+		.flags = (uint16_t)flags,
+		.slot = job->slot,
+		.generation = job->generation,
+		.offset = offset,
+		.size = size,
+		.service_us = job->service_us,
+	};
+	int r = link_send(&job->peer->link, &message);
 
-	message->slot = job->slot;
-	message->generation = job->generation;
-	r = link_send(&job->peer->link, message);
 	if (r == 0) {
-		job->last_sent = message->flags & MESSAGE_LAST;
+		job->last_sent = flags & MESSAGE_LAST;
 		return 1;
 	}
-	if (message->size)
-		check(link_free(&job->peer->link, message->offset) >= 0);
+	if (size)
+		check(link_free(&job->peer->link, offset) >= 0);
 	return r == -EAGAIN ? 0 : r;
 }

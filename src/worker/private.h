@@ -38,6 +38,9 @@
 #define BATCH_REQUESTS 64u
 /* …or so much time, whichever comes first. */
 #define BATCH_NS 20000000u
+/* Between requests that have come already: how long the links are not looked at, since
+ * each look waits for memory that the dispatcher has just written. */
+#define LOOK_NS 20000u
 /* How long an orderly stop waits for clients to take what was begun, where the
  * pool sets no request timeout. The parent kills sooner if it has no patience. */
 #define DRAIN_MS 30000u
@@ -259,8 +262,9 @@ void output_cut(struct job *job);
 void output_credit(struct job *job, uint32_t size);
 /** Is it a stream that can send nothing before its client takes something? */
 bool output_waits_for_credit(const struct job *job);
-/** One message with bytes of an answer. 1, 0 (no room now), or -EBADMSG. */
-int output_part(struct job *job, struct message *message, const char *bytes);
+/** One message with bytes of an answer, LINK_PART_BYTES at most. 1, 0 (no room now), or
+ * -EBADMSG. */
+int output_part(struct job *job, unsigned flags, struct span bytes);
 
 /* ---- later.c ---- */
 

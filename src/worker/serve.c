@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "worker/private.h"
 
+static int look(struct worker *worker);
 static int receive_all(struct worker *worker);
 static void forget_revoked(struct worker *worker);
 static int continue_sending(struct worker *worker);
@@ -118,17 +119,16 @@ void serve_batch(struct worker *worker)
 	struct score *score = worker->self->score;
 	const uint64_t start_ns = clock_now_ns();
 	uint64_t now_ns = start_ns;
+	uint64_t look_ns = start_ns;
 	unsigned count = 0;
 	int r;
 
 	do {
-		r = receive_all(worker);
-		if (r >= 0) {
-			later_tell_cancelled(worker);
-			awaited_call_back(worker);
+		r = 0;
+		if (now_ns >= look_ns || list_empty(&worker->runnable)) {
+			r = look(worker);
+			look_ns = now_ns + LOOK_NS;
 		}
-		if (r >= 0)
-			r = continue_sending(worker);
 		if (r >= 0)
 			r = run_next(worker, &now_ns);
 	} while (r > 0 && ++count < BATCH_REQUESTS &&
@@ -141,6 +141,18 @@ void serve_batch(struct worker *worker)
 		return;
 	/* What was released or sent outside an answer's own ring. */
 	atomic_store_explicit(&score->bells, peers_ring(worker), memory_order_relaxed);
+}
+
+/* All that comes from the links, and all that waits to go there. */
+static int look(struct worker *worker)
+{
+	int r = receive_all(worker);
+
+	if (r < 0)
+		return r;
+	later_tell_cancelled(worker);
+	awaited_call_back(worker);
+	return continue_sending(worker);
 }
 
 static int receive_all(struct worker *worker)
@@ -156,16 +168,25 @@ static int receive_all(struct worker *worker)
 
 int serve_receive(struct worker *worker, struct peer *peer)
 {
-	struct message message;
+	struct message messages[LINK_BATCH];
+	unsigned count;
 	int r;
 
-	while ((r = link_receive(&peer->link, &message)) > 0) {
-		if (message.kind >= COUNT_OF(take) || !take[message.kind])
-			return -EBADMSG;
-		r = take[message.kind](worker, peer, &message);
-		if (r < 0)
-			return r;
-	}
+	do {
+		count = 0;
+		while (count < LINK_BATCH &&
+		       (r = link_receive(&peer->link, &messages[count])) > 0)
+			link_foresee(&peer->link, &messages[count++]);
+		for (unsigned i = 0; i < count; i++) {
+			const struct message *message = &messages[i];
+
+			if (message->kind >= COUNT_OF(take) || !take[message->kind])
+				return -EBADMSG;
+			r = take[message->kind](worker, peer, message);
+			if (r < 0)
+				return r;
+		}
+	} while (count == LINK_BATCH);
 	return r;
 }
 
@@ -448,6 +469,7 @@ static int run_next(struct worker *worker, uint64_t *now_ns)
 	    job->wire->route >= worker->route_count)
 		return -EBADMSG;
 	job->state = JOB_RUNNING;
+	link_foresee_send(&job->peer->link);
 	run_job(worker, job, now_ns);
 	if (worker->over)
 		return 0;

@@ -285,7 +285,7 @@ int stream_send(struct worker *worker, struct job *job)
 	int r = 1;
 
 	while (r > 0 && !job->last_sent) {
-		struct message message = { .kind = MESSAGE_ANSWER_PART };
+		unsigned flags = 0;
 		size_t size = pending->end - pending->start;
 		const size_t left = size;
 
@@ -295,11 +295,11 @@ int stream_send(struct worker *worker, struct job *job)
 			size = LINK_CREDIT_BYTES - job->owed;
 		if (size == 0 && (left > 0 || !job->ending))
 			break;
-		message.size = (uint32_t)size;
 		if (job->ending && size == left)
-			message.flags = job->aborting ? MESSAGE_LAST | MESSAGE_ABORT
-						      : MESSAGE_LAST;
-		r = output_part(job, &message, pending->data + pending->start);
+			flags = job->aborting ? MESSAGE_LAST | MESSAGE_ABORT
+					      : MESSAGE_LAST;
+		r = output_part(job, flags, (struct span){
+			pending->data + pending->start, size });
 		if (r > 0)
 			pending->start += size;
 	}
