@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/loop.h"
+#include "dispatch/memo.h"
 #include "dispatch/router.h"
 #include "handler/encode.h"
 #include "handler/json.h"
@@ -249,6 +250,8 @@ static void link_256(unsigned times)
 	link_trips(LINK_RING_ENTRIES, times);
 }
 
+static struct memo memo;
+
 static void to_link(struct both *both, struct router *router, struct http_head *head)
 {
 	struct message message = { .kind = MESSAGE_REQUEST,
@@ -259,7 +262,10 @@ static void to_link(struct both *both, struct router *router, struct http_head *
 	void *block;
 
 	check(http_parse_head(&parser, &limits, REQUEST, sizeof(REQUEST) - 1, head) > 0);
-	router_match(router, head->method, head->method_text, head->path, &match);
+	if (!memo_match(&memo, head->method, head->path, &match)) {
+		router_match(router, head->method, head->method_text, head->path, &match);
+		memo_note(&memo, head->method, head->path, &match);
+	}
 	input.head = head;
 	input.path = head->path;
 	input.route = match.row;

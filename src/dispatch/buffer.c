@@ -13,23 +13,18 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/kept.h"
 
 #define FIRST_ROOM 4096u
 /* As many as a turn's answers may need; a quarter of a megabyte at most. */
 #define KEPT_MAX 64u
 
-static void *kept[KEPT_MAX];
-static unsigned kept_count;
-
-static void *first_room(void)
-{
-	return kept_count > 0 ? kept[--kept_count] : malloc(FIRST_ROOM);
-}
+static struct kept kept = { FIRST_ROOM, KEPT_MAX, 0, NULL };
 
 static void give_back(void *data, size_t room)
 {
-	if (room == FIRST_ROOM && kept_count < KEPT_MAX)
-		kept[kept_count++] = data;
+	if (room == FIRST_ROOM)
+		kept_give(&kept, data);
 	else
 		free(data);
 }
@@ -50,7 +45,7 @@ char *buffer_reserve(struct buffer *buffer, size_t size)
 	while (room - used < size)
 		room *= 2;
 	if (room != buffer->room) {
-		data = room == FIRST_ROOM ? first_room() : malloc(room);
+		data = room == FIRST_ROOM ? kept_take(&kept) : malloc(room);
 		if (!data)
 			return NULL;
 		if (used)
@@ -94,6 +89,5 @@ void buffer_fini(struct buffer *buffer)
 
 void buffer_free_kept(void)
 {
-	while (kept_count > 0)
-		free(kept[--kept_count]);
+	kept_free(&kept);
 }

@@ -81,7 +81,10 @@ static int init(struct dispatcher *dispatcher)
 	list_init(&dispatcher->connections);
 	list_init(&dispatcher->to_flush);
 	list_init(&dispatcher->gone);
-	list_init(&dispatcher->kept_exchanges);
+	dispatcher->kept_exchanges = (struct kept){ sizeof(struct exchange),
+						    KEPT_EXCHANGES_MAX, 0, NULL };
+	dispatcher->kept_blocks = (struct kept){ KEPT_BLOCK_BYTES, KEPT_BLOCKS_MAX, 0,
+						 NULL };
 	list_init(&dispatcher->active);
 	arena_init(&dispatcher->arena);
 	spin_init(&dispatcher->spin, dispatcher->server->spin_us);
@@ -102,6 +105,7 @@ static int init(struct dispatcher *dispatcher)
 	/* Ids stay unique in one run of the program, over dispatchers. */
 	dispatcher->next_id = (uint64_t)dispatcher->self->index << 49 |
 			      (uint64_t)((dispatcher->self->generation - 1) % 512) << 40;
+	dispatcher->processors = os_processors();
 	dispatcher->max_pending = sisters_share(dispatcher, dispatcher->server->max_pending);
 	init_limits(dispatcher);
 	r = init_pools(dispatcher);
@@ -218,7 +222,8 @@ static void fini(struct dispatcher *dispatcher)
 	buffer_fini(&dispatcher->chunk);
 	buffer_fini(&dispatcher->events);
 	buffer_free_kept();
-	exchange_free_kept(dispatcher);
+	kept_free(&dispatcher->kept_exchanges);
+	kept_free(&dispatcher->kept_blocks);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 }

@@ -18,7 +18,6 @@
 #include "http/respond.h"
 #include "http/text.h"
 
-static struct exchange *new_or_kept(struct dispatcher *dispatcher);
 static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
@@ -34,10 +33,11 @@ static void to_pool(struct exchange *exchange, struct encode_input *input);
 struct exchange *exchange_new(struct connection *connection,
 			      const struct http_head *head)
 {
-	struct exchange *exchange = new_or_kept(connection->dispatcher);
+	struct exchange *exchange = kept_take(&connection->dispatcher->kept_exchanges);
 
 	if (!exchange)
 		return NULL;
+	*exchange = (struct exchange){ 0 };
 	list_init(&exchange->in_connection);
 	list_init(&exchange->in_pool);
 	list_init(&exchange->subscriptions);
@@ -94,36 +94,28 @@ void exchange_free(struct exchange *exchange)
 	buffer_fini(&exchange->early);
 	free(exchange->label);
 	body_fini(&exchange->body);
-	free(exchange->block);
-	if (connection->dispatcher->kept_exchange_count < KEPT_EXCHANGES_MAX) {
-		list_push_front(&connection->dispatcher->kept_exchanges,
-				&exchange->in_connection);
-		connection->dispatcher->kept_exchange_count++;
-	} else {
-		free(exchange);
-	}
+	exchange_drop_block(exchange);
+	kept_give(&connection->dispatcher->kept_exchanges, exchange);
 }
 
-/* The one that was used last is the warmest. */
-static struct exchange *new_or_kept(struct dispatcher *dispatcher)
+bool exchange_take_block(struct exchange *exchange, uint32_t size)
 {
-	struct list *link = list_pop_front(&dispatcher->kept_exchanges);
-	struct exchange *exchange;
+	struct kept *kept = &exchange->connection->dispatcher->kept_blocks;
 
-	if (!link)
-		return calloc(1, sizeof(*exchange));
-	dispatcher->kept_exchange_count--;
-	exchange = container_of(link, struct exchange, in_connection);
-	memset(exchange, 0, sizeof(*exchange));
-	return exchange;
+	exchange->block = size <= kept->size ? kept_take(kept) : malloc(size);
+	exchange->block_size = size;
+	return exchange->block != NULL;
 }
 
-void exchange_free_kept(struct dispatcher *dispatcher)
+void exchange_drop_block(struct exchange *exchange)
 {
-	struct list *link;
+	struct kept *kept = &exchange->connection->dispatcher->kept_blocks;
 
-	while ((link = list_pop_front(&dispatcher->kept_exchanges)))
-		free(container_of(link, struct exchange, in_connection));
+	if (exchange->block_size <= kept->size)
+		kept_give(kept, exchange->block);
+	else
+		free(exchange->block);
+	exchange->block = NULL;
 }
 
 bool exchange_is_first(const struct exchange *exchange)
@@ -398,12 +390,14 @@ static void route(struct exchange *exchange, const struct http_head *head,
 	input.depth = exchange->connection->call
 			      ? call_depth(exchange->connection->call)
 			      : 0;
-	if (exchange->pool)
+	if (exchange->pool) {
 		router_match_pool(dispatcher->options->router, exchange->pool->number,
 				  head->method, head->method_text, input.path, match);
-	else
+	} else if (!memo_match(&dispatcher->memo, head->method, input.path, match)) {
 		router_match(dispatcher->options->router, head->method,
 			     head->method_text, input.path, match);
+		memo_note(&dispatcher->memo, head->method, input.path, match);
+	}
 	exchange->pool = NULL;
 	input.params = match->params;
 	input.param_count = match->param_count;
@@ -452,18 +446,14 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 	struct seat *seat;
 
 	exchange->began_ms = dispatcher->loop.now_ms;
-	if (dispatcher->server->hooks.check &&
-	    router_checks(dispatcher->options->router, input->path) &&
-	    !hooks_check(exchange, input))
+	if (dispatcher->match.checked && !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
 		seat = pool_choose(pool, exchange);
 		if (seat && slot_send_encoded(seat, exchange, input) == 0)
 			return;
 	}
-	exchange->block_size = encode_size(input);
-	exchange->block = malloc(exchange->block_size);
-	if (!exchange->block) {
+	if (!exchange_take_block(exchange, encode_size(input))) {
 		exchange->pool = NULL;
 		exchange_fail(exchange, 503, "out of memory");
 		return;

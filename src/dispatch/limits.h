@@ -52,8 +52,11 @@
 #define CALLS_MAX 4096u
 /* A queue warning is armed again when so much of its threshold (1/n) is left. */
 #define QUEUE_CALM_SHARE 2u
-/* Exchanges that are kept at hand for the next requests. */
-#define KEPT_EXCHANGES_MAX 256u
+/* Exchanges that are kept at hand for the next requests, and the blocks of those that
+ * had to wait for a worker: as many as some tens of pipelining clients have. */
+#define KEPT_EXCHANGES_MAX 1024u
+#define KEPT_BLOCKS_MAX 512u
+#define KEPT_BLOCK_BYTES 1024u
 /* Messages of the parent that are obeyed in one turn. */
 #define ORDERS_A_TURN 64
 /* Events for the other dispatchers that the parent has not taken yet. */

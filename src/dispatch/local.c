@@ -21,7 +21,7 @@ void local_answer(struct exchange *exchange, const struct encode_input *input)
 	void *block;
 
 	if (exchange->connection->reading == exchange)
-		block = exchange->block = malloc(size);
+		block = exchange_take_block(exchange, size) ? exchange->block : NULL;
 	else
 		block = arena_alloc(&dispatcher->arena, size);
 	if (!block) {
@@ -29,7 +29,6 @@ void local_answer(struct exchange *exchange, const struct encode_input *input)
 		return;
 	}
 	encode_request(block, size, input);
-	exchange->block_size = size;
 	if (exchange->block)
 		return;
 	wire = block;

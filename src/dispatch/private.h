@@ -21,6 +21,7 @@
 
 #include <time.h>
 
+#include "base/kept.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/spin.h"
@@ -28,6 +29,7 @@
 #include "dispatch/buffer.h"
 #include "dispatch/dispatcher.h"
 #include "dispatch/limits.h"
+#include "dispatch/memo.h"
 #include "handler/request.h"
 #include "http/parse.h"
 #include "supervise/scoreboard.h"
@@ -180,8 +182,10 @@ void exchange_submit(struct exchange *exchange, const struct http_head *head,
 		     struct span inline_body);
 /** Free it; a worker that has it is told to give up. */
 void exchange_free(struct exchange *exchange);
-/** Free those that are kept at hand; once, at the end. */
-void exchange_free_kept(struct dispatcher *dispatcher);
+/** Memory for its encoded request. False: there is none. */
+bool exchange_take_block(struct exchange *exchange, uint32_t size);
+/** Free it, if there is any. */
+void exchange_drop_block(struct exchange *exchange);
 bool exchange_is_first(const struct exchange *exchange);
 /** Write the head of an answer, and begin its body. */
 void exchange_begin(struct exchange *exchange, int status, struct span headers,
@@ -483,14 +487,15 @@ struct dispatcher {
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */
 	struct list active;   /* seats */
-	struct list kept_exchanges; /* free ones, by in_connection */
-	unsigned kept_exchange_count;
+	struct kept kept_exchanges;
+	struct kept kept_blocks;
 	struct pool pools[CREW_POOLS_MAX];
 	unsigned pool_count;
 	unsigned connection_count;
 	unsigned connections_max;
 	unsigned pending;     /* queued in all pools */
 	unsigned max_pending;
+	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
 	struct list calls_new;  /* calls of this process, to be submitted */
 	struct list calls_done; /* calls of this process, to be called back */
@@ -512,6 +517,7 @@ struct dispatcher {
 	/* scratch of one call, so that connections need none */
 	struct http_head head;
 	struct route_match match;
+	struct memo memo;
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
 	/* local handlers and hooks run in this process */

@@ -52,6 +52,7 @@ static bool match_pool(const struct router *router, unsigned index,
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
 			struct route_match *match, struct trie_allow *allow);
+static bool is_checked(const struct router *router, struct span path);
 static bool has_dots(struct span path);
 static void write_allow(const struct trie_allow *allow, struct route_match *match);
 
@@ -107,6 +108,7 @@ void router_match(const struct router *router, enum http_method method,
 
 	ret_match->route = NULL;
 	ret_match->param_count = 0;
+	ret_match->checked = false;
 	ret_match->target = ROUTE_NONE;
 	if (has_dots(path))
 		return;
@@ -130,18 +132,6 @@ void router_match(const struct router *router, enum http_method method,
 		ret_match->target = ROUTE_METHOD;
 		write_allow(&allow, ret_match);
 	}
-}
-
-bool router_checks(const struct router *router, struct span path)
-{
-	const struct crew_hooks *hooks = &router->server->hooks;
-	struct trie_allow ignored;
-	struct route_match match;
-
-	if (!hooks->check || router->checks_all)
-		return hooks->check != NULL;
-	return trie_match(&router->checked, HTTP_GET, (struct span){ "GET", 3 }, path,
-			  &match, &ignored);
 }
 
 void router_match_pool(const struct router *router, unsigned index,
@@ -323,6 +313,7 @@ static bool match_pool(const struct router *router, unsigned index,
 		return false;
 	match->target = ROUTE_POOL;
 	match->index = index;
+	match->checked = is_checked(router, path);
 	match->route = &router->server->pools[index].app->routes[match->row];
 	trie_name_params(match->route, match);
 	return true;
@@ -347,6 +338,18 @@ static bool match_pools(const struct router *router, enum http_method method,
 			return true;
 	}
 	return false;
+}
+
+static bool is_checked(const struct router *router, struct span path)
+{
+	const struct crew_hooks *hooks = &router->server->hooks;
+	struct trie_allow ignored;
+	struct route_match match;
+
+	if (!hooks->check || router->checks_all)
+		return hooks->check != NULL;
+	return trie_match(&router->checked, HTTP_GET, (struct span){ "GET", 3 }, path,
+			  &match, &ignored);
 }
 
 static bool has_dots(struct span path)

@@ -38,6 +38,8 @@ struct route_match {
 	unsigned row;
 	const struct crew_route *route; /* of ROUTE_LOCAL and ROUTE_POOL */
 	struct span rest;
+	bool checked;                   /* ROUTE_POOL: the application's check wants to
+					   see it */
 	unsigned param_count;
 	struct route_param params[WIRE_PARAMS_MAX];
 	char allow[128]; /* "GET, HEAD, POST" */
@@ -60,7 +62,4 @@ void router_match(const struct router *router, enum http_method method,
 void router_match_pool(const struct router *router, unsigned index,
 		       enum http_method method, struct span method_text,
 		       struct span path, struct route_match *ret_match);
-/** Does the application's check want to see requests of that path? */
-bool router_checks(const struct router *router, struct span path);
-
 #endif

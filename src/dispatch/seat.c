@@ -123,7 +123,8 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 
 void seat_receive(struct seat *seat)
 {
-	struct message message;
+	struct message messages[LINK_BATCH];
+	unsigned count;
 	int r;
 
 	if (seat->condemned)
@@ -133,9 +134,14 @@ void seat_receive(struct seat *seat)
 		seat_condemn(seat, "gave back bytes that are not its own");
 		return;
 	}
-	while (!seat->condemned &&
-	       (r = link_receive(&seat->link, &message)) > 0)
-		answer_received(seat, &message);
+	do {
+		count = 0;
+		while (count < LINK_BATCH &&
+		       (r = link_receive(&seat->link, &messages[count])) > 0)
+			link_foresee(&seat->link, &messages[count++]);
+		for (unsigned i = 0; i < count && !seat->condemned; i++)
+			answer_received(seat, &messages[i]);
+	} while (count == LINK_BATCH && !seat->condemned);
 	if (r < 0)
 		seat_condemn(seat, "a message of it makes no sense");
 	for (uint32_t slot = slots_next(&seat->want_parts, 0);
@@ -412,10 +418,8 @@ bool slot_keep_block(struct seat *seat, struct slot *slot)
 		return true;
 	if (!slot->holds_block)
 		return false;
-	exchange->block = malloc(wire->size);
-	if (!exchange->block)
+	if (!exchange_take_block(exchange, wire->size))
 		return false;
-	exchange->block_size = wire->size;
 	memcpy(exchange->block, block, wire->size);
 	return true;
 }

@@ -184,8 +184,7 @@ void slot_copied(struct seat *seat, uint32_t number)
 	    exchange->state == EXCHANGE_LINKED) {
 		(void)slot_keep_block(seat, slot);
 	} else if (exchange) {
-		free(exchange->block);
-		exchange->block = NULL;
+		exchange_drop_block(exchange);
 		body_fini(&exchange->body);
 	}
 	slot_let_block_go(seat, number);
