@@ -23,6 +23,7 @@ static const char degraded_text[] = "this service is degraded: its workers fail"
 
 static bool takes_work(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
+static bool is_quick(const struct seat *seat);
 static bool has_waited(const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
@@ -172,12 +173,21 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 	struct seat *shared = NULL;
+	unsigned quick = 0; /* workers at work that is a matter of microseconds */
+	unsigned full = 0;  /* those of them that can take no more */
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[(first + i) % pool->seat_count];
+		const bool is_full = seat->at_work >= LINK_WORK_MAX ||
+				     slots_empty(&seat->free_slots);
 
-		if (!takes_work(seat) || seat->at_work >= LINK_WORK_MAX ||
-		    slots_empty(&seat->free_slots))
+		if (!takes_work(seat))
+			continue;
+		if (is_quick(seat)) {
+			quick++;
+			full += is_full;
+		}
+		if (is_full)
 			continue;
 		if (seat->at_work == 0 && !sisters_keep_busy(seat)) {
 			if (!idle || held(seat) < held(idle))
@@ -186,13 +196,17 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			shared = shared ? shared : seat;
 		} else if (has_room(seat, cost_ns, PACK_US)) {
 			return seat;
-		} else if (pipelined && cost_ns < PACK_US * 1000u &&
+		} else if (cost_ns < PACK_US * 1000u &&
 			   has_room(seat, cost_ns, FILL_US) &&
 			   (!least || seat->work_ns < least->work_ns)) {
 			least = seat;
 		}
 	}
-	if (idle || least)
+	/* More workers than processors only take turns at quick work. */
+	if (cost_ns < PACK_US * 1000u && quick >= pool->dispatcher->processors &&
+	    (least || full >= pool->dispatcher->processors))
+		return least;
+	if (idle || (least && pipelined))
 		return idle ? idle : least;
 	return shared && has_waited(exchange) ? shared : NULL;
 }
@@ -211,6 +225,12 @@ static bool takes_work(const struct seat *seat)
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us)
 {
 	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
+}
+
+/* What it has in hand keeps it busy, but not for long. */
+static bool is_quick(const struct seat *seat)
+{
+	return seat->at_work > 0 && has_room(seat, 0, FILL_US);
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

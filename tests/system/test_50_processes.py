@@ -261,6 +261,26 @@ def test_what_waits_behind_a_slow_request_goes_to_another_worker(start):
         assert slow.answer().status == 200
 
 
+def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
+    processor = str(min(os.sched_getaffinity(0)))
+    server = Server(str(tmp_path), ["--workers", "8"], before=["taskset", "-c", processor])
+    try:
+        clients = [server.client() for _ in range(6)]
+        for _ in range(200):
+            assert clients[0].get("/hello").status == 200  # so that it is known to be quick
+        for _ in range(20):
+            for client in clients:
+                client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            for client in clients:
+                for _ in range(100):
+                    assert client.answer().status == 200
+        served = sorted(worker["served"] for worker in server.status()["pools"][0]["workers"])
+        assert sum(served) == 200 + 20 * 6 * 100
+        assert served[-1] > 0.6 * sum(served), served
+    finally:
+        server.stop()
+
+
 def test_a_full_queue_and_its_deadline(start):
     server = start("--workers", "1")
     clients = [server.client(timeout=20) for _ in range(1100)]
