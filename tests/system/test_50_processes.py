@@ -262,6 +262,8 @@ def test_what_waits_behind_a_slow_request_goes_to_another_worker(start):
 
 
 def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
+    """Who cannot run for a millisecond is passed over all the same, so on a busy machine not
+    all goes to one; where all are woken none has much more than a fifth."""
     processor = str(min(os.sched_getaffinity(0)))
     server = Server(str(tmp_path), ["--workers", "8"], before=["taskset", "-c", processor])
     try:
@@ -274,9 +276,9 @@ def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
             for client in clients:
                 for _ in range(100):
                     assert client.answer().status == 200
-        served = sorted(worker["served"] for worker in server.status()["pools"][0]["workers"])
+        served = [worker["served"] for worker in server.status()["pools"][0]["workers"]]
         assert sum(served) == 200 + 20 * 6 * 100
-        assert served[-1] > 0.6 * sum(served), served
+        assert max(served) > 0.35 * sum(served), served
     finally:
         server.stop()
 
