@@ -263,9 +263,11 @@ static void pull_back(struct loop *loop, struct timer *timer)
 	const bool others = dispatcher->server->dispatchers > 1;
 	bool again = false;
 
-	for (unsigned i = 0; others && i < dispatcher->pool_count; i++) {
-		pool_feed(&dispatcher->pools[i]);
-		again = again || dispatcher->pools[i].queued;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		pool_feed(pool);
+		again = again || (pool->queued && (others || pool_has_idle(pool)));
 	}
 	list_each(link, &dispatcher->active) {
 		struct seat *seat = container_of(link, struct seat, in_active);

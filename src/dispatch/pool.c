@@ -76,15 +76,18 @@ void pool_feed(struct pool *pool)
 					in_pool);
 		seat = pool_choose(pool, exchange);
 		if (!seat)
-			return;
+			break;
 		list_remove(&exchange->in_pool);
 		count_queued(pool, -1);
 		if (slot_send(seat, exchange) < 0) {
 			list_push_front(&pool->queue, &exchange->in_pool);
 			count_queued(pool, 1);
-			return;
+			break;
 		}
 	}
+	/* Should who is to take it have got stuck, an idle worker does. */
+	if (pool->queued && pool_has_idle(pool))
+		pull_back_soon(pool->dispatcher);
 }
 
 void pool_return(struct exchange *exchange)
@@ -185,7 +188,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			continue;
 		if (is_quick(seat)) {
 			quick++;
-			full += is_full;
+			full += seat->at_work >= LINK_WORK_MAX;
 		}
 		if (is_full)
 			continue;
@@ -196,7 +199,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			shared = shared ? shared : seat;
 		} else if (has_room(seat, cost_ns, PACK_US)) {
 			return seat;
-		} else if (cost_ns < PACK_US * 1000u &&
+		} else if (cost_ns < PACK_US * 1000u && (pipelined || is_quick(seat)) &&
 			   has_room(seat, cost_ns, FILL_US) &&
 			   (!least || seat->work_ns < least->work_ns)) {
 			least = seat;
@@ -227,10 +230,12 @@ static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_u
 	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
 }
 
-/* What it has in hand keeps it busy, but not for long. */
+/* All that it has in hand keeps its processor busy, but not for long: nothing of it is
+ * thought to block, or is not known yet. */
 static bool is_quick(const struct seat *seat)
 {
-	return seat->at_work > 0 && has_room(seat, 0, FILL_US);
+	return seat->at_work > 0 && has_room(seat, 0, FILL_US) &&
+	       seat->work_ns < (uint64_t)seat->at_work * PACK_US * 1000u;
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

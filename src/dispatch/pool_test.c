@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* Which worker gets the next request: a pool whose workers are numbers only. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <crew/crew.h>
+
+#include "dispatch/private.h"
+
+#define SEATS      4u
+#define PROCESSORS 2u
+#define QUICK_NS   1000u
+#define NOW_MS     1000u
+
+static crew_reply run(struct crew_request *request)
+{
+	return crew_text(request, 200, "");
+}
+
+enum { QUICK = 0, SLOW };
+
+static const struct crew_route rows[] = {
+	[QUICK] = { .on = "GET /quick", .run = run },
+	[SLOW] = { .on = "GET /slow", .run = run },
+	{ 0 },
+};
+static const struct crew_app app = { .name = "app", .routes = rows };
+static const struct crew_pool options = { .app = &app };
+static const struct crew_server server = { .dispatchers = 1 };
+
+static struct crew_child self;
+static struct dispatcher *dispatcher;
+static struct pool *pool;
+static struct connection *connection;
+static struct exchange *exchange;
+
+static int set_up(void **state)
+{
+	(void)state;
+	dispatcher = calloc(1, sizeof(*dispatcher));
+	connection = calloc(1, sizeof(*connection));
+	exchange = calloc(1, sizeof(*exchange));
+	assert_true(dispatcher && connection && exchange);
+	dispatcher->server = &server;
+	dispatcher->self = &self;
+	dispatcher->processors = PROCESSORS;
+	dispatcher->loop.now_ms = NOW_MS;
+	pool = &dispatcher->pools[0];
+	pool->dispatcher = dispatcher;
+	pool->options = &options;
+	assert_int_equal(pool_init_costs(pool), 0);
+	pool->costs[QUICK] = QUICK_NS;
+	pool->costs[SLOW] = 1000000;
+	pool->seats = calloc(SEATS, sizeof(struct seat *));
+	pool->seat_count = SEATS;
+	for (unsigned i = 0; i < SEATS; i++) {
+		struct seat *seat = calloc(1, sizeof(*seat));
+
+		seat->dispatcher = dispatcher;
+		seat->pool = pool;
+		seat->up = true;
+		seat->progress_ms = NOW_MS;
+		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++)
+			slots_add(&seat->free_slots, slot);
+		pool->seats[i] = seat;
+	}
+	exchange->connection = connection;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < SEATS; i++)
+		free(pool->seats[i]);
+	free(pool->seats);
+	free(pool->costs);
+	free(exchange);
+	free(connection);
+	free(dispatcher);
+	return 0;
+}
+
+static void is_at(unsigned seat, unsigned requests, uint64_t work_ns)
+{
+	pool->seats[seat]->at_work = requests;
+	pool->seats[seat]->in_hand = requests;
+	pool->seats[seat]->work_ns = work_ns;
+}
+
+/* The number of the seat that is chosen for a request of that row, or -1. */
+static int choose(unsigned row)
+{
+	const struct seat *seat;
+
+	exchange->route = &rows[row];
+	seat = pool_choose(pool, exchange);
+	for (unsigned i = 0; seat && i < SEATS; i++) {
+		if (pool->seats[i] == seat)
+			return (int)i;
+	}
+	return -1;
+}
+
+static void quick_requests_are_packed_and_slow_ones_spread(void **state)
+{
+	(void)state;
+	assert_int_equal(choose(QUICK), 0);
+	is_at(0, 5, 5 * QUICK_NS);
+	assert_int_equal(choose(QUICK), 0);
+	assert_int_equal(choose(SLOW), 1);
+	is_at(0, 1, 1000000);
+	assert_int_equal(choose(QUICK), 1);
+	for (unsigned i = 0; i < SEATS; i++)
+		is_at(i, 1, 1000000);
+	assert_int_equal(choose(QUICK), -1);
+	assert_int_equal(choose(SLOW), -1);
+}
+
+static void quick_work_occupies_no_more_workers_than_processors(void **state)
+{
+	(void)state;
+	is_at(0, 100, 100 * QUICK_NS);
+	assert_int_equal(choose(QUICK), 1); /* one processor is free */
+	is_at(1, 50, 50 * QUICK_NS);
+	assert_int_equal(choose(QUICK), 1); /* the one with less */
+	assert_int_equal(choose(SLOW), 2);
+	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * QUICK_NS);
+	assert_int_equal(choose(QUICK), 1);
+	is_at(1, LINK_WORK_MAX, LINK_WORK_MAX * QUICK_NS);
+	assert_int_equal(choose(QUICK), -1); /* they will answer sooner than others wake */
+	assert_int_equal(choose(SLOW), 2);
+	pool->seats[1]->draining = true;
+	assert_int_equal(choose(QUICK), 2);
+}
+
+static void who_may_block_does_not_count(void **state)
+{
+	(void)state;
+	/* One request each of some tens of microseconds: it may well sleep. */
+	is_at(0, 1, 100000);
+	is_at(1, 1, 100000);
+	assert_int_equal(choose(QUICK), 2);
+	/* Not known yet. */
+	is_at(0, 1, PACK_US * 1000u);
+	is_at(1, 1, PACK_US * 1000u);
+	assert_int_equal(choose(QUICK), 2);
+	/* Known as quick, but silent for long. */
+	is_at(0, 40, 40 * QUICK_NS);
+	is_at(1, 40, 40 * QUICK_NS);
+	assert_int_equal(choose(QUICK), 0);
+	pool->seats[0]->progress_ms = pool->seats[1]->progress_ms =
+		NOW_MS - PULL_BACK_MS - 1;
+	assert_int_equal(choose(QUICK), 2);
+}
+
+/* Streams and deferred requests may hold all slots of a worker that has little to
+ * do: that it can take no more is no reason to wait. */
+static void who_has_no_slots_left_does_not_make_others_wait(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < PROCESSORS; i++) {
+		is_at(i, 1, QUICK_NS);
+		memset(&pool->seats[i]->free_slots, 0, sizeof(struct slots));
+	}
+	assert_int_equal(choose(QUICK), 2);
+}
+
+static void what_a_client_pipelines_is_put_behind_other_work(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < SEATS; i++)
+		is_at(i, 1, 100000 + i * 1000);
+	assert_int_equal(choose(QUICK), -1);
+	connection->pipelines = true;
+	assert_int_equal(choose(QUICK), 0);
+	is_at(3, 0, 0);
+	assert_int_equal(choose(QUICK), 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			quick_requests_are_packed_and_slow_ones_spread, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			quick_work_occupies_no_more_workers_than_processors, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(who_may_block_does_not_count, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(
+			who_has_no_slots_left_does_not_make_others_wait, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_a_client_pipelines_is_put_behind_other_work, set_up,
+			tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
