@@ -30,8 +30,9 @@
 #define WRITE_TIMEOUT_MS 30000u
 /* Work outstanding at one worker up to which requests are packed, not spread. */
 #define PACK_US 30u
-/* The same for what a client pipelines: it waits for its neighbours anyway, and
- * costs less with a worker than in the queue. */
+/* The same for what a client pipelines, which waits for its neighbours anyway, and
+ * for quick requests while each processor has a worker: it costs less with a worker
+ * than in the queue. */
 #define FILL_US 250u
 /* A worker that answered nothing for so long gives back what it has not begun. */
 #define PULL_BACK_MS 1u

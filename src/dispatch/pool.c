@@ -7,7 +7,8 @@
  * what it has in hand is a matter of microseconds, since a bell costs more
  * than such a request, and one busy worker needs none. What a request takes is
  * known from those of its route before it; slow ones go to an idle worker each,
- * and nothing is put behind them. A request that turns out to be stuck behind a
+ * and nothing is put behind them. Quick work occupies no more workers than there
+ * are processors, since more would only take turns. A request that turns out to be stuck behind a
  * slow one all the same is pulled back by the dispatcher's timer.
  */
 #include <errno.h>

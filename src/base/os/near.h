@@ -6,12 +6,13 @@
 #ifndef BASE_OS_NEAR_H
 #define BASE_OS_NEAR_H
 
+/** Have it near for reading. */
 static inline void os_foresee_read(const void *address)
 {
 	__builtin_prefetch(address);
 }
 
-/** Also take it from other processors, which costs as much as the reading. Compilers
+/** Also take it from other processors, for which else the first store waits. Compilers
  * do that for no x86 unless told which one it is, though all that run in 64 bits take
  * the instruction (PREFETCHW; older ones ignore it). */
 static inline void os_foresee_write(const void *address)
