@@ -262,10 +262,7 @@ static void to_link(struct both *both, struct router *router, struct http_head *
 	void *block;
 
 	check(http_parse_head(&parser, &limits, REQUEST, sizeof(REQUEST) - 1, head) > 0);
-	if (!memo_match(&memo, head->method, head->path, &match)) {
-		router_match(router, head->method, head->method_text, head->path, &match);
-		memo_note(&memo, head->method, head->path, &match);
-	}
+	memo_route(&memo, router, head->method, head->method_text, head->path, &match);
 	input.head = head;
 	input.path = head->path;
 	input.route = match.row;

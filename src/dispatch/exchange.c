@@ -393,10 +393,9 @@ static void route(struct exchange *exchange, const struct http_head *head,
 	if (exchange->pool) {
 		router_match_pool(dispatcher->options->router, exchange->pool->number,
 				  head->method, head->method_text, input.path, match);
-	} else if (!memo_match(&dispatcher->memo, head->method, input.path, match)) {
-		router_match(dispatcher->options->router, head->method,
-			     head->method_text, input.path, match);
-		memo_note(&dispatcher->memo, head->method, input.path, match);
+	} else {
+		memo_route(&dispatcher->memo, dispatcher->options->router, head->method,
+			   head->method_text, input.path, match);
 	}
 	exchange->pool = NULL;
 	input.params = match->params;

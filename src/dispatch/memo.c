@@ -57,8 +57,8 @@ bool memo_match(const struct memo *memo, enum http_method method, struct span pa
 }
 
 /* A mount's match points into its path, and what was refused says why. */
-void memo_note(struct memo *memo, enum http_method method, struct span path,
-	       const struct route_match *match)
+static void note(struct memo *memo, enum http_method method, struct span path,
+		 const struct route_match *match)
 {
 	struct memo_place *place;
 
@@ -77,4 +77,14 @@ void memo_note(struct memo *memo, enum http_method method, struct span path,
 		.checked = match->checked,
 	};
 	memcpy(place->path, path.at, path.size);
+}
+
+void memo_route(struct memo *memo, const struct router *router, enum http_method method,
+		struct span method_text, struct span path,
+		struct route_match *ret_match)
+{
+	if (memo_match(memo, method, path, ret_match))
+		return;
+	router_match(router, method, method_text, path, ret_match);
+	note(memo, method, path, ret_match);
 }

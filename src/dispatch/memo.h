@@ -37,8 +37,9 @@ struct memo {
 /** Is it known what this matches? Then the result is as router_match's. */
 bool memo_match(const struct memo *memo, enum http_method method, struct span path,
 		struct route_match *ret_match);
-/** Note a match of router_match, if it is one that can be noted. */
-void memo_note(struct memo *memo, enum http_method method, struct span path,
-	       const struct route_match *match);
+/** router_match, unless the match is known; noted, if it is one that can be. */
+void memo_route(struct memo *memo, const struct router *router, enum http_method method,
+		struct span method_text, struct span path,
+		struct route_match *ret_match);
 
 #endif

@@ -55,11 +55,10 @@ static bool match(const char *method, const char *path, struct route_match *ret_
 {
 	const enum http_method number = http_method_of(span_of(method));
 
-	if (memo_match(&memo, number, span_of(path), ret_match))
-		return true;
-	router_match(router, number, span_of(method), span_of(path), ret_match);
-	memo_note(&memo, number, span_of(path), ret_match);
-	return false;
+	const bool known = memo_match(&memo, number, span_of(path), ret_match);
+
+	memo_route(&memo, router, number, span_of(method), span_of(path), ret_match);
+	return known;
 }
 
 static bool is_known_second(const char *method, const char *path)
