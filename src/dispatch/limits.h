@@ -34,6 +34,9 @@
  * for quick requests while each processor has a worker: it costs less with a worker
  * than in the queue. */
 #define FILL_US 250u
+/* One worker keeps up with what takes less than the dispatcher itself has to do for a
+ * request. */
+#define TRIFLE_US 2u
 /* A worker that answered nothing for so long gives back what it has not begun. */
 #define PULL_BACK_MS 1u
 /* The same where no other worker is idle to take it. */

@@ -8,8 +8,9 @@
  * than such a request, and one busy worker needs none. What a request takes is
  * known from those of its route before it; slow ones go to an idle worker each,
  * and nothing is put behind them. Quick work occupies no more workers than there
- * are processors, since more would only take turns. A request that turns out to be stuck behind a
- * slow one all the same is pulled back by the dispatcher's timer.
+ * are processors, since more would only take turns, and what takes less than the
+ * dispatcher's own part no more than one. A request that turns out to be stuck behind
+ * a slow one all the same is pulled back by the dispatcher's timer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -177,6 +178,10 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 	struct seat *shared = NULL;
+	/* What is pipelined comes faster than one answers it. */
+	const unsigned enough = cost_ns < TRIFLE_US * 1000u && !pipelined
+					? 1
+					: pool->dispatcher->processors;
 	unsigned quick = 0; /* workers at work that is a matter of microseconds */
 	unsigned full = 0;  /* those of them that can take no more */
 
@@ -207,8 +212,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 		}
 	}
 	/* More workers than processors only take turns at quick work. */
-	if (cost_ns < PACK_US * 1000u && quick >= pool->dispatcher->processors &&
-	    (least || full >= pool->dispatcher->processors))
+	if (cost_ns < PACK_US * 1000u && quick >= enough && (least || full >= enough))
 		return least;
 	if (idle || (least && pipelined))
 		return idle ? idle : least;

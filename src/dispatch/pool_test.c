@@ -15,7 +15,9 @@
 
 #define SEATS      4u
 #define PROCESSORS 2u
-#define QUICK_NS   1000u
+#define QUICK_NS   2000u
+#define FULL_NS    200000u /* still quick */
+#define TRIFLE_NS  500u
 #define NOW_MS     1000u
 
 static crew_reply run(struct crew_request *request)
@@ -23,11 +25,12 @@ static crew_reply run(struct crew_request *request)
 	return crew_text(request, 200, "");
 }
 
-enum { QUICK = 0, SLOW };
+enum { QUICK = 0, SLOW, TRIFLE };
 
 static const struct crew_route rows[] = {
 	[QUICK] = { .on = "GET /quick", .run = run },
 	[SLOW] = { .on = "GET /slow", .run = run },
+	[TRIFLE] = { .on = "GET /trifle", .run = run },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "app", .routes = rows };
@@ -57,6 +60,7 @@ static int set_up(void **state)
 	assert_int_equal(pool_init_costs(pool), 0);
 	pool->costs[QUICK] = QUICK_NS;
 	pool->costs[SLOW] = 1000000;
+	pool->costs[TRIFLE] = TRIFLE_NS;
 	pool->seats = calloc(SEATS, sizeof(struct seat *));
 	pool->seat_count = SEATS;
 	for (unsigned i = 0; i < SEATS; i++) {
@@ -131,13 +135,32 @@ static void quick_work_occupies_no_more_workers_than_processors(void **state)
 	is_at(1, 50, 50 * QUICK_NS);
 	assert_int_equal(choose(QUICK), 1); /* the one with less */
 	assert_int_equal(choose(SLOW), 2);
-	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * QUICK_NS);
+	is_at(0, LINK_WORK_MAX, FULL_NS);
 	assert_int_equal(choose(QUICK), 1);
-	is_at(1, LINK_WORK_MAX, LINK_WORK_MAX * QUICK_NS);
+	is_at(1, LINK_WORK_MAX, FULL_NS);
 	assert_int_equal(choose(QUICK), -1); /* they will answer sooner than others wake */
 	assert_int_equal(choose(SLOW), 2);
 	pool->seats[1]->draining = true;
 	assert_int_equal(choose(QUICK), 2);
+}
+
+static void one_worker_is_enough_for_trifles(void **state)
+{
+	(void)state;
+	is_at(0, 100, 100 * TRIFLE_NS);
+	assert_int_equal(choose(QUICK), 1);
+	assert_int_equal(choose(TRIFLE), 0);
+	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
+	assert_int_equal(choose(TRIFLE), -1); /* it will answer sooner than another wakes */
+	connection->pipelines = true;
+	assert_int_equal(choose(TRIFLE), 1);
+	connection->pipelines = false;
+	/* Something else has come in between. */
+	is_at(0, LINK_WORK_MAX, FILL_US * 1000u);
+	assert_int_equal(choose(TRIFLE), 1);
+	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
+	pool->seats[0]->progress_ms = NOW_MS - PULL_BACK_MS - 1;
+	assert_int_equal(choose(TRIFLE), 1);
 }
 
 static void who_may_block_does_not_count(void **state)
@@ -192,6 +215,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			quick_work_occupies_no_more_workers_than_processors, set_up,
 			tear_down),
+		cmocka_unit_test_setup_teardown(one_worker_is_enough_for_trifles, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(who_may_block_does_not_count, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(
