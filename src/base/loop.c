@@ -18,7 +18,8 @@
 #include "base/clock.h"
 #include "base/poller.h"
 
-#define EVENTS_A_TURN 256
+/* More are no cheaper, and what came first is out of the cache when its answer is sent. */
+#define EVENTS_A_TURN 64
 
 static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void clock_set(struct loop *loop);
