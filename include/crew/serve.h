@@ -101,7 +101,11 @@ struct crew_setting {
 
 /** How the system schedules a process or thread (sched(7)). */
 enum crew_policy {
-	CREW_POLICY_NORMAL = 0,
+	CREW_POLICY_BESIDE = 0, /* normal, and a worker that is woken again and again for
+				   little work goes to the processor of its dispatcher,
+				   where that costs less. It is not held there. */
+	CREW_POLICY_NORMAL,     /* SCHED_OTHER, and nothing else (for dispatchers that is
+				   what BESIDE means too) */
 	CREW_POLICY_BATCH, /* SCHED_BATCH: it does not pre-empt others when it wakes. Fewer
 			      switches, and more of them late: measure first */
 };

@@ -182,7 +182,7 @@ static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *p
 	const uint64_t now = dispatcher->loop.now_ms;
 	const pid_t pid = load(score->pid);
 
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:o}",
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "index", (json_int_t)load(score->index),
 			 "pid", (json_int_t)pid,
 			 "state", crew_child_state_name(score_state(score)),
@@ -191,6 +191,7 @@ static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *p
 			 "served", (json_int_t)load(score->served),
 			 "rss_bytes", (json_int_t)os_resident_bytes(pid),
 			 "bells", (json_int_t)load(score->bells),
+			 "moves", (json_int_t)load(score->moves),
 			 "requests",
 			 status_requests(seat_find(pool, load(score->index),
 						   load(score->generation))));

@@ -60,7 +60,8 @@ static const struct option_row rows[] = {
 	  "with many processors", take_dispatchers },
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
 	  take_class },
-	{ "policy", "NAME", "normal or batch (SCHED_BATCH): how workers are scheduled", take_policy },
+	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
+	  "are quick; the default), normal, or batch (SCHED_BATCH)", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps (default 0), for machines with processors to spare", take_spin },
 	{ "loop", "NAME", "epoll or io_uring: how dispatchers watch connections (default\n"
@@ -183,14 +184,18 @@ static unsigned number_of(const struct command_line *line, const char *option,
 	return 0;
 }
 
-/* 0 or 1, or -1 after saying that it is neither. */
+/* Which of the `count` names it is, or -1 after saying that it is none. */
 static int one_of(const struct command_line *line, const char *option, const char *value,
-		  const char *first, const char *second)
+		  const char *const *names, int count)
 {
-	if (strcmp(value, first) == 0 || strcmp(value, second) == 0)
-		return strcmp(value, second) == 0;
-	fprintf(stderr, "%s: --%s takes %s or %s, not \"%s\"\n", line->program, option,
-		first, second, value);
+	for (int i = 0; i < count; i++) {
+		if (strcmp(value, names[i]) == 0)
+			return i;
+	}
+	fprintf(stderr, "%s: --%s takes ", line->program, option);
+	for (int i = 0; i < count; i++)
+		fprintf(stderr, "%s%s", names[i], i + 2 < count ? ", " : i + 1 < count ? " or " : "");
+	fprintf(stderr, ", not \"%s\"\n", value);
 	return -1;
 }
 
@@ -209,26 +214,32 @@ static int take_dispatchers(struct command_line *line, const char *value)
 
 static int take_class(struct command_line *line, const char *value)
 {
-	const int second = one_of(line, "worker-class", value, "process", "thread");
-	const enum crew_kind kind = second > 0 ? CREW_THREAD : CREW_PROCESS;
+	static const char *const names[] = {
+		[CREW_PROCESS] = "process",
+		[CREW_THREAD] = "thread",
+	};
+	const int kind = one_of(line, "worker-class", value, names, COUNT_OF(names));
 
-	if (second < 0)
+	if (kind < 0)
 		return EXIT_USAGE;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
-		line->server.pools[i].kind = kind;
+		line->server.pools[i].kind = (enum crew_kind)kind;
 	return no_workers(line, "worker-class");
 }
 
 static int take_policy(struct command_line *line, const char *value)
 {
-	const int second = one_of(line, "policy", value, "normal", "batch");
-	const enum crew_policy policy = second > 0 ? CREW_POLICY_BATCH
-						   : CREW_POLICY_NORMAL;
+	static const char *const names[] = {
+		[CREW_POLICY_BESIDE] = "beside",
+		[CREW_POLICY_NORMAL] = "normal",
+		[CREW_POLICY_BATCH] = "batch",
+	};
+	const int policy = one_of(line, "policy", value, names, COUNT_OF(names));
 
-	if (second < 0)
+	if (policy < 0)
 		return EXIT_USAGE;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
-		line->server.pools[i].policy = policy;
+		line->server.pools[i].policy = (enum crew_policy)policy;
 	return no_workers(line, "policy");
 }
 
@@ -244,10 +255,16 @@ static int take_spin(struct command_line *line, const char *value)
 
 static int take_loop(struct command_line *line, const char *value)
 {
-	const int second = one_of(line, "loop", value, "epoll", "io_uring");
+	static const char *const names[] = {
+		[CREW_LOOP_EPOLL] = "epoll",
+		[CREW_LOOP_IO_URING] = "io_uring",
+	};
+	const int loop = one_of(line, "loop", value, names, COUNT_OF(names));
 
-	line->server.loop = second > 0 ? CREW_LOOP_IO_URING : CREW_LOOP_EPOLL;
-	return second < 0 ? EXIT_USAGE : 0;
+	if (loop < 0)
+		return EXIT_USAGE;
+	line->server.loop = (enum crew_loop)loop;
+	return 0;
 }
 
 static int take_level(struct command_line *line, const char *value)

@@ -36,6 +36,7 @@ struct score {
 	_Atomic uint64_t request_since_ms;
 	_Atomic uint64_t connections;  /* dispatcher: open now */
 	_Atomic uint64_t bells;        /* rung by this child */
+	_Atomic uint64_t moves;        /* to its dispatcher's processor */
 	_Atomic uint64_t streams;      /* that it holds */
 	/* Numbers that mean something to others of its kind. */
 	_Atomic uint64_t figures[SCORE_FIGURES];

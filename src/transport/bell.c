@@ -31,6 +31,15 @@ void bell_awake(struct bell_sleeper *sleeper)
 				      memory_order_relaxed);
 }
 
+/* Only if it is news: the other side has read it then, and reads it again for nothing. */
+static void say_where(_Atomic uint32_t *said)
+{
+	const uint32_t processor = os_processor();
+
+	if (atomic_load_explicit(said, memory_order_relaxed) != processor)
+		atomic_store_explicit(said, processor, memory_order_relaxed);
+}
+
 bool bell_ring(struct bell_ringer *ringer)
 {
 	uint32_t epoch;
@@ -42,6 +51,7 @@ bool bell_ring(struct bell_ringer *ringer)
 		return false;
 	ringer->rung = epoch;
 	ringer->count++;
+	say_where(ringer->processor);
 	os_bell_ring(ringer->fd);
 	return true;
 }

@@ -17,6 +17,7 @@ struct both {
 	_Atomic uint32_t epoch;
 	struct bell_sleeper sleeper;
 	struct bell_ringer ringer;
+	_Atomic uint32_t processor;
 };
 
 static int open_both(void **state)
@@ -27,7 +28,7 @@ static int open_both(void **state)
 	assert_true(fd >= 0);
 	both = (struct both){ 0 };
 	both.sleeper = (struct bell_sleeper){ &both.epoch, fd };
-	both.ringer = (struct bell_ringer){ &both.epoch, fd, 0, 0 };
+	both.ringer = (struct bell_ringer){ &both.epoch, fd, 0, 0, &both.processor };
 	*state = &both;
 	return 0;
 }

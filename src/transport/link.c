@@ -39,6 +39,7 @@ struct half_words {
 	_Alignas(LINE) _Atomic uint32_t done_out_tail;
 	_Alignas(LINE) _Atomic uint32_t done_in_head;
 	_Alignas(LINE) _Atomic uint32_t epoch;
+	_Alignas(LINE) _Atomic uint32_t processor;
 };
 
 #define HALF_ENTRIES sizeof(struct half_words)
@@ -292,7 +293,9 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 	link->claims = (void *)(link->base + CLAIMS_AT);
 	link->sleeper = (struct bell_sleeper){ &mine->epoch, fds->bell[link->side] };
 	link->ringer = (struct bell_ringer){ &theirs->epoch,
-					     fds->bell[!link->side], 0, 0 };
+					     fds->bell[!link->side], 0, 0,
+					     &mine->processor };
+	link->peer_processor = &theirs->processor;
 	link->memory_fd = fds->memory;
 }
 

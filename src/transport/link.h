@@ -64,6 +64,7 @@ struct link {
 	_Atomic uint64_t *claims;
 	struct bell_sleeper sleeper;
 	struct bell_ringer ringer;
+	const _Atomic uint32_t *peer_processor;
 	int memory_fd;
 };
 
@@ -162,6 +163,13 @@ int link_release(struct link *link, uint32_t offset);
 static inline bool link_ring(struct link *link)
 {
 	return bell_ring(&link->ringer);
+}
+
+/** On which processor the peer was when it rang last: a hint, and any number if the peer
+ * is mad. */
+static inline unsigned link_rung_on(const struct link *link)
+{
+	return atomic_load_explicit(link->peer_processor, memory_order_relaxed);
 }
 
 /* ---- claims: who may run the request in a slot ---- */

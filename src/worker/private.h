@@ -26,6 +26,7 @@
 #include "handler/request.h"
 #include "transport/link.h"
 #include "transport/outbox.h"
+#include "worker/beside.h"
 #include "worker/worker.h"
 
 /* sysexits.h, EX_PROTOCOL and EX_OSERR: what the parent logs by name. */
@@ -170,6 +171,7 @@ struct worker {
 	unsigned streams;
 	bool paused;
 	struct spin spin;
+	struct beside beside;
 	uint64_t idle_at_ms;  /* when on_idle is due */
 	bool draining;
 	uint64_t drain_until_ms;

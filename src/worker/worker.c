@@ -32,6 +32,7 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 static bool may_sleep(struct loop *loop);
 static void woke(struct loop *loop);
+static void go_beside(struct worker *worker);
 static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max);
@@ -371,7 +372,25 @@ static bool may_sleep(struct loop *loop)
 
 static void woke(struct loop *loop)
 {
-	peers_awake(loop->owner);
+	struct worker *worker = loop->owner;
+
+	peers_awake(worker);
+	if (worker->options->pool->policy == CREW_POLICY_BESIDE)
+		go_beside(worker);
+}
+
+/* Where there is one dispatcher: several would draw it to and fro. */
+static void go_beside(struct worker *worker)
+{
+	struct score *score = worker->self->score;
+	unsigned place;
+
+	if (worker->peer_count != 1 || !worker->peers[0].linked)
+		return;
+	place = link_rung_on(&worker->peers[0].link);
+	if (beside_woke(&worker->beside, place != os_processor()) &&
+	    beside_judge(&worker->beside, clock_now_ns()) && os_move_to(place) == 0)
+		atomic_fetch_add_explicit(&score->moves, 1, memory_order_relaxed);
 }
 
 static void beat(struct crew_worker *public)

@@ -246,3 +246,30 @@ int os_schedule_batch(void)
 
 	return sched_setscheduler(0, SCHED_BATCH, &none) < 0 ? -errno : 0;
 }
+
+unsigned os_processor(void)
+{
+	const int processor = sched_getcpu();
+
+	return processor < 0 ? 0 : (unsigned)processor;
+}
+
+int os_move_to(unsigned processor)
+{
+	cpu_set_t before;
+	cpu_set_t only;
+
+	if (sched_getaffinity(0, sizeof(before), &before) < 0)
+		return -errno;
+	if (processor >= CPU_SETSIZE || !CPU_ISSET(processor, &before))
+		return -EINVAL;
+	CPU_ZERO(&only);
+	CPU_SET(processor, &only);
+	if (sched_setaffinity(0, sizeof(only), &only) < 0)
+		return -errno;
+	if (sched_setaffinity(0, sizeof(before), &before) == 0)
+		return 0;
+	/* None of those is allowed any more (cpuset(7)): all that are. */
+	memset(&only, 0xff, sizeof(only));
+	return sched_setaffinity(0, sizeof(only), &only) < 0 ? -errno : 0;
+}

@@ -70,6 +70,13 @@ void os_close_all_but(const int *keep, size_t count);
 /** Run this thread as SCHED_BATCH (sched(7)): it does not pre-empt others when it
  * wakes. 0 or -errno. */
 int os_schedule_batch(void);
+/** The number of the processor on which this thread is; by the time that it is looked
+ * at it may be on another (getcpu(2)). */
+unsigned os_processor(void);
+/** Have this thread go on on that processor. Where it may run stays as it was, so that
+ * the system can take it elsewhere at any time. Takes some microseconds. 0, or -errno
+ * (-EINVAL: it may not run there). */
+int os_move_to(unsigned processor);
 /** Tell the processor that we wait in a loop. */
 static inline void os_relax(void)
 {

@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -435,9 +437,59 @@ static void last_words_are_heard(void **state)
 	close(ends[0]);
 }
 
+static bool allowed(unsigned processor)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_ISSET(processor, &set);
+}
+
+/* The system may take us elsewhere at once, but not each time. */
+static bool gets_to(unsigned processor)
+{
+	for (int i = 0; i < 100; i++) {
+		must(os_move_to(processor) == 0);
+		if (os_processor() == processor)
+			return true;
+	}
+	return false;
+}
+
+static void move_about(void)
+{
+	cpu_set_t before;
+	cpu_set_t after;
+	cpu_set_t one;
+
+	must(sched_getaffinity(0, sizeof(before), &before) == 0);
+	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+		if (CPU_ISSET(i, &before))
+			must(gets_to(i));
+	}
+	must(sched_getaffinity(0, sizeof(after), &after) == 0);
+	must(CPU_EQUAL(&before, &after));
+	/* Where it may not run: it stays, and may run where it could. */
+	must(os_move_to(CPU_SETSIZE) == -EINVAL);
+	must(os_move_to(UINT_MAX) == -EINVAL);
+	CPU_ZERO(&one);
+	CPU_SET(os_processor(), &one);
+	must(sched_setaffinity(0, sizeof(one), &one) == 0);
+	for (unsigned i = 0; i < CPU_SETSIZE; i++)
+		must(os_move_to(i) == (allowed(i) ? 0 : -EINVAL));
+	must(sched_getaffinity(0, sizeof(after), &after) == 0);
+	must(CPU_EQUAL(&one, &after));
+}
+
+static void a_move_leaves_where_one_may_run_as_it_was(void **state)
+{
+	(void)state;
+	in_a_fork(move_about);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_move_leaves_where_one_may_run_as_it_was),
 		cmocka_unit_test(memory_is_zeroed_and_keeps_its_size),
 		cmocka_unit_test(memory_that_is_not_there_is_an_error),
 		cmocka_unit_test(a_bell_is_heard_once),
