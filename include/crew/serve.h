@@ -101,13 +101,15 @@ struct crew_setting {
 
 /** How the system schedules a process or thread (sched(7)). */
 enum crew_policy {
-	CREW_POLICY_BESIDE = 0, /* normal, and a worker that is woken again and again for
-				   little work goes to the processor of its dispatcher,
-				   where that costs less. It is not held there. */
-	CREW_POLICY_NORMAL,     /* SCHED_OTHER, and nothing else (for dispatchers that is
-				   what BESIDE means too) */
+	CREW_POLICY_BESIDE = 0, /* as it is, but a worker that its dispatcher wakes again and
+				   again on another processor, for little work, moves to
+				   the dispatcher's (sched_setaffinity(2)). It is not held
+				   there, and where it may run stays as it was. With one
+				   dispatcher, and without spin_us; else, and for
+				   dispatchers, as NORMAL. */
 	CREW_POLICY_BATCH, /* SCHED_BATCH: it does not pre-empt others when it wakes. Fewer
 			      switches, and more of them late: measure first */
+	CREW_POLICY_NORMAL, /* as it is: all is left to the system */
 };
 
 /** How dispatchers learn which connections are ready. */

@@ -18,7 +18,8 @@
 #include "base/clock.h"
 #include "base/poller.h"
 
-/* More are no cheaper, and what came first is out of the cache when its answer is sent. */
+/* To take more at once saves nothing, and what came first is out of the cache by the time
+ * that its answer is sent. */
 #define EVENTS_A_TURN 64
 
 static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events);
@@ -182,6 +183,9 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	int r = 0;
 	int n;
 
+	/* There is more of what did not go into the last turn. */
+	if (loop->full)
+		wait = 0;
 	if (wait != 0 && loop->may_sleep) {
 		slept = loop->may_sleep(loop);
 		if (!slept)
@@ -198,6 +202,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 		return r;
 	loop->now_ms = clock_now_ms();
 	loop->pending_count = n > 0 ? n : 0;
+	loop->full = n == EVENTS_A_TURN;
 	handle_events(loop);
 	fire_timers(loop);
 	if (loop->turn_done)

@@ -41,6 +41,7 @@ struct loop {
 	size_t timer_room;
 	struct epoll_event *pending; /* events of this turn not yet handled */
 	int pending_count;
+	bool full; /* the last turn took in as many events as it could */
 	void *owner; /* for the two callbacks below */
 	/* After the events and timers of each turn; may be NULL. */
 	void (*turn_done)(struct loop *loop);

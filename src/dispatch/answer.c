@@ -21,7 +21,6 @@ static void answer_over(struct seat *seat, const struct message *message,
 static void stream_begins(struct exchange *exchange, const struct message *message);
 static void credit_call(struct seat *seat, uint32_t slot, struct exchange *exchange);
 static void late_answer(struct seat *seat, const struct message *message);
-static void note_service(uint32_t *cost, uint32_t service_us);
 
 void answer_received(struct seat *seat, const struct message *message)
 {
@@ -89,7 +88,7 @@ static void answer_begins(struct seat *seat, const struct message *message,
 	lines = (struct span){ headers, answer.headers_size };
 	body = (struct span){ (const char *)bytes + sizeof(answer) + lines.size,
 			      message->size - sizeof(answer) - lines.size };
-	note_service(seat->slots[message->slot].cost, message->service_us);
+	pool_note_service(seat->slots[message->slot].cost, message->service_us);
 	pool_leave(exchange);
 	fault = http_check_headers(lines);
 	if (answer.status < 200 || answer.status > 599)
@@ -177,14 +176,4 @@ static void late_answer(struct seat *seat, const struct message *message)
 	if (slot->used && slot->generation == message->generation &&
 	    (message->flags & MESSAGE_LAST))
 		slot_free(seat, message->slot);
-}
-
-/* The average moves by an eighth; one very slow answer counts as a millisecond,
- * so that a route is soon believed to be fast again. */
-static void note_service(uint32_t *cost, uint32_t service_us)
-{
-	const uint32_t limited = service_us > 1000 ? 1000 : service_us;
-	const int64_t sample = (int64_t)limited * 1000 + 500;
-
-	*cost = (uint32_t)(*cost + (sample - (int64_t)*cost) / 8);
 }

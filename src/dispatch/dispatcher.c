@@ -272,6 +272,9 @@ static void pull_back(struct loop *loop, struct timer *timer)
 	list_each(link, &dispatcher->active) {
 		struct seat *seat = container_of(link, struct seat, in_active);
 
+		/* If it was us who did not run, its answers lie there. */
+		if (seat_has_news(seat))
+			seat_receive(seat);
 		if (seat->at_work < (others ? 1 : 2) || seat->condemned)
 			continue;
 		/* What is still there then has begun. */

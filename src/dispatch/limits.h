@@ -30,13 +30,15 @@
 #define WRITE_TIMEOUT_MS 30000u
 /* Work outstanding at one worker up to which requests are packed, not spread. */
 #define PACK_US 30u
-/* The same for what a client pipelines, which waits for its neighbours anyway, and
- * for quick requests while each processor has a worker: it costs less with a worker
- * than in the queue. */
+/* The same for what a client pipelines, which waits for its neighbours anyway, for
+ * quick requests while each processor has a worker (it costs less with a worker than in
+ * the queue), and for trifles. */
 #define FILL_US 250u
-/* One worker keeps up with what takes less than the dispatcher itself has to do for a
- * request. */
+/* A trifle: what takes less than the dispatcher itself has to do for a request, so that
+ * one worker keeps up with it. */
 #define TRIFLE_US 2u
+/* What an answer took counts as no more than so many times what was expected. */
+#define OUTLIER_TIMES 16
 /* A worker that answered nothing for so long gives back what it has not begun. */
 #define PULL_BACK_MS 1u
 /* The same where no other worker is idle to take it. */
@@ -45,7 +47,7 @@
 #define SUBSCRIBER_MAX_BYTES (128u * 1024u)
 /* Clients that are sent to in one turn, so that a large fan-out holds up nobody
  * for more than some milliseconds. */
-#define FLUSHES_A_TURN 512u
+#define FLUSHES_A_TURN 128u
 /* An answer to a call; more is a failure. */
 #define CALL_ANSWER_MAX_BYTES (8u * 1024u * 1024u)
 /* What a worker may leave unread of what it is told: answers to its own calls,

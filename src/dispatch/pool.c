@@ -25,7 +25,7 @@ static const char degraded_text[] = "this service is degraded: its workers fail"
 
 static bool takes_work(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
-static bool is_quick(const struct seat *seat);
+static bool is_quick(const struct seat *seat, unsigned each_us);
 static bool has_waited(const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
@@ -167,6 +167,19 @@ uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
 	return &pool->costs[row < pool->route_count ? row : pool->route_count];
 }
 
+/* The average moves by an eighth; one very slow answer counts as a millisecond,
+ * so that a route is soon believed to be fast again, and as no more than some times the
+ * average: among quick ones it may be that its worker was taken its processor. */
+void pool_note_service(uint32_t *cost, uint32_t service_us)
+{
+	const uint32_t limited = service_us > 1000 ? 1000 : service_us;
+	const int64_t most = (int64_t)*cost * OUTLIER_TIMES;
+	int64_t sample = (int64_t)limited * 1000 + 500;
+
+	sample = sample < most ? sample : most;
+	*cost = (uint32_t)(*cost + (sample - (int64_t)*cost) / 8);
+}
+
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 {
 	/* Each dispatcher begins with another worker. */
@@ -178,10 +191,9 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 	struct seat *shared = NULL;
-	/* What is pipelined comes faster than one answers it. */
-	const unsigned enough = cost_ns < TRIFLE_US * 1000u && !pipelined
-					? 1
-					: pool->dispatcher->processors;
+	/* What is pipelined comes faster than one worker answers it. */
+	const bool trifle = cost_ns < TRIFLE_US * 1000u && !pipelined &&
+			    pool->dispatcher->server->dispatchers == 1;
 	unsigned quick = 0; /* workers at work that is a matter of microseconds */
 	unsigned full = 0;  /* those of them that can take no more */
 
@@ -192,7 +204,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 
 		if (!takes_work(seat))
 			continue;
-		if (is_quick(seat)) {
+		if (is_quick(seat, PACK_US)) {
 			quick++;
 			full += seat->at_work >= LINK_WORK_MAX;
 		}
@@ -205,14 +217,20 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 			shared = shared ? shared : seat;
 		} else if (has_room(seat, cost_ns, PACK_US)) {
 			return seat;
-		} else if (cost_ns < PACK_US * 1000u && (pipelined || is_quick(seat)) &&
+		} else if (cost_ns < PACK_US * 1000u &&
+			   (pipelined || is_quick(seat, PACK_US)) &&
 			   has_room(seat, cost_ns, FILL_US) &&
 			   (!least || seat->work_ns < least->work_ns)) {
 			least = seat;
 		}
 	}
 	/* More workers than processors only take turns at quick work. */
-	if (cost_ns < PACK_US * 1000u && quick >= enough && (least || full >= enough))
+	if (cost_ns < PACK_US * 1000u && quick >= pool->dispatcher->processors &&
+	    (least || full >= pool->dispatcher->processors))
+		return least;
+	/* One that does nothing else keeps up with trifles. */
+	if (trifle && least && is_quick(least, TRIFLE_US) &&
+	    (!idle || held(least) <= held(idle)))
 		return least;
 	if (idle || (least && pipelined))
 		return idle ? idle : least;
@@ -235,12 +253,12 @@ static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_u
 	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
 }
 
-/* All that it has in hand keeps its processor busy, but not for long: nothing of it is
- * thought to block, or is not known yet. */
-static bool is_quick(const struct seat *seat)
+/* It is at work, and that keeps its processor busy but not for long: requests take less
+ * than so many microseconds each, so that none is thought to block, or is not known yet. */
+static bool is_quick(const struct seat *seat, unsigned each_us)
 {
 	return seat->at_work > 0 && has_room(seat, 0, FILL_US) &&
-	       seat->work_ns < (uint64_t)seat->at_work * PACK_US * 1000u;
+	       seat->work_ns < (uint64_t)seat->at_work * each_us * 1000u;
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

@@ -150,16 +150,41 @@ static void one_worker_is_enough_for_trifles(void **state)
 	is_at(0, 100, 100 * TRIFLE_NS);
 	assert_int_equal(choose(QUICK), 1);
 	assert_int_equal(choose(TRIFLE), 0);
-	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
-	assert_int_equal(choose(TRIFLE), -1); /* it will answer sooner than another wakes */
 	connection->pipelines = true;
 	assert_int_equal(choose(TRIFLE), 1);
 	connection->pipelines = false;
-	/* Something else has come in between. */
-	is_at(0, LINK_WORK_MAX, FILL_US * 1000u);
-	assert_int_equal(choose(TRIFLE), 1);
+	/* Who can take no more, does something else too, or is silent for long. */
 	is_at(0, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
+	assert_int_equal(choose(TRIFLE), 1);
+	is_at(0, 20, 20 * PACK_US * 1000u / 3);
+	assert_int_equal(choose(TRIFLE), 1);
+	is_at(0, 100, 100 * TRIFLE_NS);
 	pool->seats[0]->progress_ms = NOW_MS - PULL_BACK_MS - 1;
+	assert_int_equal(choose(TRIFLE), 1);
+}
+
+/* Requests that are deferred, and streams, are handed out in no time, but stay. */
+static void trifles_that_stay_are_shared_out(void **state)
+{
+	(void)state;
+	is_at(0, 100, 100 * TRIFLE_NS);
+	pool->seats[0]->in_hand += 100;
+	assert_int_equal(choose(TRIFLE), 1);
+	for (unsigned i = 1; i < SEATS; i++)
+		pool->seats[i]->in_hand = 100;
+	assert_int_equal(choose(TRIFLE), 0);
+}
+
+static void several_dispatchers_can_outrun_one_worker(void **state)
+{
+	static const struct crew_server several = { .dispatchers = 2 };
+	static struct score scores[SEATS];
+
+	(void)state;
+	for (unsigned i = 0; i < SEATS; i++)
+		pool->seats[i]->score = &scores[i];
+	dispatcher->server = &several;
+	is_at(0, 100, 100 * TRIFLE_NS);
 	assert_int_equal(choose(TRIFLE), 1);
 }
 
@@ -207,6 +232,24 @@ static void what_a_client_pipelines_is_put_behind_other_work(void **state)
 	assert_int_equal(choose(QUICK), 3);
 }
 
+static void one_slow_answer_among_quick_ones_is_not_believed(void **state)
+{
+	uint32_t cost = PACK_US * 1000u;
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		pool_note_service(&cost, 0);
+	assert_true(cost < TRIFLE_US * 1000u);
+	pool_note_service(&cost, 3000000);
+	assert_true(cost < TRIFLE_US * 1000u);
+	for (int i = 0; i < 6; i++)
+		pool_note_service(&cost, 1000);
+	assert_true(cost > PACK_US * 1000u);
+	for (int i = 0; i < 50; i++)
+		pool_note_service(&cost, 0);
+	assert_true(cost < TRIFLE_US * 1000u);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +260,10 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(one_worker_is_enough_for_trifles, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(trifles_that_stay_are_shared_out, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(several_dispatchers_can_outrun_one_worker,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_may_block_does_not_count, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(
@@ -224,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			what_a_client_pipelines_is_put_behind_other_work, set_up,
 			tear_down),
+		cmocka_unit_test(one_slow_answer_among_quick_ones_is_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

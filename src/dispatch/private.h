@@ -312,6 +312,8 @@ bool pool_has_idle(const struct pool *pool);
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange);
 /** Where it is noted what a request like this takes. */
 uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange);
+/** A worker needed that long for one whose cost is noted there. */
+void pool_note_service(uint32_t *cost, uint32_t service_us);
 
 /** That pool's workers fail, or work again. */
 void pool_set_degraded(struct pool *pool, bool degraded);

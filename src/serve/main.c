@@ -61,7 +61,7 @@ static const struct option_row rows[] = {
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
 	  take_class },
 	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
-	  "are quick; the default), normal, or batch (SCHED_BATCH)", take_policy },
+	  "are quick; the default), batch (SCHED_BATCH) or normal", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps (default 0), for machines with processors to spare", take_spin },
 	{ "loop", "NAME", "epoll or io_uring: how dispatchers watch connections (default\n"
@@ -231,8 +231,8 @@ static int take_policy(struct command_line *line, const char *value)
 {
 	static const char *const names[] = {
 		[CREW_POLICY_BESIDE] = "beside",
-		[CREW_POLICY_NORMAL] = "normal",
 		[CREW_POLICY_BATCH] = "batch",
+		[CREW_POLICY_NORMAL] = "normal",
 	};
 	const int policy = one_of(line, "policy", value, names, COUNT_OF(names));
 

@@ -31,13 +31,13 @@ void bell_awake(struct bell_sleeper *sleeper)
 				      memory_order_relaxed);
 }
 
-/* Only if it is news: the other side has read it then, and reads it again for nothing. */
+/* Only if it is news: a store takes the line from the other side, who has to fetch it. */
 static void say_where(_Atomic uint32_t *said)
 {
-	const uint32_t processor = os_processor();
+	const uint32_t now = os_processor() + 1;
 
-	if (atomic_load_explicit(said, memory_order_relaxed) != processor)
-		atomic_store_explicit(said, processor, memory_order_relaxed);
+	if (atomic_load_explicit(said, memory_order_relaxed) != now)
+		atomic_store_explicit(said, now, memory_order_relaxed);
 }
 
 bool bell_ring(struct bell_ringer *ringer)
@@ -51,7 +51,8 @@ bool bell_ring(struct bell_ringer *ringer)
 		return false;
 	ringer->rung = epoch;
 	ringer->count++;
-	say_where(ringer->processor);
+	if (ringer->processor)
+		say_where(ringer->processor);
 	os_bell_ring(ringer->fd);
 	return true;
 }

@@ -5,7 +5,7 @@
  * for work once more. The ringer publishes work, then looks at the epoch. With
  * a sequentially consistent fence on both sides at least one sees the other:
  * tests/model proves that no wake-up is lost. One sleep is rung at most once. Who rings
- * also says on which processor it is, as a hint to the sleeper.
+ * can also say on which processor it is, as a hint to the sleeper.
  */
 #ifndef TRANSPORT_BELL_H
 #define TRANSPORT_BELL_H
@@ -24,7 +24,7 @@ struct bell_ringer {
 	int fd;
 	uint32_t rung; /* the epoch that was rung last */
 	uint64_t count; /* rings so far */
-	_Atomic uint32_t *processor; /* own memory: on which it rang last */
+	_Atomic uint32_t *processor; /* own memory: on which it rang last, plus 1; or NULL */
 };
 
 /** Say that this side is about to sleep. The caller must now look for work once

@@ -39,7 +39,7 @@ struct half_words {
 	_Alignas(LINE) _Atomic uint32_t done_out_tail;
 	_Alignas(LINE) _Atomic uint32_t done_in_head;
 	_Alignas(LINE) _Atomic uint32_t epoch;
-	_Alignas(LINE) _Atomic uint32_t processor;
+	_Alignas(LINE) _Atomic uint32_t processor; /* dispatcher: plus 1; 0: not yet */
 };
 
 #define HALF_ENTRIES sizeof(struct half_words)
@@ -294,7 +294,9 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 	link->sleeper = (struct bell_sleeper){ &mine->epoch, fds->bell[link->side] };
 	link->ringer = (struct bell_ringer){ &theirs->epoch,
 					     fds->bell[!link->side], 0, 0,
-					     &mine->processor };
+					     link->side == LINK_DISPATCHER
+						     ? &mine->processor
+						     : NULL };
 	link->peer_processor = &theirs->processor;
 	link->memory_fd = fds->memory;
 }

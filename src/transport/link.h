@@ -4,7 +4,8 @@
  * each side. It has two halves and a table of claims. A half is written by one
  * side and mapped read-only by the other, and holds all that this side says:
  * its messages, its arena, which bytes of the other's arena it is done with,
- * its indexes, its sleep epoch. The claims alone are written by both.
+ * its indexes, its sleep epoch, the processor on which it rang. The claims alone are
+ * written by both.
  *
  *      offset 0        header (read-only for both)
  *      pages           claims: one atomic word a slot
@@ -165,11 +166,15 @@ static inline bool link_ring(struct link *link)
 	return bell_ring(&link->ringer);
 }
 
-/** On which processor the peer was when it rang last: a hint, and any number if the peer
- * is mad. */
-static inline unsigned link_rung_on(const struct link *link)
+/** Worker: on which processor the dispatcher was when it rang last: a hint, and any number
+ * if the dispatcher is mad. False if it has not rung yet. */
+static inline bool link_rung_on(const struct link *link, unsigned *ret_processor)
 {
-	return atomic_load_explicit(link->peer_processor, memory_order_relaxed);
+	const uint32_t said =
+		atomic_load_explicit(link->peer_processor, memory_order_relaxed);
+
+	*ret_processor = said - 1;
+	return said != 0;
 }
 
 /* ---- claims: who may run the request in a slot ---- */

@@ -2,48 +2,47 @@
 /* Whether to go beside the dispatcher: see beside.h. */
 #include "worker/beside.h"
 
-/* Wake-ups that are judged together. */
-#define WINDOW_WAKES 32u
-/* More rarely woken, it does not matter where. */
+/* If it is woken more rarely than that, it does not matter where. */
 #define WINDOW_NS_MAX 32000000u
-/* Woken for more than that, the wake-up is paid for, and who has so much to do does it
- * better at the dispatcher's side than in its time. */
-#define REQUESTS_A_WAKE 24u
-/* Moves that do not last are made in every so manyth window at least. */
-#define PATIENCE_MAX 8u
+/* Woken for more requests than that, the wake-up is paid for, and who has so much to do
+ * does it better at the same time as the dispatcher than in its stead. */
+#define REQUESTS_A_WAKE 64u
+/* What takes more could as well keep the dispatcher waiting. Without a processor to
+ * itself, woken for one request each time, half a microsecond of work takes ten. */
+#define CPU_NS_A_REQUEST 25000u
+/* It may take one part in so many of the processor. */
+#define CPU_SHARE 2u
+/* Windows that are let go by, at most, between moves that do not last. */
+#define PATIENCE_MAX 1023u
 
-bool beside_woke(struct beside *beside, bool elsewhere)
+static bool is_worth_it(const struct beside *beside, const struct beside_account *now)
 {
-	beside->elsewhere += elsewhere;
-	return ++beside->wakes >= WINDOW_WAKES;
+	const uint64_t spent_ns = now->now_ns - beside->since.now_ns;
+	const uint64_t cpu_ns = now->cpu_ns - beside->since.cpu_ns;
+	const uint64_t served = now->served - beside->since.served;
+
+	return spent_ns <= WINDOW_NS_MAX && cpu_ns <= spent_ns / CPU_SHARE &&
+	       cpu_ns <= served * CPU_NS_A_REQUEST &&
+	       served <= (uint64_t)WINDOW_WAKES * REQUESTS_A_WAKE;
 }
 
-/* Half of the time at work leaves the dispatcher the other half. */
-static bool is_worth_it(const struct beside *beside, uint64_t spent_ns)
-{
-	return spent_ns <= WINDOW_NS_MAX &&
-	       beside->requests <= WINDOW_WAKES * REQUESTS_A_WAKE &&
-	       beside->busy_ns <= spent_ns / 2;
-}
-
-bool beside_judge(struct beside *beside, uint64_t now_ns)
+bool beside_judge(struct beside *beside, const struct beside_account *now)
 {
 	const bool elsewhere = beside->elsewhere > WINDOW_WAKES / 2;
-	const bool worth = is_worth_it(beside, now_ns - beside->since_ns);
 	unsigned patience = beside->patience;
 	unsigned waited = beside->waited;
 	bool moves = false;
 
 	if (!elsewhere)
-		patience = 0;
+		patience /= 2;
 	else if (beside->moved)
-		patience = patience < PATIENCE_MAX / 2 ? patience * 2 + 1 : PATIENCE_MAX;
-	if (elsewhere && worth) {
+		patience = patience < PATIENCE_MAX ? patience * 2 + 1 : PATIENCE_MAX;
+	if (elsewhere && is_worth_it(beside, now)) {
 		moves = waited >= patience;
 		waited = moves ? 0 : waited + 1;
 	}
 	*beside = (struct beside){
-		.since_ns = now_ns, .patience = patience, .waited = waited, .moved = moves,
+		.since = *now, .patience = patience, .waited = waited, .moved = moves,
 	};
 	return moves;
 }

@@ -14,22 +14,22 @@
 /* What one window is like. */
 struct window {
 	uint64_t ns;
-	uint64_t busy_ns;
-	unsigned requests; /* for each wake-up */
+	uint64_t cpu_ns;
+	unsigned requests;  /* for each wake-up */
 	unsigned elsewhere; /* in 100 wake-ups */
 };
 
 static const struct window often = { MS, MS / 10, 7, 100 };
 
 static struct beside beside;
-static uint64_t now_ns;
+static struct beside_account account;
 
 static int set_up(void **state)
 {
 	(void)state;
 	beside = (struct beside){ 0 };
-	now_ns = 1000 * (uint64_t)MS;
-	(void)beside_judge(&beside, now_ns);
+	account = (struct beside_account){ 1000 * (uint64_t)MS, 3 * MS, 99 };
+	(void)beside_judge(&beside, &account);
 	return 0;
 }
 
@@ -39,15 +39,15 @@ static bool moves_after(const struct window *window)
 	unsigned wakes = 0;
 	bool over;
 
-	beside_served(&beside, 0, window->busy_ns);
 	do {
-		beside_served(&beside, window->requests, 0);
+		account.served += window->requests;
 		over = beside_woke(&beside, wakes * window->elsewhere / 100 !=
 						    (wakes + 1) * window->elsewhere / 100);
 		wakes++;
 	} while (!over);
-	now_ns += window->ns;
-	return beside_judge(&beside, now_ns);
+	account.now_ns += window->ns;
+	account.cpu_ns += window->cpu_ns;
+	return beside_judge(&beside, &account);
 }
 
 static void who_is_woken_elsewhere_for_little_moves(void **state)
@@ -71,31 +71,39 @@ static void who_is_beside_already_stays(void **state)
 static void who_has_much_to_do_stays(void **state)
 {
 	const struct window busy = { MS, MS * 6 / 10, 7, 100 };
+	const struct window slow = { 10 * MS, MS, 1, 100 };
 	const struct window bunches = { MS, MS / 10, 100, 100 };
-	const struct window rarely = { 100 * MS, MS, 1, 100 };
+	const struct window rarely = { 100 * MS, MS / 10, 1, 100 };
 
 	(void)state;
 	for (int i = 0; i < 100; i++) {
 		assert_false(moves_after(&busy));
+		assert_false(moves_after(&slow));
 		assert_false(moves_after(&bunches));
 		assert_false(moves_after(&rarely));
 	}
 	assert_true(moves_after(&often));
 }
 
-static void a_move_that_does_not_last_is_made_less_often(void **state)
+static unsigned moves_in(unsigned windows)
 {
-	const struct window here = { MS, MS / 10, 7, 0 };
 	unsigned moves = 0;
 
-	(void)state;
-	for (int i = 0; i < 900; i++)
+	for (unsigned i = 0; i < windows; i++)
 		moves += moves_after(&often);
-	assert_in_range(moves, 90, 110);
-	/* One that lasts makes up for it. */
-	assert_false(moves_after(&here));
-	assert_true(moves_after(&often));
-	assert_false(moves_after(&here));
+	return moves;
+}
+
+static void a_move_that_does_not_last_is_made_ever_more_rarely(void **state)
+{
+	const struct window here = { MS, MS / 10, 7, 0 };
+
+	(void)state;
+	assert_in_range(moves_in(1000), 8, 10);
+	assert_in_range(moves_in(10240), 8, 11);
+	/* Those that last make up for it. */
+	for (int i = 0; i < 10; i++)
+		assert_false(moves_after(&here));
 	assert_true(moves_after(&often));
 }
 
@@ -105,7 +113,8 @@ int main(void)
 		cmocka_unit_test_setup(who_is_woken_elsewhere_for_little_moves, set_up),
 		cmocka_unit_test_setup(who_is_beside_already_stays, set_up),
 		cmocka_unit_test_setup(who_has_much_to_do_stays, set_up),
-		cmocka_unit_test_setup(a_move_that_does_not_last_is_made_less_often, set_up),
+		cmocka_unit_test_setup(a_move_that_does_not_last_is_made_ever_more_rarely,
+				       set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

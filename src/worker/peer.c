@@ -253,7 +253,6 @@ unsigned peers_memory(struct worker *worker, void **ret_start, size_t *ret_size,
 /* The work itself is done after each turn, whatever woke us. */
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	(void)loop;
-	(void)watch;
 	(void)events;
+	worker_rung(loop->owner, container_of(watch, struct peer, bell));
 }

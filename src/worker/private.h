@@ -171,6 +171,9 @@ struct worker {
 	unsigned streams;
 	bool paused;
 	struct spin spin;
+	bool goes_beside;     /* its dispatcher, when woken elsewhere for little */
+	bool must_move;       /* when it has nothing to do */
+	unsigned place;       /* the processor to move to */
 	struct beside beside;
 	uint64_t idle_at_ms;  /* when on_idle is due */
 	bool draining;
@@ -181,6 +184,9 @@ struct worker {
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */
 void worker_condemn_link(struct worker *worker, const char *what);
+
+/** A dispatcher has rung while we slept. */
+void worker_rung(struct worker *worker, const struct peer *peer);
 
 /** Read the settings, set the application up and then its groups. 0, or the exit
  * code of the process, and then nothing is left set up. */

@@ -133,7 +133,6 @@ void serve_batch(struct worker *worker)
 			r = run_next(worker, &now_ns);
 	} while (r > 0 && ++count < BATCH_REQUESTS &&
 		 now_ns - start_ns < BATCH_NS);
-	beside_served(&worker->beside, count, now_ns - start_ns);
 	if (r < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	else

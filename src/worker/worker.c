@@ -32,7 +32,8 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 static bool may_sleep(struct loop *loop);
 static void woke(struct loop *loop);
-static void go_beside(struct worker *worker);
+static bool goes_beside(const struct worker *worker);
+static void move(struct worker *worker);
 static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max);
@@ -114,6 +115,7 @@ static int set_up(struct worker *worker, struct crew_child *self,
 	r = peers_init(worker, server && server->dispatchers ? server->dispatchers : 1);
 	if (r < 0)
 		return r;
+	worker->goes_beside = goes_beside(worker);
 	r = loop_init(&worker->loop);
 	if (r < 0) {
 		peers_fini(worker);
@@ -363,6 +365,8 @@ static bool may_sleep(struct loop *loop)
 	/* Look before it is announced too: a bell rung for nothing is dear. */
 	if (serve_has_work(worker) || spin_until(&worker->spin, has_news, worker))
 		return false;
+	if (worker->must_move)
+		move(worker);
 	peers_announce(worker);
 	if (!serve_has_work(worker))
 		return true;
@@ -372,25 +376,52 @@ static bool may_sleep(struct loop *loop)
 
 static void woke(struct loop *loop)
 {
-	struct worker *worker = loop->owner;
-
-	peers_awake(worker);
-	if (worker->options->pool->policy == CREW_POLICY_BESIDE)
-		go_beside(worker);
+	peers_awake(loop->owner);
 }
 
-/* Where there is one dispatcher: several would draw it to and fro. */
-static void go_beside(struct worker *worker)
+/* Not where there are several dispatchers, who would draw it to and fro, nor where who
+ * spins would take the processor from whom it waits for. */
+static bool goes_beside(const struct worker *worker)
 {
-	struct score *score = worker->self->score;
+	const struct crew_pool *pool = worker->options->pool;
+	const struct crew_server *server = worker->options->server;
+
+	return pool->policy == CREW_POLICY_BESIDE && worker->peer_count == 1 &&
+	       pool->spin_us == 0 && (!server || server->spin_us == 0);
+}
+
+void worker_rung(struct worker *worker, const struct peer *peer)
+{
 	unsigned place;
 
-	if (worker->peer_count != 1 || !worker->peers[0].linked)
+	if (!worker->goes_beside || !peer->linked || !link_rung_on(&peer->link, &place) ||
+	    !beside_woke(&worker->beside, place != os_processor()))
 		return;
-	place = link_rung_on(&worker->peers[0].link);
-	if (beside_woke(&worker->beside, place != os_processor()) &&
-	    beside_judge(&worker->beside, clock_now_ns()) && os_move_to(place) == 0)
-		atomic_fetch_add_explicit(&score->moves, 1, memory_order_relaxed);
+	worker->must_move = beside_judge(
+		&worker->beside,
+		&(struct beside_account){
+			.now_ns = clock_now_ns(),
+			.cpu_ns = os_thread_cpu_ns(),
+			.served = atomic_load_explicit(&worker->self->score->served,
+						       memory_order_relaxed),
+		});
+	worker->place = place;
+}
+
+/* Only with nothing in hand: who moves waits for the other processor. */
+static void move(struct worker *worker)
+{
+	int r = os_move_to(worker->place);
+
+	worker->must_move = false;
+	if (r == 0) {
+		atomic_fetch_add_explicit(&worker->self->score->moves, 1,
+					  memory_order_relaxed);
+	} else if (r != -EINVAL) {
+		worker->goes_beside = false;
+		log_info("it stays where it runs, since it cannot move to its "
+			 "dispatcher's processor: %s", strerror(-r));
+	}
 }
 
 static void beat(struct crew_worker *public)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Workers that go to their dispatcher's processor, and those that may not."""
 import os
+import signal
 
 import pytest
 
@@ -42,47 +43,65 @@ def apart(server):
     return worker
 
 
-def ask(server, path="/hello", count=100):
+def ask(server, path="/hello", count=100, at_once=8):
+    """Some at once: work for which it is worth to move also under a sanitizer."""
     with server.client() as client:
         for _ in range(count):
-            assert client.get(path).status == 200
+            client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * at_once)
+            assert {client.answer().status for _ in range(at_once)} == {200}
+
+
+def ask_from_elsewhere(server, worker, path="/hello", count=100):
+    """The worker is elsewhere at first, and may go anywhere."""
+    may_run(worker, THERE)
+    may_run(worker, PROCESSORS)
+    ask(server, path, count)
+    return moves(server)
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_who_is_woken_elsewhere_goes_beside_its_dispatcher(start, kind):
     server = start("--workers", "1", "--worker-class", kind)
     worker = apart(server)
-
-    def moved():
-        may_run(worker, THERE)
-        may_run(worker, PROCESSORS)
-        ask(server)
-        return moves(server)
-    wait_for(moved, seconds=30)
+    wait_for(lambda: ask_from_elsewhere(server, worker), seconds=30)
     assert all(mask == set(PROCESSORS) for mask in where(worker)), "it is not held there"
 
 
 def test_who_may_not_run_there_stays(start):
     server = start("--workers", "1")
     worker = apart(server)
-    ask(server, count=2000)
+    ask(server, count=1000)
     assert moves(server) == 0
     assert where(worker) == [THERE]
 
 
-@pytest.mark.parametrize("policy", ["normal", "batch"])
-def test_other_policies_leave_it_to_the_system(start, policy):
-    server = start("--workers", "1", "--policy", policy)
-    worker = apart(server)
-    may_run(worker, PROCESSORS)
-    ask(server, count=2000)
-    assert moves(server) == 0
+@pytest.mark.parametrize("arguments", [
+    ("--policy", "normal"), ("--policy", "batch"), ("--dispatchers", "2"), ("--spin", "20")])
+def test_it_is_left_to_the_system(start, arguments):
+    """While another one, asked in the same way, moves."""
+    control = start("--workers", "1")
+    server = start("--workers", "1", *arguments)
+    control_worker, worker = apart(control), apart(server)
+
+    def control_moved():
+        assert not ask_from_elsewhere(server, worker)
+        return ask_from_elsewhere(control, control_worker)
+    wait_for(control_moved, seconds=30)
 
 
-def test_who_is_seldom_woken_or_works_long_is_left_where_it_is(start):
+def test_who_works_long_is_left_where_it_is(start):
+    """Milliseconds of work at each wake-up, and of sleep, with as many wake-ups."""
     server = start("--workers", "1")
     worker = apart(server)
-    may_run(worker, PROCESSORS)
-    before = moves(server)
-    ask(server, "/sleep/2", count=200)
-    assert moves(server) == before
+    assert not ask_from_elsewhere(server, worker, "/spin/1", count=40)
+    assert not ask_from_elsewhere(server, worker, "/sleep/2", count=40)
+    wait_for(lambda: ask_from_elsewhere(server, worker), seconds=30)
+
+
+def test_a_worker_begins_at_no_moves(start):
+    server = start("--workers", "1")
+    worker = apart(server)
+    wait_for(lambda: ask_from_elsewhere(server, worker), seconds=30)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: server.workers()[0] != worker, seconds=15)
+    assert moves(server) == 0

@@ -20,6 +20,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static int compare_ints(const void *a, const void *b);
@@ -257,19 +258,33 @@ unsigned os_processor(void)
 int os_move_to(unsigned processor)
 {
 	cpu_set_t before;
-	cpu_set_t only;
+	cpu_set_t set;
 
 	if (sched_getaffinity(0, sizeof(before), &before) < 0)
 		return -errno;
 	if (processor >= CPU_SETSIZE || !CPU_ISSET(processor, &before))
 		return -EINVAL;
-	CPU_ZERO(&only);
-	CPU_SET(processor, &only);
-	if (sched_setaffinity(0, sizeof(only), &only) < 0)
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		return -errno;
-	if (sched_setaffinity(0, sizeof(before), &before) == 0)
+	/* What we were told is what was asked for once, less what is not allowed now
+	 * (cpuset(7)). If nobody had asked for less than all, it stays so, or processors
+	 * that are allowed later were not ours. */
+	memset(&set, 0xff, sizeof(set));
+	if (sched_setaffinity(0, sizeof(set), &set) < 0 ||
+	    sched_getaffinity(0, sizeof(set), &set) < 0)
+		return -errno;
+	if (!CPU_EQUAL(&set, &before) && sched_setaffinity(0, sizeof(before), &before) < 0)
+		return -errno;
+	return 0;
+}
+
+uint64_t os_thread_cpu_ns(void)
+{
+	struct timespec used;
+
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) < 0)
 		return 0;
-	/* None of those is allowed any more (cpuset(7)): all that are. */
-	memset(&only, 0xff, sizeof(only));
-	return sched_setaffinity(0, sizeof(only), &only) < 0 ? -errno : 0;
+	return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 }

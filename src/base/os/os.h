@@ -74,9 +74,12 @@ int os_schedule_batch(void);
  * at it may be on another (getcpu(2)). */
 unsigned os_processor(void);
 /** Have this thread go on on that processor. Where it may run stays as it was, so that
- * the system can take it elsewhere at any time. Takes some microseconds. 0, or -errno
- * (-EINVAL: it may not run there). */
+ * the system can take it elsewhere at any time. Takes some microseconds, and waits until
+ * there is room on that processor. 0, or -errno (-EINVAL: it may not run there, or there
+ * are more than 1,024 processors). See sched_setaffinity(2). */
 int os_move_to(unsigned processor);
+/** Processor time that this thread has used (clock_gettime(2)). A system call. */
+uint64_t os_thread_cpu_ns(void);
 /** Tell the processor that we wait in a loop. */
 static inline void os_relax(void)
 {
