@@ -263,6 +263,8 @@ static void pull_back(struct loop *loop, struct timer *timer)
 	const bool others = dispatcher->server->dispatchers > 1;
 	bool again = false;
 
+	/* If it was us who did not run, the answers lie there. */
+	turn_receive(dispatcher);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
@@ -272,9 +274,6 @@ static void pull_back(struct loop *loop, struct timer *timer)
 	list_each(link, &dispatcher->active) {
 		struct seat *seat = container_of(link, struct seat, in_active);
 
-		/* If it was us who did not run, its answers lie there. */
-		if (seat_has_news(seat))
-			seat_receive(seat);
 		if (seat->at_work < (others ? 1 : 2) || seat->condemned)
 			continue;
 		/* What is still there then has begun. */

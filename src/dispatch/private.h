@@ -532,6 +532,8 @@ struct dispatcher {
 void pull_back_soon(struct dispatcher *dispatcher);
 
 /* The loop's events (turn.c). */
+/** Hear what the workers have said. Any seat, connection and exchange may change. */
+void turn_receive(struct dispatcher *dispatcher);
 void turn_done(struct loop *loop);
 bool turn_may_sleep(struct loop *loop);
 void turn_woke(struct loop *loop);

@@ -19,7 +19,6 @@
 static void drain(struct dispatcher *dispatcher);
 static void obey(struct pool *pool, const struct control *order, const int *fds,
 		 size_t *fd_count);
-static void receive_all(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
 static void ring_all(struct dispatcher *dispatcher);
@@ -30,7 +29,7 @@ void turn_done(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	receive_all(dispatcher);
+	turn_receive(dispatcher);
 	calls_submit(dispatcher);
 	calls_call_back(dispatcher);
 	ring_all(dispatcher);
@@ -182,7 +181,7 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 /* By place, not by the list of active ones: an answer that ends a connection
  * can take requests back from any seat. One that has nothing in hand rings when
  * it has something to say, unless it was told that we are awake. */
-static void receive_all(struct dispatcher *dispatcher)
+void turn_receive(struct dispatcher *dispatcher)
 {
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
