@@ -21,7 +21,7 @@ static char *put_number(char *at, uint64_t number);
 static char *put_status_line(char *at, int status);
 static char *put_framing(char *at, const struct http_answer *answer);
 static char *put_connection(char *at, const struct http_answer *answer);
-static void put_digits(char *at, int width, int number);
+static void put_digits(char *at, unsigned width, uint64_t number);
 static bool digits_ok(const char *at, int width, int *ret_number);
 static int name_index(const char *at, const char *names, int count);
 static const char *check_line(struct span line);
@@ -110,12 +110,12 @@ void http_date(char ret_text[HTTP_DATE_SIZE], time_t when)
 		tm = (struct tm){ .tm_mday = 1, .tm_year = 70, .tm_wday = 4 };
 	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
 	memcpy(ret_text, day_names + 3 * tm.tm_wday, 3);
-	put_digits(ret_text + 5, 2, tm.tm_mday);
+	put_digits(ret_text + 5, 2, (uint64_t)tm.tm_mday);
 	memcpy(ret_text + 8, month_names + 3 * tm.tm_mon, 3);
-	put_digits(ret_text + 12, 4, tm.tm_year + 1900);
-	put_digits(ret_text + 17, 2, tm.tm_hour);
-	put_digits(ret_text + 20, 2, tm.tm_min);
-	put_digits(ret_text + 23, 2, tm.tm_sec);
+	put_digits(ret_text + 12, 4, (uint64_t)tm.tm_year + 1900);
+	put_digits(ret_text + 17, 2, (uint64_t)tm.tm_hour);
+	put_digits(ret_text + 20, 2, (uint64_t)tm.tm_min);
+	put_digits(ret_text + 23, 2, (uint64_t)tm.tm_sec);
 }
 
 time_t http_date_parse(struct span text)
@@ -199,7 +199,8 @@ const char *http_check_headers(struct span lines)
 
 bool http_name_ok(struct span name)
 {
-	return name.size > 0 && http_all(name, BYTE_TOKEN);
+	return name.size > 0 &&
+	       os_scan_class(name.at, name.size, &http_token) == name.size;
 }
 
 bool http_value_ok(struct span value)
@@ -254,14 +255,11 @@ static char *put(char *at, const char *text)
 
 static char *put_number(char *at, uint64_t number)
 {
-	char digits[20];
-	size_t size = 0;
+	unsigned size = 1;
 
-	do {
-		digits[sizeof(digits) - ++size] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	memcpy(at, digits + sizeof(digits) - size, size);
+	for (uint64_t rest = number; rest >= 10; rest /= 10)
+		size++;
+	put_digits(at, size, number);
 	return at + size;
 }
 
@@ -269,7 +267,7 @@ static char *put_number(char *at, uint64_t number)
 static char *put_status_line(char *at, int status)
 {
 	at = put(at, "HTTP/1.1 ");
-	put_digits(at, 3, status);
+	put_digits(at, 3, (uint64_t)status);
 	at = put(at + 3, " ");
 	at = put(at, http_reason(status));
 	return put(at, "\r\n");
@@ -307,10 +305,10 @@ static char *put_connection(char *at, const struct http_answer *answer)
 	return at;
 }
 
-static void put_digits(char *at, int width, int number)
+static void put_digits(char *at, unsigned width, uint64_t number)
 {
-	for (int i = width - 1; i >= 0; i--) {
-		at[i] = (char)('0' + number % 10);
+	while (width > 0) {
+		at[--width] = (char)('0' + number % 10);
 		number /= 10;
 	}
 }
