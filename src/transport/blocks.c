@@ -18,6 +18,8 @@ struct block_run {
 	uint32_t tag;
 };
 
+static uint32_t next_free(const struct blocks *blocks, uint32_t block);
+static uint32_t find(const struct blocks *blocks, uint32_t block, uint32_t want);
 static bool is_used(const struct blocks *blocks, uint32_t block);
 static void mark(struct blocks *blocks, uint32_t first, uint32_t count, bool used);
 static uint32_t blocks_of(uint32_t size);
@@ -26,9 +28,9 @@ int blocks_init(struct blocks *blocks, uint32_t arena_bytes)
 {
 	const uint32_t count = arena_bytes / BLOCK_BYTES;
 
-	check(arena_bytes % BLOCK_BYTES == 0 && count > 0);
+	check(count > 0 && arena_bytes % (64 * BLOCK_BYTES) == 0);
 	*blocks = (struct blocks){ .block_count = count, .free_count = count };
-	blocks->used = calloc((count + 63) / 64, sizeof(*blocks->used));
+	blocks->used = calloc(count / 64, sizeof(*blocks->used));
 	blocks->runs = calloc(count, sizeof(*blocks->runs));
 	if (!blocks->used || !blocks->runs) {
 		blocks_fini(blocks);
@@ -48,34 +50,20 @@ int blocks_alloc(struct blocks *blocks, uint32_t size, uint32_t tag,
 		 uint32_t *ret_offset)
 {
 	const uint32_t want = blocks_of(size);
-	uint32_t found = 0;
-	bool below = false; /* a free block was passed over */
-	uint32_t i;
+	const uint32_t lowest = next_free(blocks, blocks->lowest_free);
+	uint32_t i = lowest;
 
 	check(size > 0);
 	if (want > blocks->free_count)
 		return -ENOSPC;
-	for (i = blocks->lowest_free; i < blocks->block_count; i++) {
-		if (i % 64 == 0 && blocks->used[i / 64] == UINT64_MAX) {
-			found = 0;
-			i += 63;
-			continue;
-		}
-		found = is_used(blocks, i) ? 0 : found + 1;
-		if (found == want)
-			break;
-		if (found == 0)
-			continue;
-		below = true;
-	}
+	if (want > 1)
+		i = find(blocks, lowest, want);
 	if (i >= blocks->block_count)
 		return -ENOSPC;
-	i -= want - 1;
 	mark(blocks, i, want, true);
 	blocks->free_count -= want;
 	blocks->runs[i] = (struct block_run){ size, tag };
-	if (i == blocks->lowest_free || !below)
-		blocks->lowest_free = i + want;
+	blocks->lowest_free = i == lowest ? i + want : lowest;
 	*ret_offset = i * BLOCK_BYTES;
 	return 0;
 }
@@ -98,6 +86,38 @@ int blocks_free(struct blocks *blocks, uint32_t offset, uint32_t *ret_tag,
 	if (first < blocks->lowest_free)
 		blocks->lowest_free = first;
 	return 0;
+}
+
+/* The lowest free block that is not below this one, or block_count. */
+static uint32_t next_free(const struct blocks *blocks, uint32_t block)
+{
+	uint32_t word = block / 64;
+	uint64_t unused;
+
+	if (block >= blocks->block_count)
+		return blocks->block_count;
+	unused = ~blocks->used[word] >> (block % 64) << (block % 64);
+	while (!unused && ++word < blocks->block_count / 64)
+		unused = ~blocks->used[word];
+	return unused ? word * 64 + (uint32_t)__builtin_ctzll(unused)
+		      : blocks->block_count;
+}
+
+/* The first run of so many from this one on, or block_count. */
+static uint32_t find(const struct blocks *blocks, uint32_t block, uint32_t want)
+{
+	uint32_t found = 0;
+
+	while (found < want && block < blocks->block_count) {
+		if (is_used(blocks, block)) {
+			block = next_free(blocks, block);
+			found = 0;
+		} else {
+			block++;
+			found++;
+		}
+	}
+	return found == want ? block - want : blocks->block_count;
 }
 
 static bool is_used(const struct blocks *blocks, uint32_t block)

@@ -21,7 +21,7 @@ struct blocks {
 	uint32_t lowest_free;   /* no block below is free */
 };
 
-/** 0 or -ENOMEM. `arena_bytes` is a multiple of BLOCK_BYTES. */
+/** 0 or -ENOMEM. `arena_bytes` is a multiple of 64 * BLOCK_BYTES. */
 int blocks_init(struct blocks *blocks, uint32_t arena_bytes);
 void blocks_fini(struct blocks *blocks);
 /** Give out a run of at least `size` bytes (size > 0), marked with the caller's
