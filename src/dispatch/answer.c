@@ -14,6 +14,7 @@
 
 static void answer_begins(struct seat *seat, const struct message *message,
 			  struct exchange *exchange);
+static const char *check_lines(struct dispatcher *dispatcher, struct span lines);
 static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
 			   struct span data, bool last);
 static void answer_over(struct seat *seat, const struct message *message,
@@ -90,7 +91,7 @@ static void answer_begins(struct seat *seat, const struct message *message,
 			      message->size - sizeof(answer) - lines.size };
 	pool_note_service(seat->slots[message->slot].cost, message->service_us);
 	pool_leave(exchange);
-	fault = http_check_headers(lines);
+	fault = check_lines(seat->dispatcher, lines);
 	if (answer.status < 200 || answer.status > 599)
 		fault = "the status is not one of an answer";
 	if (fault) {
@@ -110,6 +111,22 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		stream_begins(exchange, message);
 	if (answer_goes_on(seat, exchange, body, last))
 		answer_over(seat, message, exchange);
+}
+
+/* Most answers of a service have the header lines of the one before. */
+static const char *check_lines(struct dispatcher *dispatcher, struct span lines)
+{
+	const char *fault;
+
+	if (lines.size == dispatcher->good_lines_size &&
+	    memcmp(lines.at, dispatcher->good_lines, lines.size) == 0)
+		return NULL;
+	fault = http_check_headers(lines);
+	if (!fault && lines.size <= sizeof(dispatcher->good_lines)) {
+		memcpy(dispatcher->good_lines, lines.at, lines.size);
+		dispatcher->good_lines_size = lines.size;
+	}
+	return fault;
 }
 
 /* Returns whether the answer is complete and as long as it should be. */

@@ -38,6 +38,8 @@ static void too_long_at_work(struct exchange *exchange);
 void pool_enter(struct exchange *exchange)
 {
 	struct pool *pool = exchange->pool;
+	const bool has_sisters = pool->dispatcher->server->dispatchers > 1;
+	const bool is_first = list_empty(&pool->queue);
 
 	exchange->began_ms = pool->dispatcher->loop.now_ms;
 	if (pool->queued >= pool->queue_max ||
@@ -62,8 +64,11 @@ void pool_enter(struct exchange *exchange)
 	list_push_back(&pool->queue, &exchange->in_pool);
 	count_queued(pool, 1);
 	set_timer(pool);
-	pool_feed(pool);
-	if (pool->queued && pool->dispatcher->server->dispatchers > 1)
+	/* Whom the first one waits for was looked at when it came, and is looked at anew
+	 * when a worker has spoken. What keeps workers busy for others we do not hear. */
+	if (is_first || has_sisters)
+		pool_feed(pool);
+	if (pool->queued && has_sisters)
 		pull_back_soon(pool->dispatcher);
 	warn_of_length(pool);
 }
@@ -182,9 +187,12 @@ void pool_note_service(uint32_t *cost, uint32_t service_us)
 
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 {
+	const unsigned dispatchers = pool->dispatcher->server->dispatchers;
 	/* Each dispatcher begins with another worker. */
-	const unsigned first = pool->seat_count * pool->dispatcher->self->index /
-			       pool->dispatcher->server->dispatchers;
+	unsigned next = dispatchers > 1 ? pool->seat_count *
+						  pool->dispatcher->self->index /
+						  dispatchers
+					: 0;
 	const uint32_t cost_ns = *pool_cost(pool, exchange);
 	const bool pipelined = exchange->connection->pipelines ||
 			       exchange->connection->exchange_count > 1;
@@ -193,15 +201,16 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	struct seat *shared = NULL;
 	/* What is pipelined comes faster than one worker answers it. */
 	const bool trifle = cost_ns < TRIFLE_US * 1000u && !pipelined &&
-			    pool->dispatcher->server->dispatchers == 1;
+			    dispatchers == 1;
 	unsigned quick = 0; /* workers at work that is a matter of microseconds */
 	unsigned full = 0;  /* those of them that can take no more */
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[(first + i) % pool->seat_count];
+		struct seat *seat = pool->seats[next];
 		const bool is_full = seat->at_work >= LINK_WORK_MAX ||
 				     slots_empty(&seat->free_slots);
 
+		next = next + 1 < pool->seat_count ? next + 1 : 0;
 		if (!takes_work(seat))
 			continue;
 		if (is_quick(seat, PACK_US)) {

@@ -520,6 +520,8 @@ struct dispatcher {
 	struct http_head head;
 	struct route_match match;
 	struct memo memo;
+	char good_lines[GOOD_LINES_BYTES]; /* the header lines checked last */
+	size_t good_lines_size;
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
 	/* local handlers and hooks run in this process */
