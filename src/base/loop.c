@@ -2,7 +2,8 @@
 /*
  * The loop: a poller for descriptors, a binary heap for timers. A turn is: look
  * when the next timer is due; ask whether it may sleep; wait; handle events;
- * fire timers; say that the turn is done. A handler may remove any watch and
+ * fire timers; say that the turn is done. Events can be put off, and are then what
+ * the next turn begins with. A handler may remove any watch and
  * clear any timer, its own included: events of this turn for a removed watch
  * are struck out.
  */
@@ -25,6 +26,7 @@
 static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void clock_set(struct loop *loop);
 static int wait_ms(const struct loop *loop, int timeout_ms);
+static int take_events(struct loop *loop, int timeout_ms);
 static void handle_events(struct loop *loop);
 static void fire_timers(struct loop *loop);
 static void heap_place(struct loop *loop, size_t index, struct timer *timer);
@@ -178,31 +180,11 @@ int loop_expose(struct loop *loop)
 
 int loop_turn(struct loop *loop, int timeout_ms)
 {
-	int wait = wait_ms(loop, timeout_ms);
-	bool slept = false;
-	int r = 0;
-	int n;
+	int r = loop->pending_count > 0 ? 0 : take_events(loop, timeout_ms);
 
-	/* There is more of what did not go into the last turn. */
-	if (loop->full)
-		wait = 0;
-	if (wait != 0 && loop->may_sleep) {
-		slept = loop->may_sleep(loop);
-		if (!slept)
-			wait = 0;
-	}
-	n = loop->poller->kind->wait(loop->poller, loop->pending, EVENTS_A_TURN, wait);
-	if (n < 0 && n != -EINTR)
-		r = n;
-	/* Also after a failure: the others must not ring for a sleeper that is
-	 * none. */
-	if (slept && loop->woke)
-		loop->woke(loop);
 	if (r < 0)
 		return r;
 	loop->now_ms = clock_now_ms();
-	loop->pending_count = n > 0 ? n : 0;
-	loop->full = n == EVENTS_A_TURN;
 	handle_events(loop);
 	fire_timers(loop);
 	if (loop->turn_done)
@@ -225,6 +207,34 @@ int loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	loop->stopping = true;
+}
+
+static int take_events(struct loop *loop, int timeout_ms)
+{
+	int wait = wait_ms(loop, timeout_ms);
+	bool slept = false;
+	int r = 0;
+	int n;
+
+	/* There is more of what did not go into the last turn. */
+	if (loop->full)
+		wait = 0;
+	if (wait != 0 && loop->may_sleep) {
+		slept = loop->may_sleep(loop);
+		if (!slept)
+			wait = 0;
+	}
+	n = loop->poller->kind->wait(loop->poller, loop->pending, EVENTS_A_TURN, wait);
+	if (n < 0 && n != -EINTR)
+		r = n;
+	/* Also after a failure: the others must not ring for a sleeper that is
+	 * none. */
+	if (slept && loop->woke)
+		loop->woke(loop);
+	loop->pending_count = n > 0 ? n : 0;
+	loop->next = 0;
+	loop->full = n == EVENTS_A_TURN;
+	return r;
 }
 
 static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events)
@@ -266,11 +276,15 @@ static int wait_ms(const struct loop *loop, int timeout_ms)
 
 static void handle_events(struct loop *loop)
 {
-	for (int i = 0; i < loop->pending_count; i++) {
-		struct watch *watch = loop->pending[i].data.ptr;
+	while (loop->next < loop->pending_count) {
+		const struct epoll_event *event = &loop->pending[loop->next++];
+		struct watch *watch = event->data.ptr;
 
 		if (watch)
-			watch->ready(loop, watch, loop->pending[i].events);
+			watch->ready(loop, watch, event->events);
+		if (loop->next < loop->pending_count && loop->enough &&
+		    loop->enough(loop))
+			return;
 	}
 	loop->pending_count = 0;
 }

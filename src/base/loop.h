@@ -41,10 +41,15 @@ struct loop {
 	size_t timer_room;
 	struct epoll_event *pending; /* events of this turn not yet handled */
 	int pending_count;
+	int next; /* of those */
 	bool full; /* the last turn took in as many events as it could */
 	void *owner; /* for the two callbacks below */
 	/* After the events and timers of each turn; may be NULL. */
 	void (*turn_done)(struct loop *loop);
+	/* After each event; may be NULL. True: what else is pending waits for the
+	 * next turn, which takes in nothing new and does not sleep. Not for a loop
+	 * whose descriptor is polled elsewhere. */
+	bool (*enough)(struct loop *loop);
 	/* Just before sleeping: false means that there is work after all, and
 	 * the loop only polls. Called only when the turn would sleep. */
 	bool (*may_sleep)(struct loop *loop);

@@ -517,6 +517,7 @@ static void what_nobody_asked_for_is_not_told(void **state)
 }
 
 #define SOCKETS 600
+#define FEW 16
 
 /* More than a turn takes: nobody is forgotten, and the levels are told fairly. */
 static void all_of_many_are_told(void **state)
@@ -578,6 +579,60 @@ static void a_full_turn_is_not_followed_by_sleep(void **state)
 	turns(loop, 2);
 }
 
+static bool one_is_enough(struct loop *loop)
+{
+	(void)loop;
+	return true;
+}
+
+static int told_of(const struct socket *sockets, int count)
+{
+	int told = 0;
+
+	for (int i = 0; i < count; i++)
+		told += sockets[i].told;
+	return told;
+}
+
+/* It is not asked for anew, and nobody sleeps before it; who is removed meanwhile is
+ * forgotten. */
+static void what_was_put_off_comes_next(void **state)
+{
+	static struct socket sockets[FEW];
+	struct loop *loop = *state;
+	int before;
+
+	for (int i = 0; i < FEW; i++)
+		socket_open(loop, &sockets[i], EPOLLIN | EPOLLET);
+	turns(loop, 3);
+	for (int i = 0; i < FEW; i++)
+		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
+	sleeps = 0;
+	loop->may_sleep = would_sleep;
+	loop->enough = one_is_enough;
+	assert_int_equal(loop_turn(loop, 1000), 0);
+	assert_int_equal(sleeps, 1);
+	for (before = loop->pending_count; loop->pending_count > 0;) {
+		assert_int_equal(told_of(sockets, FEW), loop->next);
+		loop->now_ms = 0;
+		assert_int_equal(loop_turn(loop, -1), 0);
+		assert_true(loop->now_ms > 0);
+	}
+	assert_int_equal(sleeps, 1);
+	assert_int_equal(told_of(sockets, FEW), before);
+	turns(loop, FEW + 1);
+	for (int i = 0; i < FEW; i++) {
+		assert_int_equal(sockets[i].told, 1);
+		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
+	}
+	assert_int_equal(loop_turn(loop, 1000), 0);
+	before = told_of(sockets, FEW);
+	for (int i = 0; i < FEW; i++)
+		socket_close(loop, &sockets[i]);
+	turns(loop, FEW + 1);
+	assert_int_equal(told_of(sockets, FEW), before);
+}
+
 /* A number that is used again is another descriptor. */
 static void who_is_removed_is_closed_and_its_number_is_free(void **state)
 {
@@ -614,7 +669,6 @@ static void who_is_removed_is_closed_and_its_number_is_free(void **state)
 	close(second.peer);
 }
 
-#define FEW   16
 #define STEPS 4000
 
 /* One random thing, out of all that can happen to a watch and its descriptor. */
@@ -743,6 +797,7 @@ int main(void)
 		/* By io_uring the kernel tells some at a time, and no turn is full. */
 		cmocka_unit_test_setup_teardown(a_full_turn_is_not_followed_by_sleep,
 						set_up, tear_down),
+		ON_A_LOOP(what_was_put_off_comes_next),
 		ON_A_LOOP(who_is_removed_is_closed_and_its_number_is_free),
 		ON_A_LOOP(told_is_what_is_ready),
 		ON_A_LOOP(files_cannot_be_watched),

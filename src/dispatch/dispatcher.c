@@ -140,6 +140,7 @@ static int init_loop(struct dispatcher *dispatcher)
 	loop->now_ms = clock_now_ms();
 	loop->owner = dispatcher;
 	loop->turn_done = turn_done;
+	loop->enough = turn_is_long_enough;
 	loop->may_sleep = turn_may_sleep;
 	loop->woke = turn_woke;
 	return 0;

@@ -37,6 +37,8 @@
 /* A trifle: what takes less than the dispatcher itself has to do for a request, so that
  * one worker keeps up with it. */
 #define TRIFLE_US 2u
+/* How long, at most, a turn waits for a worker that shares its processor and is full. */
+#define GIVE_WAY_MS 1
 /* What an answer took counts as no more than so many times what was expected. */
 #define OUTLIER_TIMES 16
 /* A worker that answered nothing for so long gives back what it has not begun. */

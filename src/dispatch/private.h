@@ -372,6 +372,8 @@ void slot_answering(struct seat *seat, uint32_t slot);
 void slot_half_closed(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
+/** Did it share our processor when it rang last? */
+bool seat_is_beside(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);
 /** Take back what a worker has not begun. */
@@ -489,6 +491,8 @@ struct dispatcher {
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */
 	struct list active;   /* seats */
+	struct seat *gives_way_to; /* it got all that it can take in this turn, and works
+				      only while we sleep; or NULL */
 	struct kept kept_exchanges;
 	struct kept kept_blocks;
 	struct pool pools[CREW_POOLS_MAX];
@@ -537,6 +541,7 @@ void pull_back_soon(struct dispatcher *dispatcher);
 /** Hear what the workers have said. Any seat, connection and exchange may change. */
 void turn_receive(struct dispatcher *dispatcher);
 void turn_done(struct loop *loop);
+bool turn_is_long_enough(struct loop *loop);
 bool turn_may_sleep(struct loop *loop);
 void turn_woke(struct loop *loop);
 void listener_ready(struct loop *loop, struct watch *watch, uint32_t events);

@@ -239,6 +239,13 @@ void seat_awake(struct seat *seat)
 	seat->announced = false;
 }
 
+bool seat_is_beside(const struct seat *seat)
+{
+	unsigned place;
+
+	return link_rung_on(&seat->link, &place) && place == os_processor();
+}
+
 bool seat_is_silent(const struct seat *seat)
 {
 	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;

@@ -268,6 +268,8 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	seat->must_ring = true;
 	if (seat->announced)
 		seat_awake(seat);
+	if (seat->at_work >= LINK_WORK_MAX && seat_is_beside(seat))
+		seat->dispatcher->gives_way_to = seat;
 	if (seat->at_work > 1 || seat->dispatcher->server->dispatchers > 1)
 		pull_back_soon(seat->dispatcher);
 	return 0;

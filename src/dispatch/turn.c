@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
@@ -19,6 +20,7 @@
 static void drain(struct dispatcher *dispatcher);
 static void obey(struct pool *pool, const struct control *order, const int *fds,
 		 size_t *fd_count);
+static void give_way(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
 static void ring_all(struct dispatcher *dispatcher);
@@ -40,8 +42,17 @@ void turn_done(struct loop *loop)
 		sisters_tell(dispatcher);
 		sisters_note(dispatcher);
 	}
+	if (dispatcher->gives_way_to)
+		give_way(dispatcher);
 	if (dispatcher->draining)
 		dispatcher_drain_check(dispatcher);
+}
+
+bool turn_is_long_enough(struct loop *loop)
+{
+	const struct dispatcher *dispatcher = loop->owner;
+
+	return dispatcher->gives_way_to != NULL;
 }
 
 static bool has_news(const void *context)
@@ -194,6 +205,24 @@ void turn_receive(struct dispatcher *dispatcher)
 				seat_receive(seat);
 		}
 	}
+}
+
+/* What more we took in now would only lie in the queue, and out of the cache by the time
+ * that it is this worker's turn: who pipelines has sent it long before it is wanted. So
+ * the worker works first, for a moment, and what else is pending comes after. */
+static void give_way(struct dispatcher *dispatcher)
+{
+	struct seat *seat = dispatcher->gives_way_to;
+
+	dispatcher->gives_way_to = NULL;
+	if (seat->up && seat->at_work >= LINK_WORK_MAX) {
+		seat_announce(seat);
+		if (!seat_has_news(seat))
+			os_bell_wait(seat->bell.fd, GIVE_WAY_MS);
+		seat_awake(seat);
+		dispatcher->loop.now_ms = clock_now_ms();
+	}
+	turn_receive(dispatcher);
 }
 
 /* Those that are put on the list again while it is worked off get the next

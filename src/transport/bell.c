@@ -51,8 +51,7 @@ bool bell_ring(struct bell_ringer *ringer)
 		return false;
 	ringer->rung = epoch;
 	ringer->count++;
-	if (ringer->processor)
-		say_where(ringer->processor);
+	say_where(ringer->processor);
 	os_bell_ring(ringer->fd);
 	return true;
 }

@@ -24,7 +24,7 @@ struct bell_ringer {
 	int fd;
 	uint32_t rung; /* the epoch that was rung last */
 	uint64_t count; /* rings so far */
-	_Atomic uint32_t *processor; /* own memory: on which it rang last, plus 1; or NULL */
+	_Atomic uint32_t *processor; /* own memory: on which it rang last, plus 1 */
 };
 
 /** Say that this side is about to sleep. The caller must now look for work once

@@ -39,7 +39,7 @@ struct half_words {
 	_Alignas(LINE) _Atomic uint32_t done_out_tail;
 	_Alignas(LINE) _Atomic uint32_t done_in_head;
 	_Alignas(LINE) _Atomic uint32_t epoch;
-	_Alignas(LINE) _Atomic uint32_t processor; /* dispatcher: plus 1; 0: not yet */
+	_Alignas(LINE) _Atomic uint32_t processor; /* on which it rang, plus 1; 0: not yet */
 };
 
 #define HALF_ENTRIES sizeof(struct half_words)
@@ -292,11 +292,8 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 	link->peer_arena = peer + HALF_ARENA;
 	link->claims = (void *)(link->base + CLAIMS_AT);
 	link->sleeper = (struct bell_sleeper){ &mine->epoch, fds->bell[link->side] };
-	link->ringer = (struct bell_ringer){ &theirs->epoch,
-					     fds->bell[!link->side], 0, 0,
-					     link->side == LINK_DISPATCHER
-						     ? &mine->processor
-						     : NULL };
+	link->ringer = (struct bell_ringer){ &theirs->epoch, fds->bell[!link->side], 0,
+					     0, &mine->processor };
 	link->peer_processor = &theirs->processor;
 	link->memory_fd = fds->memory;
 }

@@ -166,8 +166,8 @@ static inline bool link_ring(struct link *link)
 	return bell_ring(&link->ringer);
 }
 
-/** Worker: on which processor the dispatcher was when it rang last: a hint, and any number
- * if the dispatcher is mad. False if it has not rung yet. */
+/** On which processor the other side was when it rang last: a hint, and any number if
+ * that side is mad. False if it has not rung yet. */
 static inline bool link_rung_on(const struct link *link, unsigned *ret_processor)
 {
 	const uint32_t said =

@@ -56,6 +56,14 @@ static void who_is_woken_elsewhere_for_little_moves(void **state)
 	assert_true(moves_after(&often));
 }
 
+static void so_does_who_is_woken_for_many_at_once(void **state)
+{
+	const struct window bunches = { 4 * MS, MS, 200, 100 };
+
+	(void)state;
+	assert_true(moves_after(&bunches));
+}
+
 static void who_is_beside_already_stays(void **state)
 {
 	const struct window here = { MS, MS / 10, 7, 0 };
@@ -70,16 +78,14 @@ static void who_is_beside_already_stays(void **state)
 
 static void who_has_much_to_do_stays(void **state)
 {
-	const struct window busy = { MS, MS * 6 / 10, 7, 100 };
+	const struct window busy = { MS, MS * 4 / 10, 7, 100 };
 	const struct window slow = { 10 * MS, MS, 1, 100 };
-	const struct window bunches = { MS, MS / 10, 100, 100 };
 	const struct window rarely = { 100 * MS, MS / 10, 1, 100 };
 
 	(void)state;
 	for (int i = 0; i < 100; i++) {
 		assert_false(moves_after(&busy));
 		assert_false(moves_after(&slow));
-		assert_false(moves_after(&bunches));
 		assert_false(moves_after(&rarely));
 	}
 	assert_true(moves_after(&often));
@@ -111,6 +117,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(who_is_woken_elsewhere_for_little_moves, set_up),
+		cmocka_unit_test_setup(so_does_who_is_woken_for_many_at_once, set_up),
 		cmocka_unit_test_setup(who_is_beside_already_stays, set_up),
 		cmocka_unit_test_setup(who_has_much_to_do_stays, set_up),
 		cmocka_unit_test_setup(a_move_that_does_not_last_is_made_ever_more_rarely,

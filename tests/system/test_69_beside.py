@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Workers that go to their dispatcher's processor, and those that may not."""
+import contextlib
 import os
 import signal
 
@@ -105,3 +106,54 @@ def test_a_worker_begins_at_no_moves(start):
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: server.workers()[0] != worker, seconds=15)
     assert moves(server) == 0
+
+
+def beside(server):
+    """Both here, and known to each other to be; returns the worker's pid."""
+    worker = server.workers()[0]
+    may_run(server.dispatcher(), HERE)
+    may_run(worker, HERE)
+    ask(server, "/echo", count=100)
+    return worker
+
+
+def flood(clients, number):
+    """More at once than a worker takes, each with a body of its own."""
+    for client in clients:
+        client.send(b"".join(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n%08d"
+                             % (number * 16 + i) for i in range(16)))
+
+
+def answered(clients, number):
+    for client in clients:
+        for i in range(16):
+            answer = client.answer()
+            assert (answer.status, answer.body) == (200, b"%08d" % (number * 16 + i))
+
+
+@contextlib.contextmanager
+def many(server):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(server.client()) for _ in range(64)]
+
+
+def test_what_a_full_worker_cannot_take_comes_later_and_in_order(start):
+    server = start("--workers", "1")
+    beside(server)
+    with many(server) as clients:
+        for number in range(20):
+            flood(clients, number)
+            answered(clients, number)
+
+
+def test_a_full_worker_that_stands_still_holds_up_nobody_else(start):
+    server = start("--workers", "1")
+    worker = beside(server)
+    with many(server) as clients:
+        for _ in range(5):
+            os.kill(worker, signal.SIGSTOP)
+            flood(clients, 1)
+            for _ in range(100):
+                assert server.get("/local/hello").status == 200
+            os.kill(worker, signal.SIGCONT)
+            answered(clients, 1)
