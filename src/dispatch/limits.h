@@ -37,6 +37,9 @@
 /* A trifle: what takes less than the dispatcher itself has to do for a request, so that
  * one worker keeps up with it. */
 #define TRIFLE_US 2u
+/* What takes less is done soonest by one worker that shares our processor: with one
+ * elsewhere the dispatcher itself takes that much longer. */
+#define BESIDE_US 1u
 /* How long, at most, a turn waits for a worker that shares its processor and is full. */
 #define GIVE_WAY_MS 1
 /* What an answer took counts as no more than so many times what was expected. */

@@ -199,9 +199,12 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	struct seat *idle = NULL;
 	struct seat *least = NULL;
 	struct seat *shared = NULL;
-	/* What is pipelined comes faster than one worker answers it. */
+	/* What is pipelined comes faster than one worker answers it, unless that takes even
+	 * less than to have it done elsewhere. */
 	const bool trifle = cost_ns < TRIFLE_US * 1000u && !pipelined &&
 			    dispatchers == 1;
+	const bool is_for_beside = cost_ns < BESIDE_US * 1000u && pipelined &&
+				   dispatchers == 1;
 	unsigned quick = 0; /* workers at work that is a matter of microseconds */
 	unsigned full = 0;  /* those of them that can take no more */
 
@@ -213,6 +216,9 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 		next = next + 1 < pool->seat_count ? next + 1 : 0;
 		if (!takes_work(seat))
 			continue;
+		if (is_for_beside && is_quick(seat, BESIDE_US) && held(seat) == 0 &&
+		    seat_is_beside(seat))
+			return is_full ? NULL : seat;
 		if (is_quick(seat, PACK_US)) {
 			quick++;
 			full += seat->at_work >= LINK_WORK_MAX;

@@ -6,11 +6,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <crew/crew.h>
 
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 #define SEATS      4u
@@ -38,6 +40,7 @@ static const struct crew_pool options = { .app = &app };
 static const struct crew_server server = { .dispatchers = 1 };
 
 static struct crew_child self;
+static _Atomic uint32_t processors[SEATS]; /* on which the workers rang, plus 1 */
 static struct dispatcher *dispatcher;
 static struct pool *pool;
 static struct connection *connection;
@@ -70,6 +73,8 @@ static int set_up(void **state)
 		seat->pool = pool;
 		seat->up = true;
 		seat->progress_ms = NOW_MS;
+		seat->link.peer_processor = &processors[i];
+		processors[i] = 0;
 		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++)
 			slots_add(&seat->free_slots, slot);
 		pool->seats[i] = seat;
@@ -161,6 +166,45 @@ static void one_worker_is_enough_for_trifles(void **state)
 	is_at(0, 100, 100 * TRIFLE_NS);
 	pool->seats[0]->progress_ms = NOW_MS - PULL_BACK_MS - 1;
 	assert_int_equal(choose(TRIFLE), 1);
+}
+
+/* Where we are, and now remain. */
+static unsigned stay(void)
+{
+	const unsigned processor = os_processor();
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+	return processor;
+}
+
+static void what_is_tiny_and_pipelined_is_for_who_is_beside_us(void **state)
+{
+	const unsigned here = stay() + 1;
+
+	(void)state;
+	connection->pipelines = true;
+	is_at(1, 100, 100 * TRIFLE_NS);
+	assert_int_equal(choose(TRIFLE), 0);
+	processors[1] = here;
+	assert_int_equal(choose(TRIFLE), 1);
+	assert_int_equal(choose(QUICK), 0);
+	/* It takes them soon; unless it does something else too, or nothing. */
+	is_at(1, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
+	assert_int_equal(choose(TRIFLE), -1);
+	pool->seats[1]->progress_ms = NOW_MS - PULL_BACK_MS - 1;
+	assert_int_equal(choose(TRIFLE), 0);
+	pool->seats[1]->progress_ms = NOW_MS;
+	is_at(1, 20, 20 * QUICK_NS);
+	assert_int_equal(choose(TRIFLE), 0);
+	is_at(1, 100, 100 * TRIFLE_NS);
+	pool->seats[1]->in_hand += 100;
+	assert_int_equal(choose(TRIFLE), 0);
+	pool->seats[1]->in_hand -= 100;
+	processors[1] = here + 1;
+	assert_int_equal(choose(TRIFLE), 0);
 }
 
 /* Requests that are deferred, and streams, are handed out in no time, but stay. */
@@ -260,6 +304,9 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(one_worker_is_enough_for_trifles, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_is_tiny_and_pipelined_is_for_who_is_beside_us, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(trifles_that_stay_are_shared_out, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(several_dispatchers_can_outrun_one_worker,
