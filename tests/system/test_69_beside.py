@@ -134,7 +134,7 @@ def answered(clients, number):
 @contextlib.contextmanager
 def many(server):
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(server.client()) for _ in range(64)]
+        yield [stack.enter_context(server.client()) for _ in range(40)]
 
 
 def test_what_a_full_worker_cannot_take_comes_later_and_in_order(start):
