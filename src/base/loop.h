@@ -35,15 +35,15 @@ struct timer {
 
 struct loop {
 	struct poller *poller;
-	uint64_t now_ms; /* monotonic, read once a turn */
+	uint64_t now_ms; /* monotonic, read once a turn, and by who has waited in one */
 	struct timer **timers;
 	size_t timer_count;
 	size_t timer_room;
-	struct epoll_event *pending; /* events of this turn not yet handled */
+	struct epoll_event *pending; /* events that were taken in */
 	int pending_count;
-	int next; /* of those */
+	int next; /* the first of those that is not yet handled */
 	bool full; /* the last turn took in as many events as it could */
-	void *owner; /* for the two callbacks below */
+	void *owner; /* for the callbacks below */
 	/* After the events and timers of each turn; may be NULL. */
 	void (*turn_done)(struct loop *loop);
 	/* After each event; may be NULL. True: what else is pending waits for the
@@ -78,7 +78,7 @@ int loop_change(struct loop *loop, struct watch *watch, uint32_t events);
 /** Tell of it again if it is still ready, although nothing new came: for a watch
  * with EPOLLET that was not read or written to its end. 0 or -errno. */
 int loop_rearm(struct loop *loop, struct watch *watch);
-/** Watch it no longer; events of this turn for it are dropped. Harmless if it
+/** Watch it no longer; events for it that are pending are dropped. Harmless if it
  * is not watched. Call before closing the descriptor or freeing the watch. */
 void loop_remove(struct loop *loop, struct watch *watch);
 

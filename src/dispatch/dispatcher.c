@@ -2,7 +2,7 @@
 /*
  * The dispatcher's life: set up, turn the loop, drain, leave. Each turn ends
  * in one place, where answers are fetched, workers rung and clients sent to,
- * each at most once. Before it sleeps it tells the workers that have something
+ * each client at most once. Before it sleeps it tells the workers that have something
  * of it in hand, and looks once more.
  */
 #include "dispatch/dispatcher.h"

@@ -9,7 +9,8 @@
  * known from those of its route before it; slow ones go to an idle worker each,
  * and nothing is put behind them. Quick work occupies no more workers than there
  * are processors, since more would only take turns, and what takes less than the
- * dispatcher's own part no more than one. A request that turns out to be stuck behind
+ * dispatcher's own part no more than one: if it is pipelined, the one that shares the
+ * dispatcher's processor. A request that turns out to be stuck behind
  * a slow one all the same is pulled back by the dispatcher's timer.
  */
 #include <errno.h>
@@ -27,6 +28,7 @@ static bool takes_work(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
 static bool is_quick(const struct seat *seat, unsigned each_us);
 static bool has_waited(const struct exchange *exchange);
+static struct seat *beside_us(const struct pool *pool);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
@@ -203,11 +205,17 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 	 * less than to have it done elsewhere. */
 	const bool trifle = cost_ns < TRIFLE_US * 1000u && !pipelined &&
 			    dispatchers == 1;
-	const bool is_for_beside = cost_ns < BESIDE_US * 1000u && pipelined &&
-				   dispatchers == 1;
+	struct seat *beside = cost_ns < BESIDE_US * 1000u && pipelined && dispatchers == 1
+				      ? beside_us(pool)
+				      : NULL;
 	unsigned quick = 0; /* workers at work that is a matter of microseconds */
 	unsigned full = 0;  /* those of them that can take no more */
 
+	if (beside && beside->at_work < LINK_WORK_MAX && !slots_empty(&beside->free_slots))
+		return beside;
+	/* It will have taken so many soon, but not any number. */
+	if (beside && pool->queued < LINK_WORK_MAX)
+		return NULL;
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[next];
 		const bool is_full = seat->at_work >= LINK_WORK_MAX ||
@@ -216,9 +224,6 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 		next = next + 1 < pool->seat_count ? next + 1 : 0;
 		if (!takes_work(seat))
 			continue;
-		if (is_for_beside && is_quick(seat, BESIDE_US) && held(seat) == 0 &&
-		    seat_is_beside(seat))
-			return is_full ? NULL : seat;
 		if (is_quick(seat, PACK_US)) {
 			quick++;
 			full += seat->at_work >= LINK_WORK_MAX;
@@ -274,6 +279,20 @@ static bool is_quick(const struct seat *seat, unsigned each_us)
 {
 	return seat->at_work > 0 && has_room(seat, 0, FILL_US) &&
 	       seat->work_ns < (uint64_t)seat->at_work * each_us * 1000u;
+}
+
+/* The worker, if there is one, that shares our processor and does nothing else than what
+ * takes no time. */
+static struct seat *beside_us(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		struct seat *seat = pool->seats[i];
+
+		if (takes_work(seat) && held(seat) == 0 && seat_is_beside(seat) &&
+		    (seat->at_work == 0 || is_quick(seat, BESIDE_US)))
+			return seat;
+	}
+	return NULL;
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

@@ -186,14 +186,21 @@ static void what_is_tiny_and_pipelined_is_for_who_is_beside_us(void **state)
 
 	(void)state;
 	connection->pipelines = true;
-	is_at(1, 100, 100 * TRIFLE_NS);
+	is_at(0, 2, 2 * TRIFLE_NS);
 	assert_int_equal(choose(TRIFLE), 0);
 	processors[1] = here;
+	assert_int_equal(choose(TRIFLE), 1);
+	is_at(0, 0, 0);
+	assert_int_equal(choose(TRIFLE), 1);
+	is_at(1, 100, 100 * TRIFLE_NS);
 	assert_int_equal(choose(TRIFLE), 1);
 	assert_int_equal(choose(QUICK), 0);
 	/* It takes them soon; unless it does something else too, or nothing. */
 	is_at(1, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
 	assert_int_equal(choose(TRIFLE), -1);
+	pool->queued = LINK_WORK_MAX;
+	assert_int_equal(choose(TRIFLE), 0);
+	pool->queued = 0;
 	pool->seats[1]->progress_ms = NOW_MS - PULL_BACK_MS - 1;
 	assert_int_equal(choose(TRIFLE), 0);
 	pool->seats[1]->progress_ms = NOW_MS;

@@ -372,7 +372,7 @@ void slot_answering(struct seat *seat, uint32_t slot);
 void slot_half_closed(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
-/** Did it share our processor when it rang last? */
+/** Did it share our processor when it rang last? As it says, and as it was then. */
 bool seat_is_beside(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);
@@ -493,6 +493,7 @@ struct dispatcher {
 	struct list active;   /* seats */
 	struct seat *gives_way_to; /* it got all that it can take in this turn, and works
 				      only while we sleep; or NULL */
+	uint64_t gives_way_at_ms;  /* not before: it was in vain */
 	struct kept kept_exchanges;
 	struct kept kept_blocks;
 	struct pool pools[CREW_POOLS_MAX];
@@ -542,6 +543,8 @@ void pull_back_soon(struct dispatcher *dispatcher);
 void turn_receive(struct dispatcher *dispatcher);
 void turn_done(struct loop *loop);
 bool turn_is_long_enough(struct loop *loop);
+/** End the turn soon, and let that worker work before anything else is taken in. */
+void turn_give_way_to(struct seat *seat);
 bool turn_may_sleep(struct loop *loop);
 void turn_woke(struct loop *loop);
 void listener_ready(struct loop *loop, struct watch *watch, uint32_t events);

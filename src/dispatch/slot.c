@@ -119,6 +119,9 @@ void slot_abandon(struct seat *seat, uint32_t number)
 		return;
 	if (link_revoke(&seat->link, number, slot->generation)) {
 		slot_free(seat, number);
+		/* The worker will not say that it is free. */
+		if (seat->pool->queued)
+			pull_back_soon(seat->dispatcher);
 		return;
 	}
 	say(seat, MESSAGE_CANCEL, 0, number, 0);
@@ -269,7 +272,7 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	if (seat->announced)
 		seat_awake(seat);
 	if (seat->at_work >= LINK_WORK_MAX && seat_is_beside(seat))
-		seat->dispatcher->gives_way_to = seat;
+		turn_give_way_to(seat);
 	if (seat->at_work > 1 || seat->dispatcher->server->dispatchers > 1)
 		pull_back_soon(seat->dispatcher);
 	return 0;

@@ -20,6 +20,7 @@
 static void drain(struct dispatcher *dispatcher);
 static void obey(struct pool *pool, const struct control *order, const int *fds,
 		 size_t *fd_count);
+static void hear_and_ring(struct dispatcher *dispatcher);
 static void give_way(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
@@ -31,10 +32,11 @@ void turn_done(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	turn_receive(dispatcher);
-	calls_submit(dispatcher);
-	calls_call_back(dispatcher);
-	ring_all(dispatcher);
+	hear_and_ring(dispatcher);
+	if (dispatcher->gives_way_to) {
+		give_way(dispatcher);
+		hear_and_ring(dispatcher);
+	}
 	flush_all(dispatcher);
 	ring_all(dispatcher);
 	free_gone(dispatcher);
@@ -42,8 +44,6 @@ void turn_done(struct loop *loop)
 		sisters_tell(dispatcher);
 		sisters_note(dispatcher);
 	}
-	if (dispatcher->gives_way_to)
-		give_way(dispatcher);
 	if (dispatcher->draining)
 		dispatcher_drain_check(dispatcher);
 }
@@ -53,6 +53,14 @@ bool turn_is_long_enough(struct loop *loop)
 	const struct dispatcher *dispatcher = loop->owner;
 
 	return dispatcher->gives_way_to != NULL;
+}
+
+static void hear_and_ring(struct dispatcher *dispatcher)
+{
+	turn_receive(dispatcher);
+	calls_submit(dispatcher);
+	calls_call_back(dispatcher);
+	ring_all(dispatcher);
 }
 
 static bool has_news(const void *context)
@@ -207,22 +215,38 @@ void turn_receive(struct dispatcher *dispatcher)
 	}
 }
 
+void turn_give_way_to(struct seat *seat)
+{
+	struct dispatcher *dispatcher = seat->dispatcher;
+
+	if (dispatcher->loop.now_ms >= dispatcher->gives_way_at_ms)
+		dispatcher->gives_way_to = seat;
+}
+
 /* What more we took in now would only lie in the queue, and out of the cache by the time
  * that it is this worker's turn: who pipelines has sent it long before it is wanted. So
- * the worker works first, for a moment, and what else is pending comes after. */
+ * the worker works first, for a moment, and what else is pending comes after. If it
+ * does not get to it, we do without for a while. */
 static void give_way(struct dispatcher *dispatcher)
 {
 	struct seat *seat = dispatcher->gives_way_to;
+	bool in_vain = false;
 
 	dispatcher->gives_way_to = NULL;
-	if (seat->up && seat->at_work >= LINK_WORK_MAX) {
-		seat_announce(seat);
+	if (!seat->up)
+		return;
+	seat_announce(seat);
+	if (!seat_has_news(seat)) {
+		/* Rings that were heard otherwise are in there still. */
+		os_bell_hush(seat->bell.fd);
 		if (!seat_has_news(seat))
-			os_bell_wait(seat->bell.fd, GIVE_WAY_MS);
-		seat_awake(seat);
-		dispatcher->loop.now_ms = clock_now_ms();
+			in_vain = os_bell_wait(seat->bell.fd, GIVE_WAY_MS) <= 0;
 	}
-	turn_receive(dispatcher);
+	seat_awake(seat);
+	dispatcher->loop.now_ms = clock_now_ms();
+	if (in_vain)
+		dispatcher->gives_way_at_ms =
+			dispatcher->loop.now_ms + PULL_BACK_ANYWAY_MS;
 }
 
 /* Those that are put on the list again while it is worked off get the next

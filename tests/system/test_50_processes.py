@@ -283,6 +283,30 @@ def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
         server.stop()
 
 
+def test_a_queue_goes_on_when_the_client_of_what_was_given_out_leaves(start):
+    """The worker, which has not looked at it yet, says nothing of it."""
+    server = start("--workers", "1")
+    worker = server.workers()[0]
+    request = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def has(queued, in_hand):
+        pool = server.status()["pools"][0]
+        return (pool["queue"], pool["in_hand"]) == (queued, in_hand)
+    with server.client() as first, server.client() as second, server.client() as third:
+        os.kill(worker, signal.SIGSTOP)
+        first.send(request)
+        wait_for(lambda: has(0, 1))
+        second.send(request)
+        wait_for(lambda: has(1, 1))
+        first.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        first.socket.close()
+        wait_for(lambda: has(0, 1))
+        third.send(request)
+        wait_for(lambda: has(1, 1))
+        os.kill(worker, signal.SIGCONT)
+        assert [client.answer().status for client in (second, third)] == [200, 200]
+
+
 def test_a_full_queue_and_its_deadline(start):
     server = start("--workers", "1")
     clients = [server.client(timeout=20) for _ in range(1100)]
