@@ -22,9 +22,7 @@ struct arena_block {
 	_Alignas(max_align_t) unsigned char bytes[];
 };
 
-static struct arena_block *first_block(struct arena *arena);
 static struct arena_block *add_block(struct arena *arena, size_t size);
-static struct arena_block *new_block(struct arena_block *memory, size_t room);
 static void free_chain(struct arena_block *block);
 
 void arena_init(struct arena *arena)
@@ -32,30 +30,10 @@ void arena_init(struct arena *arena)
 	*arena = (struct arena){ 0 };
 }
 
-void arena_init_shared(struct arena *arena, struct kept *firsts)
-{
-	*arena = (struct arena){ .firsts = firsts };
-}
-
-void arena_firsts_init(struct kept *firsts, unsigned max)
-{
-	*firsts = (struct kept){
-		.size = sizeof(struct arena_block) + FIRST_BYTES, .max = max,
-	};
-}
-
 void arena_fini(struct arena *arena)
 {
-	if (!arena->first)
-		return;
-	if (arena->first->next)
-		free_chain(arena->first->next);
-	if (arena->firsts)
-		kept_give(arena->firsts, arena->first);
-	else
-		free(arena->first);
-	arena->first = NULL;
-	arena->last = NULL;
+	free_chain(arena->first);
+	*arena = (struct arena){ 0 };
 }
 
 void arena_reset(struct arena *arena)
@@ -77,7 +55,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 		return NULL;
 	size = (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
 	if (!block)
-		block = first_block(arena);
+		block = add_block(arena, FIRST_BYTES);
 	if (block && block->room - block->used < size)
 		block = add_block(arena, size);
 	if (!block)
@@ -99,44 +77,27 @@ char *arena_copy(struct arena *arena, const void *data, size_t size)
 	return copy;
 }
 
-static struct arena_block *first_block(struct arena *arena)
-{
-	struct arena_block *block =
-		new_block(arena->firsts ? kept_take(arena->firsts)
-					: malloc(sizeof(*block) + FIRST_BYTES),
-			  FIRST_BYTES);
-
-	arena->first = block;
-	arena->last = block;
-	return block;
-}
-
-/* One more; there is a first. */
 static struct arena_block *add_block(struct arena *arena, size_t size)
 {
-	size_t room = arena->last->room * 2;
+	size_t room = arena->last ? arena->last->room * 2 : FIRST_BYTES;
 	struct arena_block *block;
 
 	if (room > (1u << 20))
 		room = 1u << 20;
 	if (room < size)
 		room = size;
-	block = new_block(malloc(sizeof(*block) + room), room);
+	block = malloc(sizeof(*block) + room);
 	if (!block)
 		return NULL;
-	arena->last->next = block;
+	block->next = NULL;
+	block->room = room;
+	block->used = 0;
+	if (arena->last)
+		arena->last->next = block;
+	else
+		arena->first = block;
 	arena->last = block;
 	return block;
-}
-
-static struct arena_block *new_block(struct arena_block *memory, size_t room)
-{
-	if (!memory)
-		return NULL;
-	memory->next = NULL;
-	memory->room = room;
-	memory->used = 0;
-	return memory;
 }
 
 static void free_chain(struct arena_block *block)

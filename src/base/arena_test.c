@@ -77,38 +77,6 @@ static void one_huge_request_is_not_kept(void **state)
 	arena_fini(&arena);
 }
 
-/* The warmest is given out first, and at most so many are kept as was said. */
-static void first_blocks_can_be_shared(void **state)
-{
-	struct arena arenas[3];
-	struct kept firsts;
-	char *pieces[3];
-
-	(void)state;
-	arena_firsts_init(&firsts, 2);
-	for (int round = 0; round < 3; round++) {
-		for (int i = 0; i < 3; i++) {
-			arena_init_shared(&arenas[i], &firsts);
-			pieces[i] = arena_alloc(&arenas[i], 100);
-			assert_non_null(pieces[i]);
-			memset(pieces[i], i, 100);
-			assert_non_null(arena_alloc(&arenas[i], 100000));
-		}
-		for (int i = 0; i < 3; i++) {
-			assert_int_equal(pieces[i][99], i);
-			arena_fini(&arenas[i]);
-			arena_fini(&arenas[i]);
-		}
-		assert_true(firsts.count <= 2);
-	}
-	if (firsts.count > 0) { /* not under the address sanitizer */
-		assert_ptr_equal(arena_alloc(&arenas[0], 1), pieces[1]);
-		arena_fini(&arenas[0]);
-	}
-	kept_free(&firsts);
-	assert_int_equal(firsts.count, 0);
-}
-
 static void copies_end_in_a_nul(void **state)
 {
 	struct arena arena;
@@ -144,7 +112,6 @@ int main(void)
 		cmocka_unit_test(pieces_are_aligned_and_apart),
 		cmocka_unit_test(a_reset_gives_the_first_block_again),
 		cmocka_unit_test(one_huge_request_is_not_kept),
-		cmocka_unit_test(first_blocks_can_be_shared),
 		cmocka_unit_test(copies_end_in_a_nul),
 		cmocka_unit_test(impossible_sizes_are_refused),
 	};

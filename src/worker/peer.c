@@ -23,7 +23,6 @@ int peers_init(struct worker *worker, unsigned count)
 	if (!worker->peers)
 		return -ENOMEM;
 	worker->peer_count = count;
-	arena_firsts_init(&worker->arenas, KEPT_ARENAS_MAX);
 	for (unsigned i = 0; i < count; i++) {
 		worker->peers[i].number = i;
 		worker->peers[i].bell.ready = bell_rang;
@@ -44,7 +43,6 @@ void peers_fini(struct worker *worker)
 			free(peer->jobs[slot]);
 		}
 	}
-	kept_free(&worker->arenas);
 	free(worker->peers);
 	worker->peers = NULL;
 	worker->peer_count = 0;
@@ -87,7 +85,7 @@ void peer_drop(struct worker *worker, struct peer *peer)
 	link_fini(&peer->link);
 }
 
-struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot)
+struct job *peer_job(struct peer *peer, uint32_t slot)
 {
 	struct job *job = peer->jobs[slot];
 
@@ -100,7 +98,7 @@ struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot)
 	job->slot = slot;
 	list_init(&job->link);
 	list_init(&job->in_roomy);
-	arena_init_shared(&job->arena, &worker->arenas);
+	arena_init(&job->arena);
 	peer->jobs[slot] = job;
 	if (slot >= peer->jobs_used)
 		peer->jobs_used = slot + 1;

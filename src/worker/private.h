@@ -42,8 +42,6 @@
 /* Between requests that have come already: how long the links are not looked at, since
  * each look waits for memory that the dispatcher has just written. */
 #define LOOK_NS 20000u
-/* Memory of requests that have ended is kept for so many of the next. */
-#define KEPT_ARENAS_MAX 64u
 /* How long an orderly stop waits for clients to take what was begun, where the
  * pool sets no request timeout. The parent kills sooner if it has no patience. */
 #define DRAIN_MS 30000u
@@ -168,7 +166,6 @@ struct worker {
 	struct list come;     /* those that it has caused */
 	struct list roomy;    /* streams that can take more, and were refused */
 	bool dirty;           /* something became ready to be sent */
-	struct kept arenas;   /* first blocks of jobs' arenas */
 	uint32_t next_token;
 	uint32_t next_serial;
 	unsigned streams;
@@ -235,7 +232,7 @@ void peer_take(struct worker *worker, struct peer *peer, const int fds[3]);
 /** Close its link, if there is one, and drop what it has given. */
 void peer_drop(struct worker *worker, struct peer *peer);
 /** The place of a slot; NULL without memory. */
-struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot);
+struct job *peer_job(struct peer *peer, uint32_t slot);
 /** Whom to ask for something: the dispatcher of the request that is running, or
  * any. NULL if there is none. */
 struct peer *peers_any(struct worker *worker);

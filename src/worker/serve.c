@@ -95,7 +95,7 @@ void job_end(struct worker *worker, struct job *job)
 	list_remove(&job->link);
 	if (job->state >= JOB_RUNNING) {
 		request_fini(&job->request);
-		arena_fini(&job->arena);
+		arena_reset(&job->arena);
 	}
 	stream_fini(worker, job);
 	free(job->copy);
@@ -241,7 +241,7 @@ static void begin_gathering(struct worker *worker, struct job *job, uint64_t siz
 static int take_request(struct worker *worker, struct peer *peer,
 			const struct message *message)
 {
-	struct job *job = peer_job(worker, peer, message->slot);
+	struct job *job = peer_job(peer, message->slot);
 	struct wire_request head;
 
 	if (!job)
