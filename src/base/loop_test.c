@@ -551,19 +551,25 @@ static bool would_sleep(struct loop *loop)
 	return true;
 }
 
+/* All have something to tell, once each, to a loop whose sleeps are counted. */
+static void make_ready(struct loop *loop, struct socket *sockets, int count)
+{
+	for (int i = 0; i < count; i++)
+		socket_open(loop, &sockets[i], EPOLLIN | EPOLLET);
+	turns(loop, 3);
+	for (int i = 0; i < count; i++)
+		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
+	sleeps = 0;
+	loop->may_sleep = would_sleep;
+}
+
 /* Who has not seen all yet need not say that it sleeps, or it is rung for nothing. */
 static void a_full_turn_is_not_followed_by_sleep(void **state)
 {
 	static struct socket sockets[SOCKETS];
 	struct loop *loop = *state;
 
-	for (int i = 0; i < SOCKETS; i++)
-		socket_open(loop, &sockets[i], EPOLLIN | EPOLLET);
-	turns(loop, 3);
-	for (int i = 0; i < SOCKETS; i++)
-		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
-	sleeps = 0;
-	loop->may_sleep = would_sleep;
+	make_ready(loop, sockets, SOCKETS);
 	assert_int_equal(loop_turn(loop, -1), 0);
 	assert_int_equal(sleeps, 1);
 	for (int turn = 0; turn < 4; turn++)
@@ -602,13 +608,7 @@ static void what_was_put_off_comes_next(void **state)
 	struct loop *loop = *state;
 	int before;
 
-	for (int i = 0; i < FEW; i++)
-		socket_open(loop, &sockets[i], EPOLLIN | EPOLLET);
-	turns(loop, 3);
-	for (int i = 0; i < FEW; i++)
-		assert_int_equal(write(sockets[i].peer, "x", 1), 1);
-	sleeps = 0;
-	loop->may_sleep = would_sleep;
+	make_ready(loop, sockets, FEW);
 	loop->enough = one_is_enough;
 	assert_int_equal(loop_turn(loop, 1000), 0);
 	assert_int_equal(sleeps, 1);
