@@ -16,6 +16,7 @@ import report
 import servers
 
 REFERENCE = "nginx return"
+PROGRAMS = ("node", "uvicorn", "gunicorn")
 
 
 def is_crew(server):
@@ -26,6 +27,15 @@ def hello(connections, **options):
     def run(server, port, pids, folder, seconds):
         return loads.closed_loop(server, port, pids, folder, connections, seconds, **options)
     return run
+
+
+def gives_bytes(server):
+    return server.name in ("crew, 2 workers", REFERENCE, "nginx to nginx") or \
+        server.name.startswith(PROGRAMS)
+
+
+def echoes(server):
+    return server.name == "crew, 2 workers" or server.name.startswith(PROGRAMS)
 
 
 def with_path(path, connections, **options):
@@ -50,17 +60,17 @@ LOADS = {
     "churn": ("16 connections, a new one for each request",
               lambda s: is_crew(s) or s.name.startswith(("nginx", "h2o", "haproxy")),
               hello(16, close="true")),
-    "down4": ("bodies of 4 KiB to clients", lambda s: s.name == "crew, 2 workers",
+    "down4": ("bodies of 4 KiB to clients", gives_bytes,
               with_path("/bytes/4096", 16)),
-    "down64": ("bodies of 64 KiB to clients", lambda s: s.name == "crew, 2 workers",
+    "down64": ("bodies of 64 KiB to clients", gives_bytes,
                with_path("/bytes/65536", 16)),
-    "down1024": ("bodies of 1 MiB to clients", lambda s: s.name == "crew, 2 workers",
+    "down1024": ("bodies of 1 MiB to clients", gives_bytes,
                  with_path("/bytes/1048576", 16)),
-    "both4": ("bodies of 4 KiB both ways", lambda s: s.name == "crew, 2 workers",
+    "both4": ("bodies of 4 KiB both ways", echoes,
               with_path("/echo", 16, method="POST", body=4096)),
-    "both64": ("bodies of 64 KiB both ways", lambda s: s.name == "crew, 2 workers",
+    "both64": ("bodies of 64 KiB both ways", echoes,
                with_path("/echo", 16, method="POST", body=65536)),
-    "both1024": ("bodies of 1 MiB both ways", lambda s: s.name == "crew, 2 workers",
+    "both1024": ("bodies of 1 MiB both ways", echoes,
                  with_path("/echo", 16, method="POST", body=1048576)),
     "mixed": ("trivial requests beside slow ones", lambda s: s.name == "crew, 4 workers",
               loads.mixed),

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The servers that are compared: how each is started, and what it is asked for. Each
-answers the same nineteen bytes of JSON, from its shortest path to an answer."""
+answers the same nineteen bytes of JSON, from its shortest path to an answer. Some also answer
+/bytes/N with so many bytes (nginx from a file), and what is posted to them with the same."""
+import atexit
 import contextlib
+import functools
 import glob
 import os
 import shutil
@@ -18,25 +21,42 @@ TYPE = "application/json"
 
 WSGI = f"""
 def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "{TYPE}"), ("Content-Length", "{len(ANSWER)}")])
-    return [b'{ANSWER}']
+    path, answer = environ["PATH_INFO"], b'{ANSWER}'
+    if environ["REQUEST_METHOD"] == "POST":
+        answer = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    elif path.startswith("/bytes/"):
+        answer = b"x" * int(path[7:])
+    start_response("200 OK", [("Content-Type", "{TYPE}"), ("Content-Length", str(len(answer)))])
+    return [answer]
 application = app
 """
 ASGI = f"""
 async def app(scope, receive, send):
     if scope["type"] != "http":
         return
+    path, answer = scope["path"], b'{ANSWER}'
+    if scope["method"] == "POST":
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message["body"])
+            more = message["more_body"]
+        answer = b"".join(parts)
+    elif path.startswith("/bytes/"):
+        answer = b"x" * int(path[7:])
     await send({{"type": "http.response.start", "status": 200,
                 "headers": [(b"content-type", b"{TYPE}"),
-                            (b"content-length", b"{len(ANSWER)}")]}})
-    await send({{"type": "http.response.body", "body": b'{ANSWER}'}})
+                            (b"content-length", b"%d" % len(answer))]}})
+    await send({{"type": "http.response.body", "body": answer}})
 """
 NODE = f"""
 const cluster = require('cluster'), http = require('http');
 if (cluster.isPrimary) {{ for (let i = 0; i < 2; i++) cluster.fork(); }}
 else http.createServer((q, a) => {{
-  a.writeHead(200, {{'Content-Type': '{TYPE}', 'Content-Length': {len(ANSWER)}}});
-  a.end('{ANSWER}');
+  const answer = q.url.startsWith('/bytes/') ? Buffer.alloc(+q.url.slice(7), 'x') : '{ANSWER}';
+  const size = q.method === 'POST' ? q.headers['content-length'] : answer.length;
+  a.writeHead(200, {{'Content-Type': '{TYPE}', 'Content-Length': size}});
+  if (q.method === 'POST') q.pipe(a); else a.end(answer);
 }}).listen(+process.argv[2], '127.0.0.1');
 """
 RACK = f"""
@@ -90,10 +110,12 @@ client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path 
 uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; client_max_body_size 100m;
 """
 DIRECT = NGINX + """
-server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{answer}'; }} }} }}
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{answer}'; }}
+location /bytes/ {{ root {bodies}; sendfile on; }} }} }}
 """
 BEHIND = NGINX + """
-server {{ listen unix:{folder}/back.sock backlog=4096; location / {{ return 200 '{answer}'; }} }} }}
+server {{ listen unix:{folder}/back.sock backlog=4096; location / {{ return 200 '{answer}'; }}
+location /bytes/ {{ root {bodies}; sendfile on; }} }} }}
 """
 FRONT = NGINX + """
 upstream back {{ server unix:{folder}/back.sock; keepalive 512; keepalive_requests 1000000000; }}
@@ -135,6 +157,19 @@ hosts:
 """
 
 
+@functools.lru_cache
+def bodies():
+    """A folder of files that are as long as they are named, for the time of this run."""
+    folder = tempfile.mkdtemp(prefix="crew-bench-bodies-")
+    atexit.register(shutil.rmtree, folder)
+    os.chmod(folder, 0o755)
+    os.mkdir(os.path.join(folder, "bytes"))
+    for size in (4096, 65536, 1048576):
+        with open(os.path.join(folder, "bytes", str(size)), "wb") as file:
+            file.write(b"x" * size)
+    return folder
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -168,7 +203,7 @@ class Server:
         with tempfile.TemporaryDirectory(prefix="crew-bench-") as folder:
             os.chmod(folder, 0o755)
             port = free_port()
-            fill = {"folder": folder, "port": port, "answer": ANSWER}
+            fill = {"folder": folder, "port": port, "answer": ANSWER, "bodies": bodies()}
             for name, text in self.files.items():
                 with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                     file.write(text.format(**fill) if name.endswith((".conf", ".cfg", ".yaml"))

@@ -165,6 +165,15 @@ crew_reply page_whoami(struct crew_request *request)
 			 crew_int("request", (int64_t)crew_request_id(request)));
 }
 
+/* The alphabet, again and again: each copy doubles what is there. */
+static void fill(char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size && i < 26; i++)
+		bytes[i] = (char)('a' + i);
+	for (size_t done = 26; done < size; done *= 2)
+		memcpy(bytes + done, bytes, size - done < done ? size - done : done);
+}
+
 crew_reply page_bytes(struct crew_request *request)
 {
 	const int64_t size = crew_path_int(request, "n");
@@ -176,8 +185,7 @@ crew_reply page_bytes(struct crew_request *request)
 	bytes = crew_alloc(request, (size_t)size + 1);
 	if (!bytes)
 		return crew_error(request, 503, "out of memory");
-	for (int64_t i = 0; i < size; i++)
-		bytes[i] = (char)('a' + i % 26);
+	fill(bytes, (size_t)size);
 	return crew_bytes_nocopy(request, 200, "application/octet-stream", bytes,
 				 (size_t)size);
 }

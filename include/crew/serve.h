@@ -236,7 +236,11 @@ struct crew_server {
 	unsigned body_timeout_ms;        /* between two reads of a body; 0: 10000 */
 	unsigned idle_timeout_ms;        /* keep-alive; 0: 15000 */
 	unsigned head_max_bytes;         /* line and headers; 0: 16384 */
-	uint64_t body_max_bytes;         /* 0: 8 MiB */
+	uint64_t body_max_bytes;         /* 0: 8 MiB. A dispatcher keeps a body until it is
+					    answered: in memory up to 256 KiB, or up to 4 MiB
+					    if its length is announced and all of those
+					    hold no more than 32 MiB; else in an unlinked
+					    file in $TMPDIR, or /tmp */
 	unsigned connections_max;        /* 0: what the descriptor limit allows */
 	enum crew_level log_level;       /* 0: CREW_INFO */
 	enum crew_log_form log_form;

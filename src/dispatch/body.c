@@ -3,7 +3,9 @@
  * Bodies are kept by the dispatcher until a worker has answered: a request
  * whose worker dies before taking it must be there, whole, for the next one.
  * So that slow uploads do not fill the dispatcher's memory, a body above
- * SPILL_BYTES moves to an unlinked file in TMPDIR.
+ * SPILL_BYTES moves to an unlinked file in TMPDIR. To write it there and to read it
+ * again takes as long as all the rest, so some whose lengths are announced may stay: as
+ * many as do not hold more than LARGE_BODIES_BYTES together.
  */
 #include "dispatch/body.h"
 
@@ -14,14 +16,39 @@
 
 #include "dispatch/limits.h"
 
+/* Of this process, whose bodies are one thread's. */
+static size_t all_promised;
+
 static int write_whole(int fd, const char *data, size_t size);
 static int spill(struct body *body);
+static bool fits(const struct body *body, size_t size);
+static void drop_memory(struct body *body);
+
+void body_expect(struct body *body, uint64_t size)
+{
+	if (size <= SPILL_BYTES || size > LARGE_BODY_BYTES ||
+	    all_promised == LARGE_BODIES_BYTES ||
+	    !buffer_reserve(&body->memory, (size_t)size))
+		return;
+	if (body->memory.room > LARGE_BODIES_BYTES - all_promised) {
+		buffer_fini(&body->memory);
+		return;
+	}
+	body->promised = body->memory.room;
+	all_promised += body->promised;
+}
+
+char *body_place(struct body *body, size_t size)
+{
+	return body->promised && fits(body, size) ? buffer_reserve(&body->memory, size)
+						  : NULL;
+}
 
 int body_append(struct body *body, const void *data, size_t size)
 {
 	int r;
 
-	if (!body->fd && body->size + size > SPILL_BYTES) {
+	if (!fits(body, size) && !body->fd) {
 		r = spill(body);
 		if (r < 0)
 			return r;
@@ -30,6 +57,8 @@ int body_append(struct body *body, const void *data, size_t size)
 		r = write_whole(body->fd - 1, data, size);
 		if (r < 0)
 			return r;
+	} else if (data == body->memory.data + body->memory.end) {
+		body->memory.end += size;
 	} else if (!buffer_append(&body->memory, data, size)) {
 		return -ENOMEM;
 	}
@@ -60,7 +89,7 @@ int body_read(const struct body *body, uint64_t offset, void *ret, size_t size)
 
 void body_fini(struct body *body)
 {
-	buffer_fini(&body->memory);
+	drop_memory(body);
 	if (body->fd)
 		close(body->fd - 1);
 	*body = (struct body){ 0 };
@@ -81,9 +110,22 @@ static int spill(struct body *body)
 		close(fd);
 		return r;
 	}
-	buffer_fini(&body->memory);
+	drop_memory(body);
 	body->fd = fd + 1;
 	return 0;
+}
+
+static bool fits(const struct body *body, size_t size)
+{
+	return !body->fd && (body->size + size <= SPILL_BYTES ||
+			     body->size + size <= body->promised);
+}
+
+static void drop_memory(struct body *body)
+{
+	buffer_fini(&body->memory);
+	all_promised -= body->promised;
+	body->promised = 0;
 }
 
 static int write_whole(int fd, const char *data, size_t size)

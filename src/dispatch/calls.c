@@ -17,6 +17,8 @@
 /* A call that names no timeout, and whose pool is not known beforehand. */
 #define CALL_TIMEOUT_MS 60000u
 #define HEAD_ROOM 256u
+/* Of an answer that is told in parts: they share the room of requests. */
+#define ANSWER_PART_BYTES (16u * 1024u)
 
 struct call {
 	struct dispatcher *dispatcher;
@@ -368,7 +370,7 @@ static void tell_worker(struct call *call)
 	};
 	struct message message = { .kind = MESSAGE_CALL_ANSWER,
 				   .generation = call->token };
-	char part[LINK_PART_BYTES];
+	char part[ANSWER_PART_BYTES];
 	size_t at = 0;
 
 	if (!seat)

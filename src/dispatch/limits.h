@@ -22,6 +22,10 @@
 #define INLINE_BODY_BYTES (16u * 1024u)
 /* A body above this size goes to an unlinked file. */
 #define SPILL_BYTES (256u * 1024u)
+/* Up to this size it may stay in memory all the same, if its length is announced, while
+ * all of those together hold no more than that. */
+#define LARGE_BODY_BYTES (4u * 1024u * 1024u)
+#define LARGE_BODIES_BYTES (32u * 1024u * 1024u)
 /* Rest of a refused body that is read and dropped to keep the connection. */
 #define DROP_BODY_BYTES (64u * 1024u)
 /* How long a connection that was answered and closed may still send. */

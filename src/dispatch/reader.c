@@ -15,6 +15,7 @@
 #include "dispatch/private.h"
 
 static ssize_t read_some(struct connection *connection, struct span *ret_bytes);
+static char *reading_place(struct connection *connection);
 static void read_again(struct connection *connection);
 static void end_of_file(struct connection *connection);
 static size_t feed(struct connection *connection, struct span bytes);
@@ -106,10 +107,8 @@ static void read_again(struct connection *connection)
 /* Read once; what is given to the parser begins with what was left before. */
 static ssize_t read_some(struct connection *connection, struct span *ret_bytes)
 {
-	struct dispatcher *dispatcher = connection->dispatcher;
 	struct buffer *in = &connection->in;
-	char *place = dispatcher->input;
-	size_t room = sizeof(dispatcher->input);
+	char *place = reading_place(connection);
 	ssize_t n;
 
 	*ret_bytes = (struct span){ place, 0 };
@@ -122,7 +121,7 @@ static ssize_t read_some(struct connection *connection, struct span *ret_bytes)
 	if (connection->peer_closed)
 		return 0;
 	do
-		n = recv(connection->watch.fd, place, room, 0);
+		n = recv(connection->watch.fd, place, READ_BYTES, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -130,6 +129,20 @@ static ssize_t read_some(struct connection *connection, struct span *ret_bytes)
 		in->end += (size_t)n;
 	ret_bytes->size += (size_t)n;
 	return n;
+}
+
+/* Where all connections are read; but what is a body's to its last byte, and stays in
+ * memory, goes where it stays. */
+static char *reading_place(struct connection *connection)
+{
+	struct exchange *reading = connection->reading;
+	char *place = NULL;
+
+	if (reading && !reading->dropping_body &&
+	    connection->body.framing == HTTP_LENGTH &&
+	    connection->body.remaining >= READ_BYTES)
+		place = body_place(&reading->body, READ_BYTES);
+	return place ? place : connection->dispatcher->input;
 }
 
 /* The client will send no more, but may still wait for answers. */
@@ -232,6 +245,10 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 	connection->reading = exchange;
 	reader_set_state(connection, CONNECTION_BODY);
 	exchange_submit(exchange, head, body);
+	/* Not for one that was refused. */
+	if (connection->reading == exchange && !exchange->dropping_body &&
+	    head->framing == HTTP_LENGTH)
+		body_expect(&exchange->body, head->content_length);
 	return head_size;
 }
 

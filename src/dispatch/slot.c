@@ -86,11 +86,17 @@ void slot_send_parts(struct seat *seat, uint32_t number)
 		message.generation = slot->generation;
 		message.size = left < LINK_PART_BYTES ? (uint32_t)left
 						      : LINK_PART_BYTES;
-		message.flags = message.size == left ? MESSAGE_LAST : 0;
 		place = link_alloc(&seat->link, number, message.size,
 				   &message.offset);
+		/* Between blocks of others that stay there may be room for less. */
+		if (!place && message.size > LINK_PART_BYTES / 4) {
+			message.size = LINK_PART_BYTES / 4;
+			place = link_alloc(&seat->link, number, message.size,
+					   &message.offset);
+		}
 		if (!place)
 			break;
+		message.flags = message.size == left ? MESSAGE_LAST : 0;
 		if (body_read(&exchange->body, slot->body_sent, place,
 			      message.size) < 0 ||
 		    link_send(&seat->link, &message) < 0) {

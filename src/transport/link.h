@@ -35,8 +35,8 @@
 #define LINK_RING_ENTRIES 256u  /* messages each way */
 #define LINK_BATCH 8u           /* of those, best received together */
 #define LINK_ARENA_BYTES (1024u * 1024u) /* each way */
-#define LINK_PART_BYTES (16u * 1024u) /* of a body that travels in parts */
-#define LINK_CREDIT_BYTES (4u * LINK_PART_BYTES) /* of one slot, on their way */
+#define LINK_PART_BYTES (32u * 1024u) /* of a body that travels in parts */
+#define LINK_CREDIT_BYTES (2u * LINK_PART_BYTES) /* of one slot, on their way */
 
 enum link_side { LINK_DISPATCHER = 0, LINK_WORKER = 1 };
 

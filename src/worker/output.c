@@ -98,7 +98,9 @@ static int send_head(struct job *job)
 	if (!outbox_empty(&job->peer->outbox))
 		return 0;
 	if (first > LINK_CREDIT_BYTES - head)
-		first = LINK_PART_BYTES;
+		first = head + LINK_PART_BYTES < LINK_CREDIT_BYTES
+				? LINK_PART_BYTES
+				: LINK_CREDIT_BYTES - head;
 	size = (uint32_t)(head + first);
 	at = link_alloc(&job->peer->link, job->slot, size, &offset);
 	if (!at)

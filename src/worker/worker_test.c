@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/os/os.h"
 #include "handler/encode.h"
+#include "handler/reply.h"
 #include "transport/control.h"
 #include "transport/link.h"
 #include "worker/worker.h"
@@ -45,7 +46,7 @@ static unsigned char received[BIG_BYTES];
 
 /* ---- the application ---- */
 
-enum { HELLO, BIG, ECHO, WAIT };
+enum { HELLO, BIG, ECHO, WAIT, HEAD };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -74,6 +75,25 @@ static crew_reply wait_at_gate(struct crew_request *request)
 	return crew_text(request, 200, "open");
 }
 
+/* Header lines as long as they may be together, and a body as long as the request's id. */
+static crew_reply large_head(struct crew_request *request)
+{
+	crew_reply reply = crew_bytes_nocopy(request, 200, "x/y", big,
+					     (size_t)crew_request_id(request));
+	size_t left = REPLY_HEADERS_MAX_BYTES - strlen("Content-Type: x/y\r\n");
+	char value[1024];
+
+	while (left > 0) {
+		const size_t size = left < sizeof(value) ? left : sizeof(value) / 2;
+
+		memset(value, 'v', size);
+		value[size - strlen("x: \r\n")] = '\0';
+		assert_int_equal(crew_set_header(request, "x", value), 0);
+		left -= size;
+	}
+	return reply;
+}
+
 static void count_teardown(struct crew_worker *worker)
 {
 	(void)worker;
@@ -91,6 +111,7 @@ static const struct crew_route routes[] = {
 	[BIG] = { .on = "GET /big", .run = big_answer },
 	[ECHO] = { .on = "POST /echo", .run = echo },
 	[WAIT] = { .on = "GET /wait", .run = wait_at_gate },
+	[HEAD] = { .on = "GET /head", .run = large_head },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -398,6 +419,17 @@ static void let_it_stall(uint32_t slot)
 	assert_int_equal(parts, LINK_CREDIT_BYTES);
 }
 
+/* What goes with the head is never more than there is of the body, nor than has credit. */
+static void a_large_head_leaves_less_room_for_the_body(void **state)
+{
+	(void)state;
+	for (size_t size = LINK_PART_BYTES - 64; size <= LINK_PART_BYTES + 1; size++) {
+		ask(0, HEAD, size);
+		assert_int_equal(read_answer(0, received, sizeof(received)), size);
+		assert_memory_equal(received, big, size);
+	}
+}
+
 static void a_slow_client_holds_up_nobody(void **state)
 {
 	(void)state;
@@ -575,6 +607,7 @@ int main(void)
 		with_worker(a_revoked_request_does_not_run),
 		with_worker(a_revoked_request_is_not_even_read),
 		with_worker(a_large_answer_comes_in_parts),
+		with_worker(a_large_head_leaves_less_room_for_the_body),
 		with_worker(a_slow_client_holds_up_nobody),
 		with_worker(a_cancelled_answer_ends),
 		with_worker(a_slot_used_anew_drops_the_old_answer),

@@ -332,6 +332,25 @@ def test_a_client_that_asks_much_and_reads_late(server):
         sender.join()
 
 
+@pytest.mark.parametrize("size", [32767, 32768, 32769, 65535, 65536, 65537, 131072, 262144, 262145, 1 << 20,
+                                  4 << 20, (4 << 20) + 1])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_large_body_and_what_is_asked_behind_it(server, size, at_once):
+    """Wherever it is kept, and however it comes: each byte is its own, and none is the next's."""
+    body = (b"%07d " % size) * (size // 8 + 1)
+    body = body[:size - 4] + b"end!"
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    parts = [head + body + OK + b"\r\n"] if at_once else \
+        [head, body[:100], body[100:-1000], body[-1000:] + OK[:9], OK[9:] + b"\r\n"]
+    with server.client() as client:
+        sender = threading.Thread(target=lambda: [(client.send(part), time.sleep(0.02))
+                                                  for part in parts])
+        sender.start()
+        assert client.answer().body == body
+        assert json.loads(client.answer().body) == {"message": "hello"}
+        sender.join()
+
+
 def test_urgent_data_does_not_stop_the_reading(server):
     for part in (b"GET /hello HT", OK, OK + b"\r\n", b""):
         with server.client() as client:
