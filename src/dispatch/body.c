@@ -4,8 +4,8 @@
  * whose worker dies before taking it must be there, whole, for the next one.
  * So that slow uploads do not fill the dispatcher's memory, a body above
  * SPILL_BYTES moves to an unlinked file in TMPDIR. To write it there and to read it
- * again takes as long as all the rest, so some whose lengths are announced may stay: as
- * many as do not hold more than LARGE_BODIES_BYTES together.
+ * again is a third of all that such a request takes, so some whose lengths are announced
+ * may stay: as many as do not hold more than LARGE_BODIES_BYTES together.
  */
 #include "dispatch/body.h"
 
@@ -48,7 +48,7 @@ int body_append(struct body *body, const void *data, size_t size)
 {
 	int r;
 
-	if (!fits(body, size) && !body->fd) {
+	if (!body->fd && !fits(body, size)) {
 		r = spill(body);
 		if (r < 0)
 			return r;
@@ -117,8 +117,7 @@ static int spill(struct body *body)
 
 static bool fits(const struct body *body, size_t size)
 {
-	return !body->fd && (body->size + size <= SPILL_BYTES ||
-			     body->size + size <= body->promised);
+	return body->size + size <= SPILL_BYTES || body->size + size <= body->promised;
 }
 
 static void drop_memory(struct body *body)

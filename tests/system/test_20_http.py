@@ -332,8 +332,8 @@ def test_a_client_that_asks_much_and_reads_late(server):
         sender.join()
 
 
-@pytest.mark.parametrize("size", [32767, 32768, 32769, 65535, 65536, 65537, 131072, 262144, 262145, 1 << 20,
-                                  4 << 20, (4 << 20) + 1])
+@pytest.mark.parametrize("size", [32767, 32768, 32769, 65535, 65536, 65537, 131072,
+                                  262144, 262145, 1 << 20, 4 << 20, (4 << 20) + 1])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_large_body_and_what_is_asked_behind_it(server, size, at_once):
     """Wherever it is kept, and however it comes: each byte is its own, and none is the next's."""
@@ -349,6 +349,29 @@ def test_a_large_body_and_what_is_asked_behind_it(server, size, at_once):
         assert client.answer().body == body
         assert json.loads(client.answer().body) == {"message": "hello"}
         sender.join()
+
+
+def test_an_upload_between_requests_that_stay(start):
+    """Where slow answers hold the requests' memory in pieces, a body's parts fit between them."""
+    server = start("--workers", "1")
+    ask = b"GET /bytes/8000000 HTTP/1.1\r\nHost: x\r\nContent-Length: 16384\r\n\r\n" + b"x" * 16384
+    with contextlib.ExitStack() as stack:
+        slow = []
+        while True:
+            client = stack.enter_context(server.client(timeout=1))
+            client.send(ask)
+            try:
+                assert client.socket.recv(1) == b"H"
+            except TimeoutError:
+                break  # no room is left for its request
+            slow.append(client)
+        assert 50 < len(slow) < 70
+        for one in [client, *slow[::2]]:
+            one.socket.close()
+        body = os.urandom(500_000)
+        with server.client() as uploader:
+            uploader.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + body)
+            assert uploader.answer().body == body
 
 
 def test_urgent_data_does_not_stop_the_reading(server):
