@@ -128,7 +128,7 @@ static void json(unsigned times)
 {
 	struct arena arena;
 
-	arena_init(&arena);
+	arena_init(&arena, NULL);
 	while (times-- > 0) {
 		struct json_out out;
 
@@ -334,7 +334,7 @@ static void whole_way(unsigned times)
 	struct arena arena;
 	struct both both;
 
-	arena_init(&arena);
+	arena_init(&arena, NULL);
 	open_both(&both);
 	while (times-- > 0) {
 		to_link(&both, router, &head);

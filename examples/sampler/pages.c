@@ -111,7 +111,7 @@ crew_reply page_echo(struct crew_request *request)
 	body = crew_body(request, &size);
 	if (crew_path_str(request, "ms"))
 		wait_ms(wanted_ms(request));
-	return crew_bytes(request, 200, type, body, size);
+	return crew_bytes_nocopy(request, 200, type, body, size);
 }
 
 crew_reply page_headers(struct crew_request *request)

@@ -86,7 +86,7 @@ static int init(struct dispatcher *dispatcher)
 	dispatcher->kept_blocks = (struct kept){ KEPT_BLOCK_BYTES, KEPT_BLOCKS_MAX, 0,
 						 NULL };
 	list_init(&dispatcher->active);
-	arena_init(&dispatcher->arena);
+	arena_init(&dispatcher->arena, NULL);
 	spin_init(&dispatcher->spin, dispatcher->server->spin_us);
 	if (dispatcher->server->policy == CREW_POLICY_BATCH) {
 		r = os_schedule_batch();

@@ -155,6 +155,6 @@ int main(void)
 		cmocka_unit_test(a_cycle_is_an_error),
 	};
 
-	arena_init(&arena);
+	arena_init(&arena, NULL);
 	return cmocka_run_group_tests(tests, NULL, fini);
 }

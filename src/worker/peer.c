@@ -85,7 +85,7 @@ void peer_drop(struct worker *worker, struct peer *peer)
 	link_fini(&peer->link);
 }
 
-struct job *peer_job(struct peer *peer, uint32_t slot)
+struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot)
 {
 	struct job *job = peer->jobs[slot];
 
@@ -98,7 +98,7 @@ struct job *peer_job(struct peer *peer, uint32_t slot)
 	job->slot = slot;
 	list_init(&job->link);
 	list_init(&job->in_roomy);
-	arena_init(&job->arena);
+	arena_init(&job->arena, &worker->spares);
 	peer->jobs[slot] = job;
 	if (slot >= peer->jobs_used)
 		peer->jobs_used = slot + 1;

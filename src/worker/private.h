@@ -35,6 +35,8 @@
 
 /* So often at least an idle worker shows that it lives. */
 #define IDLE_BEAT_MS 1000u
+/* Large memory that no request needed for so long goes back to the system. */
+#define SPARES_MS 1000u
 /* A busy worker looks at signals and its channel after so many requests… */
 #define BATCH_REQUESTS 64u
 /* …or so much time, whichever comes first. */
@@ -81,7 +83,7 @@ struct job {
 	const struct wire_request *wire;
 	uint32_t wire_size;
 	struct span body;
-	unsigned char *gathered; /* NULL: the body stands in the block */
+	unsigned char *gathered; /* in the arena; NULL: the body stands in the block */
 	uint64_t gathered_size;
 	bool no_memory;          /* for its body: to be refused */
 	/* the answer */
@@ -165,6 +167,8 @@ struct worker {
 	struct list awaited;  /* callbacks that the dispatcher will cause */
 	struct list come;     /* those that it has caused */
 	struct list roomy;    /* streams that can take more, and were refused */
+	struct arena_spares spares; /* of all jobs' arenas */
+	uint64_t trim_at_ms;  /* when those that lie there are freed */
 	bool dirty;           /* something became ready to be sent */
 	uint32_t next_token;
 	uint32_t next_serial;
@@ -232,7 +236,7 @@ void peer_take(struct worker *worker, struct peer *peer, const int fds[3]);
 /** Close its link, if there is one, and drop what it has given. */
 void peer_drop(struct worker *worker, struct peer *peer);
 /** The place of a slot; NULL without memory. */
-struct job *peer_job(struct peer *peer, uint32_t slot);
+struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot);
 /** Whom to ask for something: the dispatcher of the request that is running, or
  * any. NULL if there is none. */
 struct peer *peers_any(struct worker *worker);

@@ -93,13 +93,11 @@ void job_end(struct worker *worker, struct job *job)
 	if (job->state == JOB_FREE)
 		return;
 	list_remove(&job->link);
-	if (job->state >= JOB_RUNNING) {
+	if (job->state >= JOB_RUNNING)
 		request_fini(&job->request);
-		arena_reset(&job->arena);
-	}
+	arena_reset(&job->arena);
 	stream_fini(worker, job);
 	free(job->copy);
-	free(job->gathered);
 	job->copy = NULL;
 	job->gathered = NULL;
 	job->serial = 0;
@@ -220,7 +218,7 @@ static bool still_offered(const struct job *job)
  * request is refused when its turn comes, and its parts go by. */
 static void begin_gathering(struct worker *worker, struct job *job, uint64_t size)
 {
-	job->gathered = size <= SIZE_MAX ? malloc((size_t)size) : NULL;
+	job->gathered = size <= SIZE_MAX ? arena_alloc(&job->arena, (size_t)size) : NULL;
 	if (!job->gathered) {
 		job->no_memory = true;
 		job->body = (struct span){ 0 };
@@ -241,7 +239,7 @@ static void begin_gathering(struct worker *worker, struct job *job, uint64_t siz
 static int take_request(struct worker *worker, struct peer *peer,
 			const struct message *message)
 {
-	struct job *job = peer_job(peer, message->slot);
+	struct job *job = peer_job(worker, peer, message->slot);
 	struct wire_request head;
 
 	if (!job)

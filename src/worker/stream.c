@@ -189,7 +189,7 @@ int crew_send_json_fields(struct crew_request *stream,
 	struct json_out out;
 	int r;
 
-	arena_init(&arena);
+	arena_init(&arena, NULL);
 	json_out_init(&out, &arena);
 	json_write_object(&out, fields);
 	r = out.error;

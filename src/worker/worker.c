@@ -65,6 +65,7 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 	}
 	app_fini(worker);
 	peers_fini(worker);
+	arena_spares_fini(&worker->spares);
 	worker_events_fini(&worker->public);
 	json_decref(worker->public.config);
 	loop_fini(&worker->loop);
@@ -192,6 +193,16 @@ static void maybe_idle(struct worker *worker)
 	app->on_idle(&worker->public);
 }
 
+/* In its own time: a worker that has always something to do, none of it large, gives
+ * memory back too. */
+static void maybe_trim(struct worker *worker)
+{
+	if (worker->loop.now_ms < worker->trim_at_ms)
+		return;
+	worker->trim_at_ms = worker->loop.now_ms + SPARES_MS;
+	arena_spares_trim(&worker->spares);
+}
+
 static void serve_until_over(struct worker *worker)
 {
 	struct score *score = worker->self->score;
@@ -211,6 +222,7 @@ static void serve_until_over(struct worker *worker)
 			serve_batch(worker);
 		if (!worker->over)
 			maybe_idle(worker);
+		maybe_trim(worker);
 	}
 }
 

@@ -5,11 +5,14 @@ import ctypes
 import errno
 import json
 import os
+import re
 import socket
 import threading
 import time
 
 import pytest
+
+from conftest import wait_for
 
 OK = b"GET /hello HTTP/1.1\r\nHost: x\r\n"
 
@@ -372,6 +375,29 @@ def test_an_upload_between_requests_that_stay(start):
         with server.client() as uploader:
             uploader.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n" + body)
             assert uploader.answer().body == body
+
+
+def test_memory_of_large_requests_serves_the_next_and_then_goes_back(start):
+    server = start("--workers", "1")
+    with open(f"/proc/{server.workers()[0]}/maps") as maps:
+        if "san.so" in maps.read():
+            pytest.skip("sanitizers keep what is freed")
+
+    def held():
+        with open(f"/proc/{server.workers()[0]}/status") as status:
+            return int(re.search(r"RssAnon:\s+(\d+) kB", status.read()).group(1))
+    body = os.urandom(1_000_000)
+    before = held()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.client()) for _ in range(4)]
+        for _ in range(5):
+            for client in clients:
+                client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + body)
+            for client in clients:
+                assert client.answer().body == body
+        assert held() - before > 900
+        # Also while there is something else to do.
+        wait_for(lambda: clients[0].get("/hello").status == 200 and held() - before < 500, 5)
 
 
 def test_urgent_data_does_not_stop_the_reading(server):
