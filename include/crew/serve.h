@@ -112,13 +112,12 @@ enum crew_policy {
 	CREW_POLICY_NORMAL, /* as it is: all is left to the system */
 };
 
-/** How dispatchers learn which connections are ready. */
+/** How dispatchers learn which connections are ready, and read and write them. */
 enum crew_loop {
-	CREW_LOOP_EPOLL = 0, /* epoll(7) */
-	CREW_LOOP_IO_URING,  /* io_uring(7), where the system has it (Linux 6.1) and
-				allows it, else epoll and a warning. May spare a little
-				with many connections, and cost some with few: measure
-				first */
+	CREW_LOOP_AUTO = 0, /* io_uring where the system has it and allows it, else epoll */
+	CREW_LOOP_EPOLL,    /* epoll(7), and a system call for each read and write */
+	CREW_LOOP_IO_URING, /* io_uring(7): one for all of a turn. Of Linux 6.1, and
+			       forbidden in most containers: then epoll and a warning */
 };
 
 /** A number of workers that run one application. A zeroed pool ends the list. */

@@ -180,11 +180,14 @@ int loop_expose(struct loop *loop)
 
 int loop_turn(struct loop *loop, int timeout_ms)
 {
-	int r = loop->pending_count > 0 ? 0 : take_events(loop, timeout_ms);
+	const bool put_off = loop->pending_count > 0;
+	int r = put_off ? 0 : take_events(loop, timeout_ms);
 
 	if (r < 0)
 		return r;
 	loop->now_ms = clock_now_ms();
+	if (!put_off && loop->taken)
+		loop->taken(loop);
 	handle_events(loop);
 	fire_timers(loop);
 	if (loop->turn_done)

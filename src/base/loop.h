@@ -46,6 +46,8 @@ struct loop {
 	void *owner; /* for the callbacks below */
 	/* After the events and timers of each turn; may be NULL. */
 	void (*turn_done)(struct loop *loop);
+	/* After events were taken in, before the first is handled; may be NULL. */
+	void (*taken)(struct loop *loop);
 	/* After each event; may be NULL. True: what else is pending waits for the
 	 * next turn, which takes in nothing new and does not sleep. Not for a loop
 	 * whose descriptor is polled elsewhere. */

@@ -11,9 +11,8 @@
  * memory of its own (struct ask), not the watch's. Until then it also holds the
  * file: a descriptor that was removed and closed is really closed at the next wait.
  *
- * Why only readiness, and not the reads and writes themselves: the loop's owners
- * are written for readiness, and of a read or write over TCP the system call is a
- * fiftieth at most (bench/micro/uring.c).
+ * Only readiness, not the reads and writes themselves: the loop's owners are written
+ * for that. Those of a turn can be made with one call all the same (base/batch.h).
  */
 #include "base/poller.h"
 

@@ -245,6 +245,23 @@ static void connection_new(struct dispatcher *dispatcher, int fd,
 	reader_set_state(connection, CONNECTION_IDLE);
 }
 
+struct connection *connection_to_read(const struct epoll_event *event)
+{
+	struct watch *watch = event->data.ptr;
+	struct connection *connection;
+
+	if (!watch || watch->ready != ready || !(event->events & EPOLLIN) ||
+	    event->events & (EPOLLERR | EPOLLHUP))
+		return NULL;
+	connection = container_of(watch, struct connection, watch);
+	if (connection->gone || connection->peer_closed || connection->reading ||
+	    buffer_size(&connection->in) || !connection->edge ||
+	    (connection->state != CONNECTION_IDLE &&
+	     connection->state != CONNECTION_HEAD))
+		return NULL;
+	return connection;
+}
+
 static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct connection *connection =
@@ -269,6 +286,7 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 		not_now(connection, events);
 	else if (events & (EPOLLIN | EPOLLHUP))
 		reader_ready(connection);
+	connection->ahead = 0;
 }
 
 /* It is read later, or never; but that the client has left is heard. */

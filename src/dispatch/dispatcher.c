@@ -26,6 +26,7 @@
 static int init(struct dispatcher *dispatcher);
 static int init_pools(struct dispatcher *dispatcher);
 static int init_loop(struct dispatcher *dispatcher);
+static void use_io_uring(struct dispatcher *dispatcher);
 static void init_limits(struct dispatcher *dispatcher);
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
@@ -130,20 +131,34 @@ static int init_loop(struct dispatcher *dispatcher)
 
 	if (r < 0)
 		return r;
-	if (dispatcher->server->loop == CREW_LOOP_IO_URING) {
-		r = loop_use_io_uring(loop);
-		if (r < 0)
-			log_warning("no io_uring: %s; it is epoll instead", strerror(-r));
-		else
-			log_info("connections are watched by io_uring");
-	}
+	if (dispatcher->server->loop != CREW_LOOP_EPOLL)
+		use_io_uring(dispatcher);
 	loop->now_ms = clock_now_ms();
 	loop->owner = dispatcher;
+	loop->taken = dispatcher->ahead ? ahead_receive : NULL;
 	loop->turn_done = turn_done;
 	loop->enough = turn_is_long_enough;
 	loop->may_sleep = turn_may_sleep;
 	loop->woke = turn_woke;
 	return 0;
+}
+
+static void use_io_uring(struct dispatcher *dispatcher)
+{
+	const bool wanted = dispatcher->server->loop == CREW_LOOP_IO_URING;
+	int r = ahead_init(dispatcher);
+
+	if (r == 0)
+		r = loop_use_io_uring(&dispatcher->loop);
+	if (r == 0) {
+		log_info("connections are watched, read and written by io_uring");
+		return;
+	}
+	ahead_fini(dispatcher);
+	if (wanted)
+		log_warning("no io_uring: %s; it is epoll instead", strerror(-r));
+	else
+		log_info("connections are watched by epoll, not io_uring: %s", strerror(-r));
 }
 
 static void init_limits(struct dispatcher *dispatcher)
@@ -225,6 +240,7 @@ static void fini(struct dispatcher *dispatcher)
 	buffer_free_kept();
 	kept_free(&dispatcher->kept_exchanges);
 	kept_free(&dispatcher->kept_blocks);
+	ahead_fini(dispatcher);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 }

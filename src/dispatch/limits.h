@@ -6,6 +6,10 @@
 /* One read of a client's socket: what one wake-up takes at most, so that a
  * fast sender does not starve the others. */
 #define READ_BYTES (64u * 1024u)
+/* The same where those of a turn are made with one call: for so many connections, each
+ * so much; what is longer is read on as above. */
+#define AHEAD_MAX 64u
+#define AHEAD_BYTES (8u * 1024u)
 /* A request line: longer than any browser sends. */
 #define LINE_MAX_BYTES (8u * 1024u)
 /* Chunk extensions and trailers of one body: nobody needs more. */

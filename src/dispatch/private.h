@@ -21,6 +21,7 @@
 
 #include <time.h>
 
+#include "base/batch.h"
 #include "base/kept.h"
 #include "base/list.h"
 #include "base/loop.h"
@@ -82,6 +83,7 @@ struct connection {
 	bool pipelines;    /* behind the last request stood another */
 	bool closing;      /* close when out is empty */
 	bool gone;         /* to be freed at the end of the turn */
+	uint8_t ahead;     /* 1 + place of what was received for it (ahead.c); 0: nothing */
 	struct call *call; /* it is no client's: its one request is a call, and it has
 			      no socket. Else NULL */
 	uint32_t edge;     /* EPOLLET; 0 for Unix sockets, where a read ends at each
@@ -104,6 +106,25 @@ void connection_finish(struct connection *connection);
 void connection_half_closed(struct connection *connection);
 /** Parse what has been read already, after a place became free. */
 void connection_resume(struct connection *connection);
+/** Does this event say that there is something to be read of a client between two
+ * requests, or in a head? NULL if not. */
+struct connection *connection_to_read(const struct epoll_event *event);
+
+/* ---- all of a turn with one call (ahead.c) ---- */
+
+/** Receive ahead and send together from now on. 0 or -errno, see batch_new(). */
+int ahead_init(struct dispatcher *dispatcher);
+void ahead_fini(struct dispatcher *dispatcher);
+/** Receive what the events that were taken in speak of. The loop's. */
+void ahead_receive(struct loop *loop);
+/** What was received for this connection, which has forgotten it then; bytes, -errno
+ * or BATCH_UNDONE. It stays until the next turn takes in events. */
+int32_t ahead_take(struct connection *connection, char **ret_place);
+/** Send once for each of these (128 at most): sent[i] is set to bytes, -errno or
+ * BATCH_UNDONE. */
+void ahead_send(struct dispatcher *dispatcher, struct connection *const *connections,
+		unsigned count, int32_t *sent);
+
 /** Bytes that came (reader.c). */
 void reader_ready(struct connection *connection);
 void reader_set_state(struct connection *connection, enum connection_state state);
@@ -117,6 +138,8 @@ void writer_append(struct connection *connection, const void *data, size_t size)
 void writer_direct(struct connection *connection, struct span data);
 /** Send what is queued. */
 void writer_flush(struct connection *connection);
+/** The same, after a first send() of it gave that: bytes, -errno or BATCH_UNDONE. */
+void writer_flush_on(struct connection *connection, int32_t sent);
 /** Put it on the list of those that are flushed at the end of the turn. */
 void writer_later(struct connection *connection);
 /** Come back (through writer_flush) when the socket has room. */
@@ -529,6 +552,7 @@ struct dispatcher {
 	size_t good_lines_size;
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
+	struct ahead *ahead;  /* NULL: each send and receive is a call of its own */
 	/* local handlers and hooks run in this process */
 	struct crew_worker local_worker;
 	struct arena arena;

@@ -14,7 +14,8 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
-static ssize_t read_some(struct connection *connection, struct span *ret_bytes);
+static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
+			 size_t *ret_room);
 static char *reading_place(struct connection *connection);
 static void read_again(struct connection *connection);
 static void end_of_file(struct connection *connection);
@@ -31,6 +32,7 @@ static void drop_input(struct connection *connection);
 void reader_ready(struct connection *connection)
 {
 	struct span bytes;
+	size_t room;
 	size_t used;
 	ssize_t n;
 	bool more;
@@ -39,8 +41,8 @@ void reader_ready(struct connection *connection)
 		drop_input(connection);
 		return;
 	}
-	n = read_some(connection, &bytes);
-	more = n == READ_BYTES || (n > 0 && connection->read_on);
+	n = read_some(connection, &bytes, &room);
+	more = n == (ssize_t)room || (n > 0 && connection->read_on);
 	connection->unread = more;
 	if (n == -EAGAIN && bytes.size == 0)
 		return;
@@ -104,13 +106,22 @@ static void read_again(struct connection *connection)
 		connection_drop(connection);
 }
 
-/* Read once; what is given to the parser begins with what was left before. */
-static ssize_t read_some(struct connection *connection, struct span *ret_bytes)
+/* Read once, unless that was done with others; what is given to the parser begins with
+ * what was left before. */
+static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
+			 size_t *ret_room)
 {
 	struct buffer *in = &connection->in;
-	char *place = reading_place(connection);
-	ssize_t n;
+	char *place;
+	ssize_t n = ahead_take(connection, &place);
 
+	if (n != BATCH_UNDONE) {
+		*ret_bytes = (struct span){ place, n > 0 ? (size_t)n : 0 };
+		*ret_room = AHEAD_BYTES;
+		return n;
+	}
+	place = reading_place(connection);
+	*ret_room = READ_BYTES;
 	*ret_bytes = (struct span){ place, 0 };
 	if (buffer_size(in)) {
 		place = buffer_reserve(in, READ_BYTES);

@@ -253,22 +253,18 @@ static void give_way(struct dispatcher *dispatcher)
  * turn, as do those that are too many, so that nobody can hold the loop. */
 static void flush_all(struct dispatcher *dispatcher)
 {
-	struct list now;
+	struct connection *now[FLUSHES_A_TURN];
+	int32_t sent[FLUSHES_A_TURN];
 	struct list *link;
+	unsigned count = 0;
 
-	list_init(&now);
-	for (unsigned i = 0; i < FLUSHES_A_TURN; i++) {
-		link = list_pop_front(&dispatcher->to_flush);
-		if (!link)
-			break;
-		list_push_back(&now, link);
-	}
-	while ((link = list_pop_front(&now))) {
-		struct connection *connection =
-			container_of(link, struct connection, in_flush);
-
-		if (!connection->gone)
-			writer_flush(connection);
+	while (count < FLUSHES_A_TURN &&
+	       (link = list_pop_front(&dispatcher->to_flush)))
+		now[count++] = container_of(link, struct connection, in_flush);
+	ahead_send(dispatcher, now, count, sent);
+	for (unsigned i = 0; i < count; i++) {
+		if (!now[i]->gone)
+			writer_flush_on(now[i], sent[i]);
 	}
 }
 

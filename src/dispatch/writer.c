@@ -12,6 +12,7 @@
 
 #include "dispatch/private.h"
 
+static ssize_t send_some(struct connection *connection, struct span data);
 static void flushed(struct connection *connection);
 static void take_leave(struct connection *connection);
 static void grant_credit(struct connection *connection);
@@ -58,14 +59,20 @@ void writer_direct(struct connection *connection, struct span data)
 
 void writer_flush(struct connection *connection)
 {
-	struct span held = buffer_span(&connection->out);
-	ssize_t n;
+	writer_flush_on(connection, BATCH_UNDONE);
+}
 
-	while (held.size > 0) {
-		n = send(connection->watch.fd, held.at, held.size, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
+void writer_flush_on(struct connection *connection, int32_t sent)
+{
+	struct span held = buffer_span(&connection->out);
+	ssize_t n = sent;
+
+	for (; held.size > 0; n = BATCH_UNDONE) {
+		if (n == BATCH_UNDONE)
+			n = send_some(connection, held);
+		if (n == -EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
+		if (n == -EAGAIN) {
 			writer_wait_for_room(connection);
 			break;
 		}
@@ -78,6 +85,14 @@ void writer_flush(struct connection *connection)
 		held = buffer_span(&connection->out);
 	}
 	flushed(connection);
+}
+
+static ssize_t send_some(struct connection *connection, struct span data)
+{
+	const ssize_t n =
+		send(connection->watch.fd, data.at, data.size, MSG_NOSIGNAL);
+
+	return n < 0 ? -errno : n;
 }
 
 void writer_later(struct connection *connection)

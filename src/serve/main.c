@@ -64,8 +64,8 @@ static const struct option_row rows[] = {
 	  "are quick; the default), batch (SCHED_BATCH) or normal", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps (default 0), for machines with processors to spare", take_spin },
-	{ "loop", "NAME", "epoll or io_uring: how dispatchers watch connections (default\n"
-	  "epoll)", take_loop },
+	{ "loop", "NAME", "how dispatchers watch connections: auto (io_uring where it may be\n"
+	  "used, else epoll; the default), epoll or io_uring", take_loop },
 	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
 	  take_level },
 	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"
@@ -256,6 +256,7 @@ static int take_spin(struct command_line *line, const char *value)
 static int take_loop(struct command_line *line, const char *value)
 {
 	static const char *const names[] = {
+		[CREW_LOOP_AUTO] = "auto",
 		[CREW_LOOP_EPOLL] = "epoll",
 		[CREW_LOOP_IO_URING] = "io_uring",
 	};

@@ -34,7 +34,7 @@ def test_help_and_version():
     (["--nonsense"], "--nonsense"), (["word"], "word"), (["--listen"], "value"),
     (["--listen", "nowhere"], "ADDRESS:PORT"), (["--listen", "127.0.0.1:99999"], "ADDRESS:PORT"),
     (["--listen", "unix:"], "path"), (["--listen", "unix:" + "x" * 200], "longer"),
-    (["--loop", "poll"], "epoll or io_uring"),
+    (["--loop", "poll"], "auto, epoll or io_uring"),
     (["--workers", "0"], "1 to"), (["--workers", "many"], "many"), (["--workers", "-1"], "-1"),
     (["--workers", "99999"], "1 to"), (["--dispatchers", "0"], "from 1 to 16"),
     (["--dispatchers", "17"], "from 1 to 16"), (["--spin", "1001"], "from 1 to 1000"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Dispatchers that watch by io_uring: all that holds with epoll holds (the tests of
-clients' wire are run again), and where there is no io_uring it is epoll."""
+"""Dispatchers watch by io_uring wherever they may: all that holds with it holds with epoll
+(the tests of clients' wire are run again), and where there is no io_uring it is epoll."""
 # pylint: disable=wildcard-import,unused-wildcard-import,redefined-outer-name
 import os
 import signal
@@ -14,10 +14,7 @@ from test_10_basics import *  # noqa: F401,F403
 from test_20_http import *  # noqa: F401,F403
 from test_25_timeouts import *  # noqa: F401,F403
 
-# With io_uring nothing tells urgent data from other data (base/poller_uring.c): who sends
-# some is read on when more comes.
-del test_urgent_data_does_not_stop_the_reading  # noqa: F821
-
+EPOLL = ("--loop", "epoll")
 IO_URING = ("--loop", "io_uring")
 # io_uring_setup(2) returns EPERM, as in most containers: a filter for seccomp(2).
 FORBID = """
@@ -36,7 +33,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def always():
-    return IO_URING
+    return EPOLL
 
 
 def rings(pid):
@@ -47,17 +44,28 @@ def rings(pid):
 
 
 @pytest.fixture
-def has_io_uring(server):
-    if "no io_uring" in server.log():
+def server_of(tmp_path):
+    """A function that starts a sampler of which only the loop is chosen by the test."""
+    servers = []
+
+    def starter(*arguments, before=()):
+        folder = tmp_path / f"of{len(servers)}"
+        folder.mkdir()
+        servers.append(Server(str(folder), list(arguments), before=list(before)))
+        return servers[-1]
+    yield starter
+    for server in servers:
+        server.stop()
+
+
+def test_each_dispatcher_has_two_rings_and_nobody_else(server_of):
+    server = server_of("--dispatchers", "2", "--workers", "2")
+    if "not io_uring" in server.log():
         pytest.skip("this system has no io_uring, or forbids it")
-
-
-def test_each_dispatcher_has_a_ring_and_nobody_else(start, has_io_uring):
-    server = start("--dispatchers", "2", "--workers", "2")
     pids = [one["pid"] for one in server.status()["dispatchers"]]
-    assert [rings(pid) for pid in pids] == [1, 1]
+    assert [rings(pid) for pid in pids] == [2, 2]
     assert [rings(pid) for pid in [server.pid, *server.workers()]] == [0, 0, 0]
-    assert server.log().count("watched by io_uring") == 2
+    assert server.log().count("watched, read and written by io_uring") == 2
 
 
 def test_a_dispatcher_that_dies_lets_go_of_its_clients_and_comes_back(start):
@@ -118,8 +126,18 @@ def test_a_unix_socket(tmp_path):
     assert server.stop() == 0
 
 
-def test_where_it_is_forbidden_it_is_epoll(tmp_path):
-    server = Server(str(tmp_path), IO_URING, before=[sys.executable, "-c", FORBID])
-    assert "no io_uring: Operation not permitted; it is epoll instead" in server.log()
+def test_with_epoll_there_is_no_ring(start):
+    server = start("--dispatchers", "2", "--workers", "2")
+    pids = [one["pid"] for one in server.status()["dispatchers"]]
+    assert [rings(pid) for pid in [*pids, server.pid, *server.workers()]] == [0] * 5
+    assert "io_uring" not in server.log()
+
+
+@pytest.mark.parametrize("loop,said", [
+    ((), "connections are watched by epoll, not io_uring: Operation not permitted"),
+    (IO_URING, "no io_uring: Operation not permitted; it is epoll instead")])
+def test_where_it_is_forbidden_it_is_epoll(server_of, loop, said):
+    server = server_of(*loop, before=[sys.executable, "-c", FORBID])
+    assert said in server.log()
     assert server.get("/hello").status == 200
     assert server.stop() == 0
