@@ -262,6 +262,7 @@ def all_servers():
         crew("crew, 2 workers", 2, "/hello"),
         crew("crew, 4 workers", 4, "/hello"),
         crew("crew, 2 threads", 2, "/hello", "--worker-class", "thread"),
+        crew("crew, 1 worker, epoll", 1, "/hello", "--loop", "epoll"),
         Server("nginx return", [nginx("one.conf")], {"one.conf": DIRECT}),
         Server("nginx to nginx", [nginx("back.conf"), nginx("front.conf")],
                {"back.conf": BEHIND, "front.conf": FRONT.replace("nginx.pid", "front.pid")}),

@@ -104,7 +104,8 @@ crew_reply crew_text(struct crew_request *request, int status,
 crew_reply crew_bytes(struct crew_request *request, int status,
 		      const char *type, const void *data, size_t size_bytes);
 /** The same without a copy: `data` must have come from crew_alloc() of this
- * request, lie in what crew_body() returns, or be constant. */
+ * request, lie in what crew_body() returns (after crew_defer(), if there is one), or be
+ * constant. */
 crew_reply crew_bytes_nocopy(struct crew_request *request, int status,
 			     const char *type, const void *data,
 			     size_t size_bytes);

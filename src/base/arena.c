@@ -101,9 +101,12 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
 	size_t room = last ? last->room * 2 : FIRST_BYTES;
 	struct arena_block *block;
 
+	bool alone;
+
 	if (room > GROWN_BYTES)
 		room = GROWN_BYTES;
-	if (room < size || size >= SPARE_MIN_BYTES)
+	alone = last && size > room;
+	if (room < size)
 		room = size;
 	block = get_block(arena->spares, room);
 	if (!block)
@@ -114,7 +117,7 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
 		last->next = block;
 	else
 		arena->first = block;
-	if (!last || size < SPARE_MIN_BYTES)
+	if (!alone)
 		arena->last = block;
 	return block;
 }

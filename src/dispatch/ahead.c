@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "dispatch/private.h"
 
 /* Not of a page's size: their beginnings would meet in the same lines of the cache. */
@@ -19,12 +20,15 @@
 
 struct ahead {
 	struct batch *batch;
+	bool failed;
 	int32_t received[AHEAD_MAX];
 	char room[AHEAD_MAX * STRIDE_BYTES];
 };
 
 _Static_assert(AHEAD_MAX <= BATCH_MAX && AHEAD_MAX < UINT8_MAX, "connection->ahead");
 _Static_assert(FLUSHES_A_TURN <= BATCH_MAX, "what is sent together");
+
+static void run(struct ahead *ahead);
 
 int ahead_init(struct dispatcher *dispatcher)
 {
@@ -67,9 +71,19 @@ void ahead_receive(struct loop *loop)
 			      &ahead->received[count]);
 		connection->ahead = (uint8_t)++count;
 	}
-	/* Of a failure the results tell. */
 	if (count)
-		(void)batch_run(ahead->batch);
+		run(ahead);
+}
+
+/* Of a failure the results tell too. */
+static void run(struct ahead *ahead)
+{
+	const int r = batch_run(ahead->batch);
+
+	if (r < 0 && !ahead->failed)
+		log_warning("io_uring does no more reads and writes, they are system calls "
+			    "of their own from now on: %s", strerror(-r));
+	ahead->failed = r < 0;
 }
 
 int32_t ahead_take(struct connection *connection, char **ret_place)
@@ -82,11 +96,13 @@ int32_t ahead_take(struct connection *connection, char **ret_place)
 	place = connection->ahead - 1u;
 	connection->ahead = 0;
 	*ret_place = ahead->room + place * STRIDE_BYTES;
-	return ahead->received[place];
+	return ahead->received[place] != -EINTR ? ahead->received[place] : BATCH_UNDONE;
 }
 
+/* All are noted as sent before anybody goes on with one of them: that may say more to
+ * any other. */
 void ahead_send(struct dispatcher *dispatcher, struct connection *const *connections,
-		unsigned count, int32_t *sent)
+		unsigned count, int32_t *failures)
 {
 	struct ahead *ahead = dispatcher->ahead;
 	bool any = false;
@@ -94,13 +110,20 @@ void ahead_send(struct dispatcher *dispatcher, struct connection *const *connect
 	for (unsigned i = 0; i < count; i++) {
 		const struct span held = buffer_span(&connections[i]->out);
 
-		sent[i] = BATCH_UNDONE;
+		failures[i] = BATCH_UNDONE;
 		if (!ahead || connections[i]->gone || !held.size ||
 		    held.size > INT32_MAX)
 			continue;
-		batch_send(ahead->batch, connections[i]->watch.fd, held, &sent[i]);
+		batch_send(ahead->batch, connections[i]->watch.fd, held, &failures[i]);
 		any = true;
 	}
-	if (any)
-		(void)batch_run(ahead->batch);
+	if (!any)
+		return;
+	run(ahead);
+	for (unsigned i = 0; i < count; i++) {
+		if (failures[i] < 0)
+			continue;
+		writer_sent(connections[i], (size_t)failures[i]);
+		failures[i] = BATCH_UNDONE;
+	}
 }

@@ -7,7 +7,7 @@
  * fast sender does not starve the others. */
 #define READ_BYTES (64u * 1024u)
 /* The same where those of a turn are made with one call: for so many connections, each
- * so much; what is longer is read on as above. */
+ * so much; the rest of what is longer is read on as above. */
 #define AHEAD_MAX 64u
 #define AHEAD_BYTES (8u * 1024u)
 /* A request line: longer than any browser sends. */

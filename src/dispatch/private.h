@@ -120,10 +120,10 @@ void ahead_receive(struct loop *loop);
 /** What was received for this connection, which has forgotten it then; bytes, -errno
  * or BATCH_UNDONE. It stays until the next turn takes in events. */
 int32_t ahead_take(struct connection *connection, char **ret_place);
-/** Send once for each of these (128 at most): sent[i] is set to bytes, -errno or
- * BATCH_UNDONE. */
+/** Send once for each of these (128 at most). failures[i] is set to -errno, or to
+ * BATCH_UNDONE where it did not fail; what is left is to be sent as ever. */
 void ahead_send(struct dispatcher *dispatcher, struct connection *const *connections,
-		unsigned count, int32_t *sent);
+		unsigned count, int32_t *failures);
 
 /** Bytes that came (reader.c). */
 void reader_ready(struct connection *connection);
@@ -138,8 +138,10 @@ void writer_append(struct connection *connection, const void *data, size_t size)
 void writer_direct(struct connection *connection, struct span data);
 /** Send what is queued. */
 void writer_flush(struct connection *connection);
-/** The same, after a first send() of it gave that: bytes, -errno or BATCH_UNDONE. */
-void writer_flush_on(struct connection *connection, int32_t sent);
+/** The same, after a first send() of it failed with that -errno; or BATCH_UNDONE. */
+void writer_flush_on(struct connection *connection, int32_t failure);
+/** So many bytes of what is queued were sent. */
+void writer_sent(struct connection *connection, size_t size);
 /** Put it on the list of those that are flushed at the end of the turn. */
 void writer_later(struct connection *connection);
 /** Come back (through writer_flush) when the socket has room. */

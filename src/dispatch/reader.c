@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From bytes to requests. All connections are read into one scratch buffer of
+ * From bytes to requests. All connections are read into scratch buffers of
  * the dispatcher, and parsed there; only what is left of an incomplete head is
  * kept by the connection. A request that is whole in one read, which is nearly
  * every one, is so never copied before it is encoded for its worker.
@@ -16,6 +16,9 @@
 
 static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
 			 size_t *ret_room);
+static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes,
+			  size_t *ret_room);
+static ssize_t receive(const struct connection *connection, char *place, size_t room);
 static char *reading_place(struct connection *connection);
 static void read_again(struct connection *connection);
 static void end_of_file(struct connection *connection);
@@ -113,12 +116,12 @@ static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
 {
 	struct buffer *in = &connection->in;
 	char *place;
-	ssize_t n = ahead_take(connection, &place);
+	ssize_t n;
 
-	if (n != BATCH_UNDONE) {
-		*ret_bytes = (struct span){ place, n > 0 ? (size_t)n : 0 };
-		*ret_room = AHEAD_BYTES;
-		return n;
+	if (connection->ahead) {
+		n = take_ahead(connection, ret_bytes, ret_room);
+		if (n != BATCH_UNDONE)
+			return n;
 	}
 	place = reading_place(connection);
 	*ret_room = READ_BYTES;
@@ -131,15 +134,49 @@ static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
 	}
 	if (connection->peer_closed)
 		return 0;
-	do
-		n = recv(connection->watch.fd, place, READ_BYTES, 0);
-	while (n < 0 && errno == EINTR);
+	n = receive(connection, place, READ_BYTES);
 	if (n < 0)
-		return -errno;
+		return n;
 	if (buffer_size(in))
 		in->end += (size_t)n;
 	ret_bytes->size += (size_t)n;
 	return n;
+}
+
+/* What was read of it with others (ahead.c). If its room was too small for all, the rest
+ * is read now, so that a request is whole that would have been. */
+static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes,
+			  size_t *ret_room)
+{
+	struct dispatcher *dispatcher = connection->dispatcher;
+	char *place;
+	ssize_t n = ahead_take(connection, &place);
+	ssize_t rest;
+
+	*ret_room = READ_BYTES;
+	*ret_bytes = (struct span){ place, n > 0 ? (size_t)n : 0 };
+	if (n < (ssize_t)AHEAD_BYTES)
+		return n;
+	memcpy(dispatcher->input, place, AHEAD_BYTES);
+	rest = receive(connection, dispatcher->input + AHEAD_BYTES,
+		       READ_BYTES - AHEAD_BYTES);
+	/* An end or a fault is met again: it is asked for once more. */
+	if (rest <= 0 && rest != -EAGAIN)
+		connection->read_on = true;
+	if (rest > 0)
+		n += rest;
+	*ret_bytes = (struct span){ dispatcher->input, (size_t)n };
+	return n;
+}
+
+static ssize_t receive(const struct connection *connection, char *place, size_t room)
+{
+	ssize_t n;
+
+	do
+		n = recv(connection->watch.fd, place, room, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
 }
 
 /* Where all connections are read; but what is a body's to its last byte, and stays in

@@ -254,17 +254,17 @@ static void give_way(struct dispatcher *dispatcher)
 static void flush_all(struct dispatcher *dispatcher)
 {
 	struct connection *now[FLUSHES_A_TURN];
-	int32_t sent[FLUSHES_A_TURN];
+	int32_t failures[FLUSHES_A_TURN];
 	struct list *link;
 	unsigned count = 0;
 
 	while (count < FLUSHES_A_TURN &&
 	       (link = list_pop_front(&dispatcher->to_flush)))
 		now[count++] = container_of(link, struct connection, in_flush);
-	ahead_send(dispatcher, now, count, sent);
+	ahead_send(dispatcher, now, count, failures);
 	for (unsigned i = 0; i < count; i++) {
 		if (!now[i]->gone)
-			writer_flush_on(now[i], sent[i]);
+			writer_flush_on(now[i], failures[i]);
 	}
 }
 

@@ -62,10 +62,16 @@ void writer_flush(struct connection *connection)
 	writer_flush_on(connection, BATCH_UNDONE);
 }
 
-void writer_flush_on(struct connection *connection, int32_t sent)
+void writer_sent(struct connection *connection, size_t size)
+{
+	connection->write_since_ms = 0;
+	buffer_drain(&connection->out, size);
+}
+
+void writer_flush_on(struct connection *connection, int32_t failure)
 {
 	struct span held = buffer_span(&connection->out);
-	ssize_t n = sent;
+	ssize_t n = failure;
 
 	for (; held.size > 0; n = BATCH_UNDONE) {
 		if (n == BATCH_UNDONE)
@@ -80,8 +86,7 @@ void writer_flush_on(struct connection *connection, int32_t sent)
 			connection_drop(connection);
 			return;
 		}
-		connection->write_since_ms = 0;
-		buffer_drain(&connection->out, (size_t)n);
+		writer_sent(connection, (size_t)n);
 		held = buffer_span(&connection->out);
 	}
 	flushed(connection);

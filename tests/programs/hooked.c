@@ -153,6 +153,16 @@ static crew_reply get_early(struct crew_request *request)
 	return deferred;
 }
 
+static crew_reply get_subscribe(struct crew_request *request)
+{
+	crew_reply reply = crew_events(request, NULL);
+
+	if (crew_subscribe(request, "numbered") < 0)
+		abort();
+	crew_send_event(request, &(struct crew_event){ .comment = "subscribed" });
+	return reply;
+}
+
 /* What can be done wrong, each answered with 500 and told to on_error. */
 static crew_reply get_wrong(struct crew_request *request)
 {
@@ -262,6 +272,7 @@ static const struct crew_app app = {
 		{ .on = "GET /write", .run = get_write },
 		{ .on = "GET /timer", .run = get_timer },
 		{ .on = "GET /early", .run = get_early },
+		{ .on = "GET /subscribe", .run = get_subscribe },
 		{ .on = "GET /wrong/{how}", .run = get_wrong },
 		{ .on = "GET /later/{how}", .run = get_later },
 		{ 0 },
@@ -399,6 +410,24 @@ static crew_reply local_publish(struct crew_request *request)
 			 crew_int("dispatcher", (int64_t)(crew_request_id(request) >> 49)));
 }
 
+/* Each event has the next number, and so many bytes. */
+static crew_reply local_numbered(struct crew_request *request)
+{
+	static unsigned number;
+	static char data[65536];
+	char id[16];
+	const struct crew_event event = { .data = data,
+					  .data_bytes = (size_t)crew_path_int(request, "n"),
+					  .id = id };
+
+	memset(data, 'x', sizeof(data));
+	snprintf(id, sizeof(id), "%u", ++number);
+	if (event.data_bytes > sizeof(data) ||
+	    crew_publish(crew_worker(request), "numbered", &event, NULL, NULL) < 0)
+		abort();
+	return crew_text(request, 200, "published");
+}
+
 /* Holds up the dispatcher, which no handler should. */
 static crew_reply local_nap(struct crew_request *request)
 {
@@ -447,6 +476,7 @@ int main(int argc, char **argv)
 			{ .on = "GET /local/wrong", .run = local_wrong },
 			{ .on = "GET /local/call", .run = local_call },
 			{ .on = "GET /local/publish/{n:int}", .run = local_publish },
+			{ .on = "GET /local/numbered/{n:int}", .run = local_numbered },
 			{ .on = "GET /local/nap", .run = local_nap },
 			{ .on = "GET /local/status", .run = local_status },
 			{ 0 },

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from client import Closed
-from conftest import wait_for
+from conftest import BUILD, Server, wait_for
 
 
 def publish(client, channel, message):
@@ -187,3 +187,26 @@ def test_ten_thousand_subscribers(start):
     for sock, _ in listeners.values():
         sock.close()
     wait_for(lambda: server.get("/subscribers").body == b"0\n", 30)
+
+
+def test_what_is_said_while_all_are_sent_what_there_was(tmp_path):
+    """Who goes on with its pipelined requests as soon as its answers are sent publishes to others,
+    of which it is not settled yet what was sent to them: no event comes twice or in part."""
+    server = Server(str(tmp_path), ["--workers", "1", "--listen", f"unix:{tmp_path}/s"],
+                    program=os.path.join(BUILD, "tests", "hooked"))
+    try:
+        with server.client() as first, server.client() as listener:
+            assert first.get("/status").status == 200
+            assert listener.begin("/subscribe").status == 200
+            assert listener.event() == ": subscribed"
+            asked = [b"/status", b"/local/numbered/20", *[b"/status"] * 150, b"/local/numbered/20000",
+                     b"/local/numbered/30"]
+            for number in range(1, 30, 3):
+                first.send(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in asked))
+                for _ in asked:
+                    assert first.answer().status == 200
+                for size in (20, 20000, 30):
+                    assert listener.event() == f"id: {number}\ndata: {'x' * size}"
+                    number += 1
+    finally:
+        assert server.stop() == 0
