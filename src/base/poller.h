@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a loop learns from which descriptors are ready: epoll(7), or io_uring(7)
- * where it was asked for and the system has it. Only the loop calls it; the rules
+ * where its owner chose it and the system has it. Only the loop calls it; the rules
  * of loop.h hold: one thread, and a watch is removed before its descriptor is
  * closed.
  */
