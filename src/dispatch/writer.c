@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bytes to clients. What the answers of one turn leave here is sent at its
- * end, once for each connection (of all together by io_uring: ahead.c). Large pieces are sent straight
- * from where they lie (a worker's arena); what the socket does not take is
- * copied at once, so that a slow client never holds a worker's memory: how
- * much may be copied is bounded by the credit that the worker has.
+ * end, once for each connection (of all together with io_uring: ahead.c). Large
+ * pieces are sent straight from where they lie (a worker's arena); what the socket
+ * does not take is copied at once, so that a slow client never holds a worker's
+ * memory: how much may be copied is bounded by the credit that the worker has.
  */
 #include <errno.h>
 #include <sys/socket.h>
