@@ -32,7 +32,7 @@ static void run(struct ahead *ahead);
 
 int ahead_init(struct dispatcher *dispatcher)
 {
-	struct ahead *ahead = malloc(sizeof(*ahead));
+	struct ahead *ahead = calloc(1, sizeof(*ahead));
 	int r;
 
 	if (!ahead)
@@ -89,11 +89,8 @@ static void run(struct ahead *ahead)
 int32_t ahead_take(struct connection *connection, char **ret_place)
 {
 	struct ahead *ahead = connection->dispatcher->ahead;
-	unsigned place;
+	const unsigned place = connection->ahead - 1u;
 
-	if (!connection->ahead)
-		return BATCH_UNDONE;
-	place = connection->ahead - 1u;
 	connection->ahead = 0;
 	*ret_place = ahead->room + place * STRIDE_BYTES;
 	return ahead->received[place] != -EINTR ? ahead->received[place] : BATCH_UNDONE;

@@ -117,8 +117,9 @@ int ahead_init(struct dispatcher *dispatcher);
 void ahead_fini(struct dispatcher *dispatcher);
 /** Receive what the events that were taken in speak of. The loop's. */
 void ahead_receive(struct loop *loop);
-/** What was received for this connection, which has forgotten it then; bytes, -errno
- * or BATCH_UNDONE. It stays until the next turn takes in events. */
+/** What was received for this connection, of which that is so (connection->ahead), and
+ * not any more; bytes, -errno or BATCH_UNDONE. They stay until the next turn takes in
+ * events. */
 int32_t ahead_take(struct connection *connection, char **ret_place);
 /** Send once for each of these (128 at most). failures[i] is set to -errno, or to
  * BATCH_UNDONE where it did not fail; what is left is to be sent as ever. */

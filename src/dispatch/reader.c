@@ -14,10 +14,8 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
-static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
-			 size_t *ret_room);
-static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes,
-			  size_t *ret_room);
+static ssize_t read_some(struct connection *connection, struct span *ret_bytes);
+static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes);
 static ssize_t receive(const struct connection *connection, char *place, size_t room);
 static char *reading_place(struct connection *connection);
 static void read_again(struct connection *connection);
@@ -35,7 +33,6 @@ static void drop_input(struct connection *connection);
 void reader_ready(struct connection *connection)
 {
 	struct span bytes;
-	size_t room;
 	size_t used;
 	ssize_t n;
 	bool more;
@@ -44,8 +41,8 @@ void reader_ready(struct connection *connection)
 		drop_input(connection);
 		return;
 	}
-	n = read_some(connection, &bytes, &room);
-	more = n == (ssize_t)room || (n > 0 && connection->read_on);
+	n = read_some(connection, &bytes);
+	more = n == READ_BYTES || (n > 0 && connection->read_on);
 	connection->unread = more;
 	if (n == -EAGAIN && bytes.size == 0)
 		return;
@@ -111,20 +108,18 @@ static void read_again(struct connection *connection)
 
 /* Read once, unless that was done with others; what is given to the parser begins with
  * what was left before. */
-static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
-			 size_t *ret_room)
+static ssize_t read_some(struct connection *connection, struct span *ret_bytes)
 {
 	struct buffer *in = &connection->in;
 	char *place;
 	ssize_t n;
 
 	if (connection->ahead) {
-		n = take_ahead(connection, ret_bytes, ret_room);
+		n = take_ahead(connection, ret_bytes);
 		if (n != BATCH_UNDONE)
 			return n;
 	}
 	place = reading_place(connection);
-	*ret_room = READ_BYTES;
 	*ret_bytes = (struct span){ place, 0 };
 	if (buffer_size(in)) {
 		place = buffer_reserve(in, READ_BYTES);
@@ -145,15 +140,13 @@ static ssize_t read_some(struct connection *connection, struct span *ret_bytes,
 
 /* What was read of it with others (ahead.c). If its room was too small for all, the rest
  * is read now, so that a request is whole that would have been. */
-static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes,
-			  size_t *ret_room)
+static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes)
 {
 	struct dispatcher *dispatcher = connection->dispatcher;
 	char *place;
 	ssize_t n = ahead_take(connection, &place);
 	ssize_t rest;
 
-	*ret_room = READ_BYTES;
 	*ret_bytes = (struct span){ place, n > 0 ? (size_t)n : 0 };
 	if (n < (ssize_t)AHEAD_BYTES)
 		return n;

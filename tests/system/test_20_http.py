@@ -354,6 +354,28 @@ def test_a_large_body_and_what_is_asked_behind_it(server, size, at_once):
         sender.join()
 
 
+@pytest.mark.parametrize("total", [place + by for place in (8192, 65536) for by in (-1, 0, 1)])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_request_as_long_as_what_is_read_at_once(server, total, last):
+    """With nothing behind it, another request, or the client's end of file."""
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    size = total - len(head % total)
+    request = (head % size).ljust(total, b"x")
+    assert len(request) == total == len(head % size) + size
+    with server.client() as client:
+        for _ in range(3):
+            client.send(request)
+            assert client.answer().body == b"x" * size
+        client.send(request + OK + b"\r\n")
+        assert client.answer().body == b"x" * size
+        assert client.answer().status == 200
+        client.send(request)
+        if last:
+            client.socket.shutdown(socket.SHUT_WR)
+        assert client.answer().body == b"x" * size
+        assert client.is_closed() if last else client.get("/hello").status == 200
+
+
 def test_an_upload_between_requests_that_stay(start):
     """Where slow answers hold the requests' memory in pieces, a body's parts fit between them."""
     server = start("--workers", "1")
