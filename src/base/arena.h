@@ -14,7 +14,7 @@
 
 struct arena_block;
 
-/* Large blocks that nobody uses, some megabytes at most. Zeroed: none. */
+/* Large blocks that nobody uses, 16 MiB at most. Zeroed: none. */
 struct arena_spares {
 	struct arena_block *first; /* the one given back last */
 	size_t bytes;
@@ -39,7 +39,7 @@ void *arena_alloc(struct arena *arena, size_t size);
 /** A copy with a NUL behind it; NULL if there is no memory. */
 char *arena_copy(struct arena *arena, const void *data, size_t size);
 
-/** Free those that lie there since the last call: to be called once in a while. */
+/** Free those that nobody took since the last call: to be called once in a while. */
 void arena_spares_trim(struct arena_spares *spares);
 /** Free all; there can be new ones then. */
 void arena_spares_fini(struct arena_spares *spares);

@@ -106,8 +106,8 @@ void connection_finish(struct connection *connection);
 void connection_half_closed(struct connection *connection);
 /** Parse what has been read already, after a place became free. */
 void connection_resume(struct connection *connection);
-/** Does this event say that there is something to be read of a client between two
- * requests, or in a head? NULL if not. */
+/** The connection of this event, if that says that there is something to be read of a
+ * client between two requests, or in a head; else NULL. */
 struct connection *connection_to_read(const struct epoll_event *event);
 
 /* ---- all of a turn with one call (ahead.c) ---- */
@@ -121,7 +121,7 @@ void ahead_receive(struct loop *loop);
  * not any more; bytes, -errno or BATCH_UNDONE. They stay until the next turn takes in
  * events. */
 int32_t ahead_take(struct connection *connection, char **ret_place);
-/** Send once for each of these (128 at most). failures[i] is set to -errno, or to
+/** Send once for each of these (BATCH_MAX at most). failures[i] is set to -errno, or to
  * BATCH_UNDONE where it did not fail; what is left is to be sent as ever. */
 void ahead_send(struct dispatcher *dispatcher, struct connection *const *connections,
 		unsigned count, int32_t *failures);
