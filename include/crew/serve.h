@@ -112,15 +112,14 @@ enum crew_policy {
 	CREW_POLICY_NORMAL, /* as it is: all is left to the system */
 };
 
-/** How dispatchers learn which connections are ready, and read and write them. */
+/** How dispatchers read and write connections; which of them are ready epoll(7) says. */
 enum crew_loop {
-	CREW_LOOP_AUTO = 0, /* io_uring where the system has it and allows it, else epoll */
-	CREW_LOOP_EPOLL,    /* epoll(7), and a system call for each read and write */
-	CREW_LOOP_IO_URING, /* io_uring(7): one for all of a turn, which spares CPU with
-			       many connections and costs one alone some microseconds.
-			       Of Linux 6.1, and forbidden in most containers: then epoll
-			       and a warning. What follows a client's urgent data is read
-			       only when more comes */
+	CREW_LOOP_AUTO = 0, /* those of a turn together by io_uring where the system has it
+			       (Linux 6.1) and allows it, as most containers do not; one
+			       alone, and all elsewhere, as EPOLL */
+	CREW_LOOP_EPOLL,    /* a system call for each read and write */
+	CREW_LOOP_IO_URING, /* io_uring(7), one alone too; where it is not to be had as
+			       EPOLL, with a warning */
 };
 
 /** A number of workers that run one application. A zeroed pool ends the list. */

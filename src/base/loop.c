@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop: a poller for descriptors, a binary heap for timers. A turn is: look
+ * The loop: epoll(7) for descriptors, a binary heap for timers. A turn is: look
  * when the next timer is due; ask whether it may sleep; wait; handle events;
  * fire timers; say that the turn is done. Events can be put off, and are then what
  * the next turn begins with. A handler may remove any watch and
@@ -17,12 +17,12 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/poller.h"
 
 /* To take more at once saves nothing, and what came first is out of the cache by the time
  * that its answer is sent. */
 #define EVENTS_A_TURN 64
 
+static int control(const struct loop *loop, int what, struct watch *watch, uint32_t events);
 static void clock_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static void clock_set(struct loop *loop);
 static int wait_ms(const struct loop *loop, int timeout_ms);
@@ -35,30 +35,19 @@ static void heap_down(struct loop *loop, size_t index, struct timer *timer);
 
 int loop_init(struct loop *loop)
 {
-	int r;
+	int r = 0;
 
 	*loop = (struct loop){ .now_ms = clock_now_ms() };
 	loop->pending = calloc(EVENTS_A_TURN, sizeof(*loop->pending));
 	if (!loop->pending)
 		return -ENOMEM;
-	r = poller_epoll_new(&loop->poller);
-	if (r < 0) {
+	loop->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->fd < 0) {
+		r = -errno;
 		free(loop->pending);
 		loop->pending = NULL;
 	}
 	return r;
-}
-
-int loop_use_io_uring(struct loop *loop)
-{
-	struct poller *poller;
-	int r = poller_uring_new(&poller);
-
-	if (r < 0)
-		return r;
-	loop->poller->kind->free(loop->poller);
-	loop->poller = poller;
-	return 0;
 }
 
 void loop_fini(struct loop *loop)
@@ -67,7 +56,7 @@ void loop_fini(struct loop *loop)
 		return;
 	if (loop->clock.ready)
 		close(loop->clock.fd);
-	loop->poller->kind->free(loop->poller);
+	close(loop->fd);
 	free(loop->pending);
 	free(loop->timers);
 	*loop = (struct loop){ 0 };
@@ -75,7 +64,7 @@ void loop_fini(struct loop *loop)
 
 int loop_add(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	const int r = loop->poller->kind->add(loop->poller, watch, events);
+	const int r = control(loop, EPOLL_CTL_ADD, watch, events);
 
 	/* Watched for nothing is watched too: hang-ups are always told. */
 	if (r == 0)
@@ -89,7 +78,7 @@ int loop_change(struct loop *loop, struct watch *watch, uint32_t events)
 
 	if (watch->events == (events | EPOLLERR))
 		return 0;
-	r = loop->poller->kind->change(loop->poller, watch, events);
+	r = control(loop, EPOLL_CTL_MOD, watch, events);
 	if (r == 0)
 		watch->events = events | EPOLLERR;
 	return r;
@@ -99,14 +88,16 @@ int loop_rearm(struct loop *loop, struct watch *watch)
 {
 	if (!watch->events)
 		return 0;
-	return loop->poller->kind->change(loop->poller, watch, watch->events);
+	return control(loop, EPOLL_CTL_MOD, watch, watch->events);
 }
 
 void loop_remove(struct loop *loop, struct watch *watch)
 {
 	if (!watch->events)
 		return;
-	loop->poller->kind->remove(loop->poller, watch);
+	/* What is closed epoll forgets by itself, but not while a child that somebody has
+	 * forked has it too (epoll(7), questions and answers). */
+	(void)control(loop, EPOLL_CTL_DEL, watch, 0);
 	watch->events = 0;
 	for (int i = 0; i < loop->pending_count; i++) {
 		if (loop->pending[i].data.ptr == watch)
@@ -157,7 +148,7 @@ void loop_timer_clear(struct loop *loop, struct timer *timer)
 
 int loop_fd(const struct loop *loop)
 {
-	return loop->poller->fd;
+	return loop->fd;
 }
 
 int loop_expose(struct loop *loop)
@@ -212,6 +203,13 @@ void loop_stop(struct loop *loop)
 	loop->stopping = true;
 }
 
+static int control(const struct loop *loop, int what, struct watch *watch, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = watch };
+
+	return epoll_ctl(loop->fd, what, watch->fd, &event) < 0 ? -errno : 0;
+}
+
 static int take_events(struct loop *loop, int timeout_ms)
 {
 	int wait = wait_ms(loop, timeout_ms);
@@ -227,9 +225,9 @@ static int take_events(struct loop *loop, int timeout_ms)
 		if (!slept)
 			wait = 0;
 	}
-	n = loop->poller->kind->wait(loop->poller, loop->pending, EVENTS_A_TURN, wait);
-	if (n < 0 && n != -EINTR)
-		r = n;
+	n = epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, wait);
+	if (n < 0 && errno != EINTR)
+		r = -errno;
 	/* Also after a failure: the others must not ring for a sleeper that is
 	 * none. */
 	if (slept && loop->woke)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop of a process: descriptors (epoll or io_uring), timers (monotonic
+ * The event loop of a process: descriptors (epoll), timers (monotonic
  * clock), and two places in each turn: after the events, and just before sleeping.
  * All functions are called from the loop's own thread. Watches and timers are
  * embedded in their owners; the loop allocates nothing per event.
@@ -13,16 +13,13 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-struct ask;
 struct loop;
-struct poller;
 
 /** A descriptor and what to do when it is ready. Zero-initialise, set fd and
  * ready, then loop_add. */
 struct watch {
 	int fd;
 	uint32_t events; /* what it is watched for now; read only for the owner */
-	struct ask *ask; /* io_uring's own */
 	void (*ready)(struct loop *loop, struct watch *watch, uint32_t events);
 };
 
@@ -34,7 +31,7 @@ struct timer {
 };
 
 struct loop {
-	struct poller *poller;
+	int fd;          /* epoll's */
 	uint64_t now_ms; /* monotonic, read once a turn, and by who has waited in one */
 	struct timer **timers;
 	size_t timer_count;
@@ -65,12 +62,6 @@ struct loop {
 
 int loop_init(struct loop *loop);
 void loop_fini(struct loop *loop);
-
-/** Watch descriptors by io_uring instead of epoll; before the first loop_add, in
- * the thread that turns the loop, which then cannot be exposed and not be used after
- * a fork. 0 or -errno, and then it is epoll as before: -ENOSYS (Linux older than
- * 6.1, or built without liburing), -EPERM (forbidden; io_uring_setup(2)). */
-int loop_use_io_uring(struct loop *loop);
 
 /** Watch a descriptor for EPOLLIN, EPOLLOUT… (level-triggered unless EPOLLET
  * is given). 0 or -errno. */

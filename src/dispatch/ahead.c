@@ -5,6 +5,9 @@
  * end. Nothing else changes: reader.c finds that its first read was made already,
  * writer.c its first send.
  *
+ * Which are ready is epoll's to say: by io_uring that takes as long. With --loop auto who
+ * is alone in a turn has a system call of its own, which takes less.
+ *
  * Only for clients from whom a request is expected: of a body more is read at once, and
  * where it stays. What was received belongs to its event, and is gone when that was
  * handled; events that were put off keep theirs.
@@ -20,6 +23,7 @@
 
 struct ahead {
 	struct batch *batch;
+	unsigned least; /* fewer are not worth it */
 	bool failed;
 	int32_t received[AHEAD_MAX];
 	char room[AHEAD_MAX * STRIDE_BYTES];
@@ -29,8 +33,9 @@ _Static_assert(AHEAD_MAX <= BATCH_MAX && AHEAD_MAX < UINT8_MAX, "connection->ahe
 _Static_assert(FLUSHES_A_TURN <= BATCH_MAX, "what is sent together");
 
 static void run(struct ahead *ahead);
+static bool can_be_sent(const struct connection *connection);
 
-int ahead_init(struct dispatcher *dispatcher)
+int ahead_init(struct dispatcher *dispatcher, unsigned least)
 {
 	struct ahead *ahead = calloc(1, sizeof(*ahead));
 	int r;
@@ -42,6 +47,7 @@ int ahead_init(struct dispatcher *dispatcher)
 		free(ahead);
 		return r;
 	}
+	ahead->least = least;
 	dispatcher->ahead = ahead;
 	return 0;
 }
@@ -59,20 +65,22 @@ void ahead_receive(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 	struct ahead *ahead = dispatcher->ahead;
+	struct connection *readable[AHEAD_MAX];
 	unsigned count = 0;
 
 	for (int i = 0; i < loop->pending_count && count < AHEAD_MAX; i++) {
-		struct connection *connection = connection_to_read(&loop->pending[i]);
-
-		if (!connection)
-			continue;
-		batch_receive(ahead->batch, connection->watch.fd,
-			      ahead->room + count * STRIDE_BYTES, AHEAD_BYTES,
-			      &ahead->received[count]);
-		connection->ahead = (uint8_t)++count;
+		readable[count] = connection_to_read(&loop->pending[i]);
+		count += readable[count] != NULL;
 	}
-	if (count)
-		run(ahead);
+	if (count == 0 || count < ahead->least)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		batch_receive(ahead->batch, readable[i]->watch.fd,
+			      ahead->room + i * STRIDE_BYTES, AHEAD_BYTES,
+			      &ahead->received[i]);
+		readable[i]->ahead = (uint8_t)(i + 1u);
+	}
+	run(ahead);
 }
 
 /* Of a failure the results tell too. */
@@ -84,6 +92,13 @@ static void run(struct ahead *ahead)
 		log_warning("io_uring does no more reads and writes, they are system calls "
 			    "of their own from now on: %s", strerror(-r));
 	ahead->failed = r < 0;
+}
+
+static bool can_be_sent(const struct connection *connection)
+{
+	const size_t size = buffer_size(&connection->out);
+
+	return !connection->gone && size > 0 && size <= INT32_MAX;
 }
 
 int32_t ahead_take(struct connection *connection, char **ret_place)
@@ -102,20 +117,22 @@ void ahead_send(struct dispatcher *dispatcher, struct connection *const *connect
 		unsigned count, int32_t *failures)
 {
 	struct ahead *ahead = dispatcher->ahead;
-	bool any = false;
+	unsigned ready[FLUSHES_A_TURN];
+	unsigned ready_count = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		const struct span held = buffer_span(&connections[i]->out);
-
 		failures[i] = BATCH_UNDONE;
-		if (!ahead || connections[i]->gone || !held.size ||
-		    held.size > INT32_MAX)
-			continue;
-		batch_send(ahead->batch, connections[i]->watch.fd, held, &failures[i]);
-		any = true;
+		if (ahead && can_be_sent(connections[i]))
+			ready[ready_count++] = i;
 	}
-	if (!any)
+	if (ready_count == 0 || ready_count < ahead->least)
 		return;
+	for (unsigned i = 0; i < ready_count; i++) {
+		const struct connection *connection = connections[ready[i]];
+
+		batch_send(ahead->batch, connection->watch.fd,
+			   buffer_span(&connection->out), &failures[ready[i]]);
+	}
 	run(ahead);
 	for (unsigned i = 0; i < count; i++) {
 		if (failures[i] < 0)

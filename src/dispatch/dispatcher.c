@@ -146,19 +146,16 @@ static int init_loop(struct dispatcher *dispatcher)
 static void use_io_uring(struct dispatcher *dispatcher)
 {
 	const bool wanted = dispatcher->server->loop == CREW_LOOP_IO_URING;
-	int r = ahead_init(dispatcher);
+	const int r = ahead_init(dispatcher, wanted ? 1u : FEWEST_AHEAD);
 
 	if (r == 0)
-		r = loop_use_io_uring(&dispatcher->loop);
-	if (r == 0) {
-		log_info("connections are watched, read and written by io_uring");
-		return;
-	}
-	ahead_fini(dispatcher);
-	if (wanted)
-		log_warning("no io_uring: %s; it is epoll instead", strerror(-r));
+		log_info("connections are read and written by io_uring");
+	else if (wanted)
+		log_warning("no io_uring: %s; each connection is read and written by system "
+			    "calls of its own", strerror(-r));
 	else
-		log_info("connections are watched by epoll, not io_uring: %s", strerror(-r));
+		log_info("connections are read and written by system calls, not io_uring: "
+			 "%s", strerror(-r));
 }
 
 static void init_limits(struct dispatcher *dispatcher)

@@ -112,8 +112,9 @@ struct connection *connection_to_read(const struct epoll_event *event);
 
 /* ---- all of a turn with one call (ahead.c) ---- */
 
-/** Receive ahead and send together from now on. 0 or -errno, see batch_new(). */
-int ahead_init(struct dispatcher *dispatcher);
+/** Receive ahead and send together from now on, what is `least` or more at once. 0 or
+ * -errno, see batch_new(). */
+int ahead_init(struct dispatcher *dispatcher, unsigned least);
 void ahead_fini(struct dispatcher *dispatcher);
 /** Receive what the events that were taken in speak of. The loop's. */
 void ahead_receive(struct loop *loop);

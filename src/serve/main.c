@@ -64,8 +64,9 @@ static const struct option_row rows[] = {
 	  "are quick; the default), batch (SCHED_BATCH) or normal", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps (default 0), for machines with processors to spare", take_spin },
-	{ "loop", "NAME", "how dispatchers watch connections: auto (io_uring where it may be\n"
-	  "used, else epoll; the default), epoll or io_uring", take_loop },
+	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
+	  "one call of io_uring where it may be used; the default), epoll (a call\n"
+	  "each) or io_uring (also one alone)", take_loop },
 	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
 	  take_level },
 	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"

@@ -423,8 +423,6 @@ def test_memory_of_large_requests_serves_the_next_and_then_goes_back(start):
 
 
 def test_urgent_data_does_not_stop_the_reading(server):
-    if "written by io_uring" in server.log():
-        pytest.skip("it tells urgent data from no other data (base/poller_uring.c)")
     for part in (b"GET /hello HT", OK, OK + b"\r\n", b""):
         with server.client() as client:
             if part:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Dispatchers watch by io_uring wherever they may: all that holds with it holds with epoll
-(the tests of clients' wire are run again), and where there is no io_uring it is epoll."""
+"""Dispatchers read and write by io_uring wherever they may, what is alone in a turn by a call of
+its own: all that holds so holds if all is by io_uring too (the tests of clients' wire are run
+again), and where there is no io_uring each read and write is a call."""
 # pylint: disable=wildcard-import,unused-wildcard-import,redefined-outer-name
 import os
 import signal
@@ -33,7 +34,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def always():
-    return EPOLL
+    return IO_URING
 
 
 def rings(pid):
@@ -58,14 +59,14 @@ def server_of(tmp_path):
         server.stop()
 
 
-def test_each_dispatcher_has_two_rings_and_nobody_else(server_of):
+def test_each_dispatcher_has_a_ring_and_nobody_else(server_of):
     server = server_of("--dispatchers", "2", "--workers", "2")
     if "not io_uring" in server.log():
         pytest.skip("this system has no io_uring, or forbids it")
     pids = [one["pid"] for one in server.status()["dispatchers"]]
-    assert [rings(pid) for pid in pids] == [2, 2]
+    assert [rings(pid) for pid in pids] == [1, 1]
     assert [rings(pid) for pid in [server.pid, *server.workers()]] == [0, 0, 0]
-    assert server.log().count("watched, read and written by io_uring") == 2
+    assert server.log().count("read and written by io_uring") == 2
 
 
 def test_a_dispatcher_that_dies_lets_go_of_its_clients_and_comes_back(start):
@@ -126,16 +127,16 @@ def test_a_unix_socket(tmp_path):
     assert server.stop() == 0
 
 
-def test_with_epoll_there_is_no_ring(start):
-    server = start("--dispatchers", "2", "--workers", "2")
+def test_with_epoll_there_is_no_ring(server_of):
+    server = server_of("--dispatchers", "2", "--workers", "2", *EPOLL)
     pids = [one["pid"] for one in server.status()["dispatchers"]]
     assert [rings(pid) for pid in [*pids, server.pid, *server.workers()]] == [0] * 5
     assert "io_uring" not in server.log()
 
 
 @pytest.mark.parametrize("loop,said", [
-    ((), "connections are watched by epoll, not io_uring: Operation not permitted"),
-    (IO_URING, "no io_uring: Operation not permitted; it is epoll instead")])
+    ((), "read and written by system calls, not io_uring: Operation not permitted"),
+    (IO_URING, "no io_uring: Operation not permitted; each connection is read")])
 def test_where_it_is_forbidden_it_is_epoll(server_of, loop, said):
     server = server_of(*loop, before=[sys.executable, "-c", FORBID])
     assert said in server.log()
