@@ -176,6 +176,7 @@ int loop_turn(struct loop *loop, int timeout_ms)
 
 	if (r < 0)
 		return r;
+	loop->came = (unsigned)(loop->pending_count - loop->next);
 	loop->now_ms = clock_now_ms();
 	if (!put_off && loop->taken)
 		loop->taken(loop);

@@ -39,6 +39,7 @@ struct loop {
 	struct epoll_event *pending; /* events that were taken in */
 	int pending_count;
 	int next; /* the first of those that is not yet handled */
+	unsigned came; /* how many this turn began with */
 	bool full; /* the last turn took in as many events as it could */
 	void *owner; /* for the callbacks below */
 	/* After the events and timers of each turn; may be NULL. */

@@ -62,6 +62,10 @@
 /* Clients that are sent to in one turn, so that a large fan-out holds up nobody
  * for more than some milliseconds. */
 #define FLUSHES_A_TURN 128u
+/* A worker beside its dispatcher is rung when it has so many requests, or when so many
+ * events have come in, or when no more come: it could not work earlier anyway. */
+#define RING_AT_WORK 64u
+#define RING_AFTER_EVENTS 64u
 /* An answer to a call; more is a failure. */
 #define CALL_ANSWER_MAX_BYTES (8u * 1024u * 1024u)
 /* What a worker may leave unread of what it is told: answers to its own calls,

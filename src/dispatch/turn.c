@@ -25,6 +25,7 @@ static void give_way(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
 static void ring_all(struct dispatcher *dispatcher);
+static bool ring_can_wait(const struct seat *seat);
 static void ring_one(struct seat *seat);
 static void end_streams(struct dispatcher *dispatcher);
 
@@ -32,6 +33,7 @@ void turn_done(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
+	dispatcher->came_meanwhile += loop->came;
 	hear_and_ring(dispatcher);
 	if (dispatcher->gives_way_to) {
 		give_way(dispatcher);
@@ -39,6 +41,8 @@ void turn_done(struct loop *loop)
 	}
 	flush_all(dispatcher);
 	ring_all(dispatcher);
+	if (!dispatcher->puts_off_rings)
+		dispatcher->came_meanwhile = 0;
 	free_gone(dispatcher);
 	if (dispatcher->server->dispatchers > 1) {
 		sisters_tell(dispatcher);
@@ -78,8 +82,9 @@ bool turn_may_sleep(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
-	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
+	if (dispatcher->puts_off_rings || !list_empty(&dispatcher->to_flush) ||
+	    !list_empty(&dispatcher->gone) || !list_empty(&dispatcher->calls_done) ||
+	    !list_empty(&dispatcher->calls_new))
 		return false;
 	if (!list_empty(&dispatcher->active) &&
 	    spin_until(&dispatcher->spin, has_news, dispatcher))
@@ -279,14 +284,34 @@ static void free_gone(struct dispatcher *dispatcher)
 
 static void ring_all(struct dispatcher *dispatcher)
 {
+	dispatcher->puts_off_rings = false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
-			if (pool->seats[j]->must_ring)
-				ring_one(pool->seats[j]);
+			struct seat *seat = pool->seats[j];
+
+			if (!seat->must_ring)
+				continue;
+			if (ring_can_wait(seat))
+				dispatcher->puts_off_rings = true;
+			else
+				ring_one(seat);
 		}
 	}
+}
+
+/* A worker beside us that is rung takes our place, and wakes us again for what came
+ * meanwhile: two switches. So we take that in first, as long as there is some and the
+ * worker has not much to do. A single request is not kept waiting. */
+static bool ring_can_wait(const struct seat *seat)
+{
+	const struct dispatcher *dispatcher = seat->dispatcher;
+
+	return seat->up && dispatcher->loop.came > 0 && dispatcher->came_meanwhile > 1 &&
+	       dispatcher->came_meanwhile < RING_AFTER_EVENTS &&
+	       seat->at_work < RING_AT_WORK && link_would_wake(&seat->link) &&
+	       seat_is_beside(seat);
 }
 
 /* What could not be said is tried again soon: the worker makes room by reading,

@@ -35,5 +35,13 @@ void bell_awake(struct bell_sleeper *sleeper);
 /** After publishing work: ring if the other side sleeps and this sleep was not
  * rung yet. Returns whether it rang (one system call). */
 bool bell_ring(struct bell_ringer *ringer);
+/** Whether to ring now would wake the other side, as far as is known without waiting for
+ * its memory: who puts the ring off because of it must ring before going to sleep. */
+static inline bool bell_would_wake(const struct bell_ringer *ringer)
+{
+	const uint32_t epoch = atomic_load_explicit(ringer->epoch, memory_order_relaxed);
+
+	return epoch % 2 == 1 && epoch != ringer->rung;
+}
 
 #endif

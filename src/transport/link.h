@@ -166,6 +166,12 @@ static inline bool link_ring(struct link *link)
 	return bell_ring(&link->ringer);
 }
 
+/** See bell_would_wake(). */
+static inline bool link_would_wake(const struct link *link)
+{
+	return bell_would_wake(&link->ringer);
+}
+
 /** On which processor the other side was when it rang last: a hint, and any number if
  * that side is mad. False if it has not rung yet. */
 static inline bool link_rung_on(const struct link *link, unsigned *ret_processor)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* When a worker is rung: a dispatcher with one worker, that sleeps, and no clients. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/os/os.h"
+#include "dispatch/private.h"
+#include "supervise/scoreboard.h"
+
+static const struct crew_server server = { .dispatchers = 1 };
+static struct score score;
+static struct crew_child self = { .score = &score };
+static struct dispatcher *dispatcher;
+static struct seat seat;
+static struct seat *seats[] = { &seat };
+static _Atomic uint32_t epoch;  /* the worker's: odd while it sleeps */
+static _Atomic uint32_t was_on; /* where the worker rang last, plus 1 */
+static _Atomic uint32_t our_processor;
+
+static int set_up(void **state)
+{
+	cpu_set_t here;
+
+	(void)state;
+	CPU_ZERO(&here);
+	CPU_SET(os_processor(), &here);
+	assert_int_equal(sched_setaffinity(0, sizeof(here), &here), 0);
+	dispatcher = calloc(1, sizeof(*dispatcher));
+	assert_non_null(dispatcher);
+	dispatcher->server = &server;
+	dispatcher->self = &self;
+	dispatcher->loop.owner = dispatcher;
+	dispatcher->connection_count = 1;
+	list_init(&dispatcher->to_flush);
+	list_init(&dispatcher->gone);
+	list_init(&dispatcher->active);
+	list_init(&dispatcher->calls_new);
+	list_init(&dispatcher->calls_done);
+	dispatcher->pools[0].seats = seats;
+	dispatcher->pools[0].seat_count = 1;
+	dispatcher->pool_count = 1;
+	seat = (struct seat){ .dispatcher = dispatcher, .up = true, .announced = true };
+	outbox_init(&seat.outbox);
+	seat.link.ringer.epoch = &epoch;
+	seat.link.ringer.fd = os_bell_create();
+	seat.link.ringer.processor = &our_processor;
+	seat.link.peer_processor = &was_on;
+	assert_true(seat.link.ringer.fd >= 0);
+	epoch = 1;
+	was_on = os_processor() + 1;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	outbox_fini(&seat.outbox);
+	close(seat.link.ringer.fd);
+	free(dispatcher);
+	return 0;
+}
+
+/* A turn of so many events, which gave the worker so many requests. */
+static void turn(unsigned events, unsigned requests)
+{
+	dispatcher->loop.came = events;
+	seat.at_work += requests;
+	seat.must_ring |= requests > 0;
+	turn_done(&dispatcher->loop);
+}
+
+static bool was_rung(void)
+{
+	return os_bell_wait(seat.link.ringer.fd, 0) > 0;
+}
+
+static void a_single_request_is_rung_for_at_once(void **state)
+{
+	(void)state;
+	turn(1, 1);
+	assert_true(was_rung());
+	assert_true(turn_may_sleep(&dispatcher->loop));
+}
+
+/* Nobody sleeps on a ring that was put off. */
+static void who_is_beside_is_rung_when_no_more_comes(void **state)
+{
+	(void)state;
+	turn(5, 5);
+	assert_false(was_rung());
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	turn(1, 1);
+	assert_false(was_rung());
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	turn(0, 0);
+	assert_true(was_rung());
+	assert_true(turn_may_sleep(&dispatcher->loop));
+	/* It begins anew. */
+	epoch += 2;
+	turn(1, 1);
+	assert_true(was_rung());
+}
+
+static void who_has_enough_to_do_is_rung(void **state)
+{
+	(void)state;
+	turn(2, RING_AT_WORK - 1);
+	assert_false(was_rung());
+	turn(2, 1);
+	assert_true(was_rung());
+}
+
+/* Requests of others, which it has no part in, keep it waiting for a while only. */
+static void who_waited_for_long_is_rung_though_more_comes(void **state)
+{
+	unsigned events = 0;
+
+	(void)state;
+	turn(2, 1);
+	for (events = 2; !was_rung(); events += 2) {
+		assert_true(events < RING_AFTER_EVENTS);
+		turn(2, 0);
+	}
+	assert_int_equal(events, RING_AFTER_EVENTS);
+	assert_true(turn_may_sleep(&dispatcher->loop));
+	turn(2, 0);
+	epoch += 2;
+	turn(2, 1);
+	assert_false(was_rung());
+}
+
+static void who_is_elsewhere_is_rung_at_once(void **state)
+{
+	(void)state;
+	was_on++;
+	turn(5, 5);
+	assert_true(was_rung());
+	was_on = 0; /* nobody knows where */
+	epoch += 2;
+	turn(5, 5);
+	assert_true(was_rung());
+}
+
+/* Nothing is put off for who hears it without. */
+static void who_is_awake_or_rung_keeps_nobody_awake(void **state)
+{
+	(void)state;
+	epoch = 2;
+	turn(5, 5);
+	assert_false(was_rung());
+	assert_true(turn_may_sleep(&dispatcher->loop));
+	epoch = 3;
+	turn(1, 1);
+	assert_true(was_rung());
+	turn(5, 5);
+	assert_false(was_rung());
+	assert_true(turn_may_sleep(&dispatcher->loop));
+}
+
+/* Its link is no more. */
+static void who_has_gone_is_forgotten(void **state)
+{
+	(void)state;
+	seat.up = false;
+	seat.link.ringer.epoch = NULL;
+	turn(5, 5);
+	assert_false(seat.must_ring);
+	assert_true(turn_may_sleep(&dispatcher->loop));
+}
+
+int main(void)
+{
+#define ON_A_TURN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		ON_A_TURN(a_single_request_is_rung_for_at_once),
+		ON_A_TURN(who_is_beside_is_rung_when_no_more_comes),
+		ON_A_TURN(who_has_enough_to_do_is_rung),
+		ON_A_TURN(who_waited_for_long_is_rung_though_more_comes),
+		ON_A_TURN(who_is_elsewhere_is_rung_at_once),
+		ON_A_TURN(who_has_gone_is_forgotten),
+		ON_A_TURN(who_is_awake_or_rung_keeps_nobody_awake),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
