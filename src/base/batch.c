@@ -27,7 +27,7 @@ static void give_up(struct batch *batch);
 
 int batch_new(struct batch **ret_batch)
 {
-	/* As the poller's: who has these has the rest. */
+	/* The last two came with Linux 6.1: who has them has the rest. */
 	struct io_uring_params params = {
 		.flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER |
 			 IORING_SETUP_DEFER_TASKRUN,

@@ -298,6 +298,7 @@ static void a_turn_has_its_order(void **state)
 	loop->may_sleep = yes;
 	assert_int_equal(loop_turn(loop, -1), 0);
 	assert_string_equal(story, "etd"); /* due: it would not sleep */
+	assert_int_equal(loop->came, 1);
 
 	memset(story, 0, sizeof(story));
 	assert_int_equal(loop_turn(loop, 50), 0);
@@ -584,18 +585,24 @@ static void what_was_put_off_comes_next(void **state)
 {
 	static struct socket sockets[FEW];
 	struct loop *loop = *state;
+	unsigned left;
 	int before;
 
 	make_ready(loop, sockets, FEW);
 	loop->enough = one_is_enough;
 	assert_int_equal(loop_turn(loop, 1000), 0);
 	assert_int_equal(sleeps, 1);
+	assert_int_equal(loop->came, loop->pending_count);
 	for (before = loop->pending_count; loop->pending_count > 0;) {
 		assert_int_equal(told_of(sockets, FEW), loop->next);
+		left = (unsigned)(before - loop->next);
 		loop->now_ms = 0;
 		assert_int_equal(loop_turn(loop, -1), 0);
 		assert_true(loop->now_ms > 0);
+		assert_int_equal(loop->came, left);
 	}
+	assert_int_equal(loop_turn(loop, 0), 0);
+	assert_int_equal(loop->came, 0);
 	assert_int_equal(sleeps, 1);
 	assert_int_equal(told_of(sockets, FEW), before);
 	turns(loop, FEW + 1);

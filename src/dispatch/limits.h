@@ -63,7 +63,7 @@
  * for more than some milliseconds. */
 #define FLUSHES_A_TURN 128u
 /* A worker beside its dispatcher is rung when it has so many requests, or when so many
- * events have come in, or when no more come: it could not work earlier anyway. */
+ * events have come in, or when no more come: earlier it would only take its place. */
 #define RING_AT_WORK 64u
 #define RING_AFTER_EVENTS 64u
 /* An answer to a call; more is a failure. */

@@ -518,8 +518,7 @@ struct dispatcher {
 	struct list to_flush;
 	struct list gone;     /* connections to free at the end of the turn */
 	struct list active;   /* seats */
-	bool puts_off_rings;   /* so that this turn may not end in sleep */
-	unsigned came_meanwhile; /* events, since the first of those was put off */
+	unsigned came_meanwhile; /* events, since all workers were rung */
 	struct seat *gives_way_to; /* it got all that it can take in this turn, and works
 				      only while we sleep; or NULL */
 	uint64_t gives_way_at_ms;  /* not before: it was in vain */

@@ -24,7 +24,8 @@ static void hear_and_ring(struct dispatcher *dispatcher);
 static void give_way(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
-static void ring_all(struct dispatcher *dispatcher);
+static bool ring_all(struct dispatcher *dispatcher);
+static bool rings_can_wait(const struct dispatcher *dispatcher);
 static bool ring_can_wait(const struct seat *seat);
 static void ring_one(struct seat *seat);
 static void end_streams(struct dispatcher *dispatcher);
@@ -40,10 +41,9 @@ void turn_done(struct loop *loop)
 		hear_and_ring(dispatcher);
 	}
 	flush_all(dispatcher);
-	ring_all(dispatcher);
-	if (!dispatcher->puts_off_rings)
-		dispatcher->came_meanwhile = 0;
 	free_gone(dispatcher);
+	if (ring_all(dispatcher))
+		dispatcher->came_meanwhile = 0;
 	if (dispatcher->server->dispatchers > 1) {
 		sisters_tell(dispatcher);
 		sisters_note(dispatcher);
@@ -82,9 +82,8 @@ bool turn_may_sleep(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
-	if (dispatcher->puts_off_rings || !list_empty(&dispatcher->to_flush) ||
-	    !list_empty(&dispatcher->gone) || !list_empty(&dispatcher->calls_done) ||
-	    !list_empty(&dispatcher->calls_new))
+	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
+	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
 		return false;
 	if (!list_empty(&dispatcher->active) &&
 	    spin_until(&dispatcher->spin, has_news, dispatcher))
@@ -95,6 +94,11 @@ bool turn_may_sleep(struct loop *loop)
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			struct seat *seat = pool->seats[j];
 
+			/* Nobody sleeps while a ring is put off. */
+			if (seat->must_ring) {
+				turn_woke(loop);
+				return false;
+			}
 			if (!seat->up || seat->announced)
 				continue;
 			seat_announce(seat);
@@ -282,9 +286,12 @@ static void free_gone(struct dispatcher *dispatcher)
 					     in_dispatcher));
 }
 
-static void ring_all(struct dispatcher *dispatcher)
+/* Whether none is left that can wait. */
+static bool ring_all(struct dispatcher *dispatcher)
 {
-	dispatcher->puts_off_rings = false;
+	const bool can_wait = rings_can_wait(dispatcher);
+	bool all = true;
+
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
@@ -293,25 +300,31 @@ static void ring_all(struct dispatcher *dispatcher)
 
 			if (!seat->must_ring)
 				continue;
-			if (ring_can_wait(seat))
-				dispatcher->puts_off_rings = true;
+			if (can_wait && ring_can_wait(seat))
+				all = false;
 			else
 				ring_one(seat);
 		}
 	}
+	return all;
 }
 
 /* A worker beside us that is rung takes our place, and wakes us again for what came
- * meanwhile: two switches. So we take that in first, as long as there is some and the
- * worker has not much to do. A single request is not kept waiting. */
+ * meanwhile: two switches. So we take that in first, as long as there is some. Who
+ * comes alone is not kept waiting. */
+static bool rings_can_wait(const struct dispatcher *dispatcher)
+{
+	return dispatcher->loop.came > 0 && dispatcher->came_meanwhile > 1 &&
+	       dispatcher->came_meanwhile < RING_AFTER_EVENTS &&
+	       dispatcher->server->dispatchers == 1 && !dispatcher->gives_way_to &&
+	       !dispatcher->draining;
+}
+
 static bool ring_can_wait(const struct seat *seat)
 {
-	const struct dispatcher *dispatcher = seat->dispatcher;
-
-	return seat->up && dispatcher->loop.came > 0 && dispatcher->came_meanwhile > 1 &&
-	       dispatcher->came_meanwhile < RING_AFTER_EVENTS &&
-	       seat->at_work < RING_AT_WORK && link_would_wake(&seat->link) &&
-	       seat_is_beside(seat);
+	return seat->up && !seat->condemned && seat->at_work < RING_AT_WORK &&
+	       seat->pool->queued == 0 && !seat_is_silent(seat) &&
+	       link_would_wake(&seat->link) && seat_is_beside(seat);
 }
 
 /* What could not be said is tried again soon: the worker makes room by reading,

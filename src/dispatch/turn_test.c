@@ -14,7 +14,10 @@
 #include "dispatch/private.h"
 #include "supervise/scoreboard.h"
 
-static const struct crew_server server = { .dispatchers = 1 };
+#define NOW_MS 1000u
+
+static const struct crew_server alone = { .dispatchers = 1 };
+static const struct crew_server with_sisters = { .dispatchers = 2 };
 static struct score score;
 static struct crew_child self = { .score = &score };
 static struct dispatcher *dispatcher;
@@ -34,7 +37,7 @@ static int set_up(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(here), &here), 0);
 	dispatcher = calloc(1, sizeof(*dispatcher));
 	assert_non_null(dispatcher);
-	dispatcher->server = &server;
+	dispatcher->server = &alone;
 	dispatcher->self = &self;
 	dispatcher->loop.owner = dispatcher;
 	dispatcher->connection_count = 1;
@@ -43,10 +46,13 @@ static int set_up(void **state)
 	list_init(&dispatcher->active);
 	list_init(&dispatcher->calls_new);
 	list_init(&dispatcher->calls_done);
+	dispatcher->loop.now_ms = NOW_MS;
+	dispatcher->pools[0].dispatcher = dispatcher;
 	dispatcher->pools[0].seats = seats;
 	dispatcher->pools[0].seat_count = 1;
 	dispatcher->pool_count = 1;
-	seat = (struct seat){ .dispatcher = dispatcher, .up = true, .announced = true };
+	seat = (struct seat){ .dispatcher = dispatcher, .pool = &dispatcher->pools[0],
+			      .up = true, .announced = true, .progress_ms = NOW_MS };
 	outbox_init(&seat.outbox);
 	seat.link.ringer.epoch = &epoch;
 	seat.link.ringer.fd = os_bell_create();
@@ -175,6 +181,69 @@ static void who_has_gone_is_forgotten(void **state)
 	assert_true(turn_may_sleep(&dispatcher->loop));
 }
 
+/* The same turn twice: with something that forbids to wait, and without. */
+static void rings(bool at_once)
+{
+	epoch += 2;
+	turn(5, 5);
+	assert_int_equal(was_rung(), at_once);
+	turn(0, 0);
+	assert_int_equal(was_rung(), !at_once);
+	seat.at_work = 0;
+}
+
+static void who_could_be_missed_is_rung_at_once(void **state)
+{
+	(void)state;
+	rings(false);
+	/* More wait for it than it can take. */
+	dispatcher->pools[0].queued = 1;
+	rings(true);
+	dispatcher->pools[0].queued = 0;
+	rings(false);
+	/* It would be thought stuck. */
+	seat.progress_ms = NOW_MS - PULL_BACK_MS - 1;
+	rings(true);
+	seat.progress_ms = NOW_MS;
+	rings(false);
+	/* There may be no other turn. */
+	dispatcher->draining = true;
+	rings(true);
+	dispatcher->draining = false;
+	rings(false);
+}
+
+/* That is a sleep too: until the other one has worked. */
+static void who_gives_way_rings_all_others_before(void **state)
+{
+	struct seat other = { 0 };
+
+	(void)state;
+	dispatcher->gives_way_to = &other;
+	turn(5, 5);
+	assert_true(was_rung());
+}
+
+/* Each has sisters, whose requests it cannot see. */
+static void who_is_not_the_only_dispatcher_does_not_wait(void **state)
+{
+	(void)state;
+	dispatcher->server = &with_sisters;
+	turn(5, 5);
+	assert_true(was_rung());
+}
+
+/* What is said while a turn is cleared up after is rung for in the next. */
+static void nobody_sleeps_before_all_are_rung(void **state)
+{
+	(void)state;
+	seat.must_ring = true;
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	turn(0, 0);
+	assert_true(was_rung());
+	assert_true(turn_may_sleep(&dispatcher->loop));
+}
+
 int main(void)
 {
 #define ON_A_TURN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -184,6 +253,10 @@ int main(void)
 		ON_A_TURN(who_has_enough_to_do_is_rung),
 		ON_A_TURN(who_waited_for_long_is_rung_though_more_comes),
 		ON_A_TURN(who_is_elsewhere_is_rung_at_once),
+		ON_A_TURN(who_could_be_missed_is_rung_at_once),
+		ON_A_TURN(who_gives_way_rings_all_others_before),
+		ON_A_TURN(who_is_not_the_only_dispatcher_does_not_wait),
+		ON_A_TURN(nobody_sleeps_before_all_are_rung),
 		ON_A_TURN(who_has_gone_is_forgotten),
 		ON_A_TURN(who_is_awake_or_rung_keeps_nobody_awake),
 	};

@@ -4,6 +4,7 @@ its own: all that holds so holds if all is by io_uring too (the tests of clients
 again), and where there is no io_uring each read and write is a call."""
 # pylint: disable=wildcard-import,unused-wildcard-import,redefined-outer-name
 import os
+import re
 import signal
 import sys
 
@@ -67,6 +68,42 @@ def test_each_dispatcher_has_a_ring_and_nobody_else(server_of):
     assert [rings(pid) for pid in pids] == [1, 1]
     assert [rings(pid) for pid in [server.pid, *server.workers()]] == [0, 0, 0]
     assert server.log().count("read and written by io_uring") == 2
+
+
+def handed_over(pid):
+    """How many reads and writes the io_uring of a process was given (its fdinfo)."""
+    count = 0
+    for name in os.listdir(f"/proc/{pid}/fdinfo"):
+        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+            count += sum(int(tail) for tail in re.findall(r"^SqTail:\s*(\d+)", file.read(), re.M))
+    return count
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+@pytest.mark.parametrize("loop,alone", [((), 0), (IO_URING, 2)], ids=["auto", "io_uring"])
+def test_what_is_ready_together_is_read_and_written_together(server_of, loop, alone):
+    server = server_of("--workers", "1", *loop)
+    if "not io_uring" in server.log() or "no io_uring" in server.log():
+        pytest.skip("this system has no io_uring, or forbids it")
+    pid = server.dispatcher()
+    clients = [server.client() for _ in range(8)]
+    assert clients[0].get("/local/hello").status == 200 # who asked before has gone
+    for client in clients:
+        before = handed_over(pid)
+        assert client.get("/local/hello").status == 200
+        assert handed_over(pid) - before == alone
+    before = handed_over(pid)
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(pid))
+    for client in clients:
+        client.send(b"GET /local/hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    os.kill(pid, signal.SIGCONT)
+    assert {client.answer().status for client in clients} == {200}
+    assert handed_over(pid) - before == 2 * len(clients)
 
 
 def test_a_dispatcher_that_dies_lets_go_of_its_clients_and_comes_back(start):
