@@ -5,7 +5,8 @@ wrk of its own, and take turns in slices of a fifth of a second, of which all bu
 stopped. Differences are of slices of the same turn, so the machine's moods are in both.
 
 A variant is the sampler's options in one word ('' for none), with BUILD@ before them for
-another build's, or nginx. The first is what the others are compared with:
+another build's, or nginx. The first is what the others are compared with. An answer is what wrk
+reads at once: with --depth, or answers of many KiB, figures compare variants and are no request's.
 
     bench/slices.py '' '--loop epoll' nginx
     bench/slices.py --connections 512 -- ../before/build@ '' --policy=normal"""
@@ -14,6 +15,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -47,9 +49,10 @@ class Variant:
             command = ["wrk", "-t1", f"-c{options.connections}", "-d24h", "-s", path,
                        f"http://127.0.0.1:{port}"]
             if options.pin:
-                command = ["taskset", "-c", "1", *command]
+                first, second = sorted(os.sched_getaffinity(0))[:2]
+                command = ["taskset", "-c", str(second), *command]
                 for pid in self.pids:
-                    os.sched_setaffinity(pid, {0})
+                    os.sched_setaffinity(pid, {first})
             self.load = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             try:
                 time.sleep(0.5)
@@ -60,7 +63,7 @@ class Variant:
                 self.load.wait()
 
     def answers(self):
-        """wrk reads each answer with a read of its own, or all that were pipelined."""
+        """So many reads wrk has made: one for each, or for all that are there at once."""
         with open(f"/proc/{self.load.pid}/io", encoding="ascii") as file:
             return int(re.search(r"^syscr: (\d+)", file.read(), re.M).group(1))
 
@@ -80,13 +83,15 @@ class Variant:
 
 def variant(text, options):
     if text == "nginx":
-        return Variant(text, next(s for s in servers.all_servers() if s.name == "nginx return"))
-    build, _, rest = text.rpartition("@")
-    server = servers.crew(text, options.workers, options.path, *rest.split())
-    if build:
-        server.commands[0][0] = os.path.abspath(os.path.join(build, "examples", "sampler"))
+        server = next(s for s in servers.all_servers() if s.name == "nginx return")
+    else:
+        build, _, rest = text.rpartition("@")
+        server = servers.crew(text, options.workers, options.path, *rest.split())
+        if build:
+            server.commands[0][0] = os.path.abspath(os.path.join(build, "examples", "sampler"))
     if server.missing():
-        sys.exit(f"slices: {server.missing()[0]} is not there: run script/build in its checkout")
+        sys.exit(f"slices: {server.missing()[0]} is not there: run "
+                 f"{'script/setup bench' if text == 'nginx' else 'script/build in its checkout'}")
     return Variant(text or "(no options)", server)
 
 
@@ -121,6 +126,10 @@ def main():
     parser.add_argument("--pin", action="store_true",
                         help="servers on the first processor, wrk on the second")
     options = parser.parse_args()
+    if not shutil.which("wrk"):
+        sys.exit("slices: wrk is not there: run script/setup bench")
+    if options.pin and len(os.sched_getaffinity(0)) < 2:
+        sys.exit("slices: --pin needs two processors: leave it out")
     variants = [variant(text, options) for text in options.variants]
     with contextlib.ExitStack() as stack:
         try:

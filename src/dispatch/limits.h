@@ -9,8 +9,9 @@
 /* The same where those of a turn are made with one call: for so many connections, each
  * so much; the rest of what is longer is read on as above. */
 #define AHEAD_MAX 64u
-#define FEWEST_AHEAD 2u
 #define AHEAD_BYTES (8u * 1024u)
+/* Fewer have a call of their own: one alone takes less so. */
+#define FEWEST_AHEAD 2u
 /* A request line: longer than any browser sends. */
 #define LINE_MAX_BYTES (8u * 1024u)
 /* Chunk extensions and trailers of one body: nobody needs more. */

@@ -122,7 +122,7 @@ void ahead_receive(struct loop *loop);
  * not any more; bytes, -errno or BATCH_UNDONE. They stay until the next turn takes in
  * events. */
 int32_t ahead_take(struct connection *connection, char **ret_place);
-/** Send once for each of these (BATCH_MAX at most). failures[i] is set to -errno, or to
+/** Send once for each of these (FLUSHES_A_TURN at most). failures[i] is set to -errno, or to
  * BATCH_UNDONE where it did not fail; what is left is to be sent as ever. */
 void ahead_send(struct dispatcher *dispatcher, struct connection *const *connections,
 		unsigned count, int32_t *failures);

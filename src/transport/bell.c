@@ -47,7 +47,7 @@ bool bell_ring(struct bell_ringer *ringer)
 	/* Pairs with the fence in bell_announce. */
 	atomic_thread_fence(memory_order_seq_cst);
 	epoch = atomic_load_explicit(ringer->epoch, memory_order_relaxed);
-	if (!(epoch & 1u) || epoch == ringer->rung)
+	if (!bell_is_due(ringer, epoch))
 		return false;
 	ringer->rung = epoch;
 	ringer->count++;

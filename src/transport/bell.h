@@ -35,13 +35,17 @@ void bell_awake(struct bell_sleeper *sleeper);
 /** After publishing work: ring if the other side sleeps and this sleep was not
  * rung yet. Returns whether it rang (one system call). */
 bool bell_ring(struct bell_ringer *ringer);
+/** Whether this epoch of the sleeper's is a sleep that was not rung yet. */
+static inline bool bell_is_due(const struct bell_ringer *ringer, uint32_t epoch)
+{
+	return (epoch & 1u) && epoch != ringer->rung;
+}
 /** Whether to ring now would wake the other side, as far as is known without waiting for
  * its memory: who puts the ring off because of it must ring before going to sleep. */
 static inline bool bell_would_wake(const struct bell_ringer *ringer)
 {
-	const uint32_t epoch = atomic_load_explicit(ringer->epoch, memory_order_relaxed);
-
-	return epoch % 2 == 1 && epoch != ringer->rung;
+	return bell_is_due(ringer,
+			   atomic_load_explicit(ringer->epoch, memory_order_relaxed));
 }
 
 #endif

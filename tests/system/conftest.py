@@ -35,12 +35,17 @@ def children_of(pid):
         return []
 
 
-def is_alive(pid):
+def process_state(pid):
+    """Its letter in proc_pid_stat(5); that of a zombie if there is none."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+            return file.read().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
-        return False
+        return "Z"
+
+
+def is_alive(pid):
+    return process_state(pid) != "Z"
 
 
 class Server:

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from client import Closed
-from conftest import Server, is_alive, wait_for
+from conftest import Server, is_alive, process_state, wait_for
 from test_10_basics import *  # noqa: F401,F403
 from test_20_http import *  # noqa: F401,F403
 from test_25_timeouts import *  # noqa: F401,F403
@@ -79,11 +79,6 @@ def handed_over(pid):
     return count
 
 
-def is_stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] == "T"
-
-
 @pytest.mark.parametrize("loop,alone", [((), 0), (IO_URING, 2)], ids=["auto", "io_uring"])
 def test_what_is_ready_together_is_read_and_written_together(server_of, loop, alone):
     server = server_of("--workers", "1", *loop)
@@ -98,7 +93,7 @@ def test_what_is_ready_together_is_read_and_written_together(server_of, loop, al
         assert handed_over(pid) - before == alone
     before = handed_over(pid)
     os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: is_stopped(pid))
+    wait_for(lambda: process_state(pid) == "T")
     for client in clients:
         client.send(b"GET /local/hello HTTP/1.1\r\nHost: x\r\n\r\n")
     os.kill(pid, signal.SIGCONT)
