@@ -105,7 +105,7 @@ enum crew_policy {
 				   again on another processor, for little work, moves to
 				   the dispatcher's (sched_setaffinity(2)). It is not held
 				   there, and where it may run stays as it was. With one
-				   dispatcher, and without spin_us; else, and for
+				   dispatcher, and no spin_us but 0; else, and for
 				   dispatchers, as NORMAL. */
 	CREW_POLICY_BATCH, /* SCHED_BATCH: it does not pre-empt others when it wakes. Fewer
 			      switches, and more of them late: measure first */
@@ -150,10 +150,11 @@ struct crew_pool {
 	unsigned restart_window_ms;
 	uint64_t max_rss_bytes;
 	enum crew_policy policy;         /* of its workers */
-	/* How long a worker that has nothing to do looks for more before it sleeps; 0:
-	 * not at all. Spares the wake-up, and takes a processor for so long: only where
-	 * there are more processors than dispatchers and workers. Where it is in vain
-	 * it ends by itself, and is tried again from time to time. */
+	/* How long, in microseconds, a worker that has nothing to do looks for more before
+	 * it sleeps, at most 1000. Spares the wake-up, and takes a processor for so long:
+	 * for where there are more processors than dispatchers and workers. Where it is in
+	 * vain it ends by itself, and is tried again from time to time. 0: while its
+	 * dispatcher does. CREW_NEVER: not at all. */
 	unsigned spin_us;
 	enum crew_level log_level;       /* 0: the server's */
 	/* What the program's author has to tell the handlers: pairs that end with
@@ -227,8 +228,11 @@ struct crew_server {
 	unsigned dispatchers;
 	enum crew_policy policy;         /* of the dispatchers */
 	enum crew_loop loop;             /* of the dispatchers */
-	unsigned spin_us;                /* as a pool's: of a dispatcher that waits for a
-					    worker's answer */
+	unsigned spin_us;                /* as a pool's, of the dispatchers; 0: while at most
+					    four clients are busy, each of which waits for
+					    its answer, on more than one processor, and
+					    as long as what comes next takes less than 50
+					    microseconds on the average */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live
 					    and /ready stand beside it */

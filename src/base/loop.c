@@ -189,6 +189,14 @@ int loop_turn(struct loop *loop, int timeout_ms)
 	return 0;
 }
 
+bool loop_peek(struct loop *loop)
+{
+	const int n = epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, 0);
+
+	loop->pending_count = n > 0 ? n : 0;
+	return n > 0;
+}
+
 int loop_run(struct loop *loop)
 {
 	int r = 0;
@@ -226,7 +234,8 @@ static int take_events(struct loop *loop, int timeout_ms)
 		if (!slept)
 			wait = 0;
 	}
-	n = epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, wait);
+	n = loop->pending_count ? loop->pending_count
+				: epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, wait);
 	if (n < 0 && errno != EINTR)
 		r = -errno;
 	/* Also after a failure: the others must not ring for a sleeper that is

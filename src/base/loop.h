@@ -98,6 +98,8 @@ int loop_expose(struct loop *loop);
 /** One turn: sleep until something is ready or due, at most `timeout_ms` (-1:
  * no limit, 0: poll), handle it. 0 or -errno. */
 int loop_turn(struct loop *loop, int timeout_ms);
+/** For may_sleep: is something ready? It is what this turn goes on with. */
+bool loop_peek(struct loop *loop);
 /** Turns until loop_stop(). 0 or -errno. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);

@@ -564,12 +564,6 @@ static void a_full_turn_is_not_followed_by_sleep(void **state)
 	turns(loop, 2);
 }
 
-static bool one_is_enough(struct loop *loop)
-{
-	(void)loop;
-	return true;
-}
-
 static int told_of(const struct socket *sockets, int count)
 {
 	int told = 0;
@@ -577,6 +571,44 @@ static int told_of(const struct socket *sockets, int count)
 	for (int i = 0; i < count; i++)
 		told += sockets[i].told;
 	return told;
+}
+
+static bool peeks(struct loop *loop)
+{
+	sleeps++;
+	return !loop_peek(loop);
+}
+
+/* It is handled in the same turn, and once; who is removed meanwhile is not told. */
+static void what_was_seen_before_sleeping_is_this_turns(void **state)
+{
+	static struct socket sockets[FEW];
+	struct loop *loop = *state;
+	int told;
+
+	make_ready(loop, sockets, FEW);
+	loop->may_sleep = peeks;
+	assert_int_equal(loop_turn(loop, -1), 0);
+	assert_int_equal(sleeps, 1);
+	assert_true(loop->came > 0);
+	assert_int_equal(told_of(sockets, FEW), loop->came);
+	turns(loop, FEW + 1);
+	told = told_of(sockets, FEW);
+	assert_int_equal(told, FEW);
+	assert_int_equal(loop_turn(loop, 1), 0);
+	assert_int_equal(loop->came, 0);
+	assert_int_equal(write(sockets[0].peer, "x", 1), 1);
+	assert_true(loop_peek(loop));
+	for (int i = 0; i < FEW; i++)
+		socket_close(loop, &sockets[i]);
+	turns(loop, 2);
+	assert_int_equal(told_of(sockets, FEW), told);
+}
+
+static bool one_is_enough(struct loop *loop)
+{
+	(void)loop;
+	return true;
 }
 
 /* It is not asked for anew, and nobody sleeps before it; who is removed meanwhile is
@@ -759,6 +791,7 @@ int main(void)
 		ON_A_LOOP(all_of_many_are_told),
 		ON_A_LOOP(a_full_turn_is_not_followed_by_sleep),
 		ON_A_LOOP(what_was_put_off_comes_next),
+		ON_A_LOOP(what_was_seen_before_sleeping_is_this_turns),
 		ON_A_LOOP(who_is_removed_is_closed_and_its_number_is_free),
 		ON_A_LOOP(told_is_what_is_ready),
 		ON_A_LOOP(files_cannot_be_watched),

@@ -88,7 +88,6 @@ static int init(struct dispatcher *dispatcher)
 						 NULL };
 	list_init(&dispatcher->active);
 	arena_init(&dispatcher->arena, NULL);
-	spin_init(&dispatcher->spin, dispatcher->server->spin_us);
 	if (dispatcher->server->policy == CREW_POLICY_BATCH) {
 		r = os_schedule_batch();
 		if (r < 0)
@@ -107,6 +106,7 @@ static int init(struct dispatcher *dispatcher)
 	dispatcher->next_id = (uint64_t)dispatcher->self->index << 49 |
 			      (uint64_t)((dispatcher->self->generation - 1) % 512) << 40;
 	dispatcher->processors = os_processors();
+	few_init(dispatcher);
 	dispatcher->max_pending = sisters_share(dispatcher, dispatcher->server->max_pending);
 	init_limits(dispatcher);
 	r = init_pools(dispatcher);

@@ -47,6 +47,7 @@ struct exchange *exchange_new(struct connection *connection,
 	take_head(exchange, head);
 	list_push_back(&connection->exchanges, &exchange->in_connection);
 	connection->exchange_count++;
+	few_count(connection);
 	return exchange;
 }
 

@@ -25,10 +25,10 @@
 #include "base/kept.h"
 #include "base/list.h"
 #include "base/loop.h"
-#include "base/spin.h"
 #include "dispatch/body.h"
 #include "dispatch/buffer.h"
 #include "dispatch/dispatcher.h"
+#include "dispatch/few.h"
 #include "dispatch/limits.h"
 #include "dispatch/memo.h"
 #include "handler/request.h"
@@ -88,6 +88,7 @@ struct connection {
 			      no socket. Else NULL */
 	uint32_t edge;     /* EPOLLET; 0 for Unix sockets, where a read ends at each
 			      descriptor that the client sends along */
+	unsigned busy_in;  /* the window of few_count() in which it last asked */
 	uint32_t address_hash;
 	char client[CLIENT_TEXT_BYTES];
 };
@@ -459,6 +460,7 @@ enum figure {
 	FIGURE_CALLS,
 	FIGURE_PUBLISHED,
 	FIGURE_SLOW_SUBSCRIBERS,
+	FIGURE_SPINS,
 	FIGURE_POOLS, /* from here on those of its pools */
 };
 
@@ -512,7 +514,7 @@ struct dispatcher {
 	struct timer accept_rest;
 	struct timer drain_timer;
 	struct timer pull_back;
-	struct spin spin;
+	struct few few;
 	struct timer retry;   /* somebody could not be told something */
 	struct list connections;
 	struct list to_flush;

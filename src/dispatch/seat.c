@@ -72,6 +72,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 		return;
 	}
 	seat->up = true;
+	few_tell(seat);
 	pool_feed(seat->pool);
 }
 

@@ -34,6 +34,7 @@ void sisters_note(struct dispatcher *dispatcher)
 	set(score, FIGURE_CALLS, dispatcher->call_count);
 	set(score, FIGURE_PUBLISHED, dispatcher->published);
 	set(score, FIGURE_SLOW_SUBSCRIBERS, dispatcher->slow_subscribers);
+	set(score, FIGURE_SPINS, dispatcher->few.found);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		const struct pool *pool = &dispatcher->pools[i];
 		unsigned in_hand = 0;

@@ -25,6 +25,7 @@ static void give_way(struct dispatcher *dispatcher);
 static void flush_all(struct dispatcher *dispatcher);
 static void free_gone(struct dispatcher *dispatcher);
 static bool ring_all(struct dispatcher *dispatcher);
+static bool a_ring_is_put_off(const struct dispatcher *dispatcher);
 static bool rings_can_wait(const struct dispatcher *dispatcher);
 static bool ring_can_wait(const struct seat *seat);
 static void ring_one(struct seat *seat);
@@ -67,13 +68,15 @@ static void hear_and_ring(struct dispatcher *dispatcher)
 	ring_all(dispatcher);
 }
 
-static bool has_news(const void *context)
+static bool a_ring_is_put_off(const struct dispatcher *dispatcher)
 {
-	const struct dispatcher *dispatcher = context;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		const struct pool *pool = &dispatcher->pools[i];
 
-	list_each(link, &dispatcher->active) {
-		if (seat_has_news(container_of(link, struct seat, in_active)))
-			return true;
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			if (pool->seats[j]->must_ring)
+				return true;
+		}
 	}
 	return false;
 }
@@ -85,8 +88,8 @@ bool turn_may_sleep(struct loop *loop)
 	if (!list_empty(&dispatcher->to_flush) || !list_empty(&dispatcher->gone) ||
 	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
 		return false;
-	if (!list_empty(&dispatcher->active) &&
-	    spin_until(&dispatcher->spin, has_news, dispatcher))
+	/* Nobody sleeps while a ring is put off. */
+	if (a_ring_is_put_off(dispatcher) || few_spin(dispatcher))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
@@ -94,11 +97,6 @@ bool turn_may_sleep(struct loop *loop)
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			struct seat *seat = pool->seats[j];
 
-			/* Nobody sleeps while a ring is put off. */
-			if (seat->must_ring) {
-				turn_woke(loop);
-				return false;
-			}
 			if (!seat->up || seat->announced)
 				continue;
 			seat_announce(seat);

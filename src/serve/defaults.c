@@ -14,6 +14,7 @@
 #include "serve/settings.h"
 
 static void fill_pool(struct crew_pool *pool);
+static bool is_too_long(unsigned spin_us);
 
 #define fill(field, value)              \
 	do {                            \
@@ -47,14 +48,14 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 		return error_set(ret_error, EINVAL,
 				 "head_max_bytes is %u; at most 65536 are possible",
 				 full->head_max_bytes);
-	if (full->spin_us > SPIN_US_MAX)
+	if (is_too_long(full->spin_us))
 		return error_set(ret_error, EINVAL, "spin_us is %u; at most %u make sense",
 				 full->spin_us, SPIN_US_MAX);
 	for (unsigned i = 0; i < CREW_POOLS_MAX && full->pools[i].app; i++) {
 		struct crew_pool *pool = &full->pools[i];
 
 		fill_pool(pool);
-		if (pool->spin_us > SPIN_US_MAX)
+		if (is_too_long(pool->spin_us))
 			return error_set(ret_error, EINVAL,
 					 "pool \"%s\": spin_us is %u; at most %u make sense",
 					 pool->name ? pool->name : "", pool->spin_us,
@@ -76,6 +77,11 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 			return r;
 	}
 	return 0;
+}
+
+static bool is_too_long(unsigned spin_us)
+{
+	return spin_us > SPIN_US_MAX && spin_us != CREW_NEVER;
 }
 
 static void fill_pool(struct crew_pool *pool)

@@ -63,7 +63,8 @@ static const struct option_row rows[] = {
 	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
 	  "are quick; the default), batch (SCHED_BATCH) or normal", take_policy },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
-	  "sleeps (default 0), for machines with processors to spare", take_spin },
+	  "sleeps, for machines with processors to spare; auto (the default): while\n"
+	  "few clients are busy, and it pays; or off", take_spin },
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
 	  "one call of io_uring where it may be used; the default), epoll (a call\n"
 	  "each) or io_uring (also one alone)", take_loop },
@@ -169,17 +170,26 @@ static int no_workers(const struct command_line *line, const char *option)
 	return EXIT_USAGE;
 }
 
-/* A number from 1 to `max`, or 0 after saying what is wrong. */
-static unsigned number_of(const struct command_line *line, const char *option,
-			  const char *value, unsigned max)
+/* From 1 to `max`. */
+static bool parse_number(const char *value, unsigned max, unsigned *ret_number)
 {
 	unsigned long number = 0;
 	char *end = NULL;
 
 	if (*value >= '0' && *value <= '9')
 		number = strtoul(value, &end, 10);
-	if (end && !*end && number >= 1 && number <= max)
-		return (unsigned)number;
+	*ret_number = (unsigned)number;
+	return end && !*end && number >= 1 && number <= max;
+}
+
+/* A number from 1 to `max`, or 0 after saying what is wrong. */
+static unsigned number_of(const struct command_line *line, const char *option,
+			  const char *value, unsigned max)
+{
+	unsigned number;
+
+	if (parse_number(value, max, &number))
+		return number;
 	fprintf(stderr, "%s: --%s takes a number from 1 to %u, not \"%s\"\n",
 		line->program, option, max, value);
 	return 0;
@@ -246,12 +256,19 @@ static int take_policy(struct command_line *line, const char *value)
 
 static int take_spin(struct command_line *line, const char *value)
 {
-	const unsigned us = number_of(line, "spin", value, SPIN_US_MAX);
+	unsigned us = 0;
 
+	if (strcmp(value, "off") == 0) {
+		us = CREW_NEVER;
+	} else if (strcmp(value, "auto") != 0 && !parse_number(value, SPIN_US_MAX, &us)) {
+		fprintf(stderr, "%s: --spin takes auto, off or a number from 1 to %u, "
+			"not \"%s\"\n", line->program, SPIN_US_MAX, value);
+		return EXIT_USAGE;
+	}
 	line->server.spin_us = us;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].spin_us = us;
-	return us ? 0 : EXIT_USAGE;
+	return 0;
 }
 
 static int take_loop(struct command_line *line, const char *value)

@@ -40,6 +40,7 @@ struct half_words {
 	_Alignas(LINE) _Atomic uint32_t done_in_head;
 	_Alignas(LINE) _Atomic uint32_t epoch;
 	_Alignas(LINE) _Atomic uint32_t processor; /* on which it rang, plus 1; 0: not yet */
+	_Alignas(LINE) _Atomic uint32_t spins;     /* it looks for work before it sleeps */
 };
 
 #define HALF_ENTRIES sizeof(struct half_words)
@@ -295,6 +296,8 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 	link->ringer = (struct bell_ringer){ &theirs->epoch, fds->bell[!link->side], 0,
 					     0, &mine->processor };
 	link->peer_processor = &theirs->processor;
+	link->spins = &mine->spins;
+	link->peer_spins = &theirs->spins;
 	link->memory_fd = fds->memory;
 }
 

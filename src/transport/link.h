@@ -4,8 +4,8 @@
  * each side. It has two halves and a table of claims. A half is written by one
  * side and mapped read-only by the other, and holds all that this side says:
  * its messages, its arena, which bytes of the other's arena it is done with,
- * its indexes, its sleep epoch, the processor on which it rang. The claims alone are
- * written by both.
+ * its indexes, its sleep epoch, the processor on which it rang, whether it spins. The
+ * claims alone are written by both.
  *
  *      offset 0        header (read-only for both)
  *      pages           claims: one atomic word a slot
@@ -66,6 +66,8 @@ struct link {
 	struct bell_sleeper sleeper;
 	struct bell_ringer ringer;
 	const _Atomic uint32_t *peer_processor;
+	_Atomic uint32_t *spins;
+	const _Atomic uint32_t *peer_spins;
 	int memory_fd;
 };
 
@@ -181,6 +183,17 @@ static inline bool link_rung_on(const struct link *link, unsigned *ret_processor
 
 	*ret_processor = said - 1;
 	return said != 0;
+}
+
+/** Say whether this side looks for work for a while before it sleeps, so that it pays for
+ * the other one to do so too; and whether that side says so: a hint. */
+static inline void link_say_spins(const struct link *link, bool spins)
+{
+	atomic_store_explicit(link->spins, spins, memory_order_relaxed);
+}
+static inline bool link_peer_spins(const struct link *link)
+{
+	return atomic_load_explicit(link->peer_spins, memory_order_relaxed) != 0;
 }
 
 /* ---- claims: who may run the request in a slot ---- */

@@ -19,7 +19,7 @@
 
 #include "base/span.h"
 
-#define MESSAGE_VERSION 2u
+#define MESSAGE_VERSION 3u
 
 enum message_kind {
 	MESSAGE_NONE = 0,

@@ -128,6 +128,15 @@ bool peers_have_news(const struct worker *worker)
 	return false;
 }
 
+bool peers_spin(const struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->peer_count; i++) {
+		if (worker->peers[i].linked && link_peer_spins(&worker->peers[i].link))
+			return true;
+	}
+	return false;
+}
+
 void peers_announce(struct worker *worker)
 {
 	for (unsigned i = 0; i < worker->peer_count; i++) {

@@ -44,6 +44,10 @@
 /* Between requests that have come already: how long the links are not looked at, since
  * each look waits for memory that the dispatcher has just written. */
 #define LOOK_NS 20000u
+/* How long, at most, a worker looks for its next request because its dispatcher spins; so
+ * often between others being let go first. */
+#define FOLLOW_US 1000u
+#define LOOKS 16u
 /* How long an orderly stop waits for clients to take what was begun, where the
  * pool sets no request timeout. The parent kills sooner if it has no patience. */
 #define DRAIN_MS 30000u
@@ -175,6 +179,7 @@ struct worker {
 	unsigned streams;
 	bool paused;
 	struct spin spin;
+	bool follows;         /* it spins while a dispatcher does */
 	bool goes_beside;     /* its dispatcher, when woken elsewhere for little */
 	bool must_move;       /* when it has nothing to do */
 	unsigned place;       /* the processor to move to */
@@ -241,6 +246,8 @@ struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot);
  * any. NULL if there is none. */
 struct peer *peers_any(struct worker *worker);
 bool peers_have_news(const struct worker *worker);
+/** Does any say that it looks for work for a while before it sleeps? */
+bool peers_spin(const struct worker *worker);
 /** Tell all that we sleep; and that we do not. */
 void peers_announce(struct worker *worker);
 void peers_awake(struct worker *worker);

@@ -30,9 +30,12 @@ static int watch_events(struct worker *worker);
 static void serve_until_over(struct worker *worker);
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events);
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
+static void prepare_spin(struct worker *worker);
+static bool may_spin(const struct worker *worker);
 static bool may_sleep(struct loop *loop);
 static void woke(struct loop *loop);
 static bool goes_beside(const struct worker *worker);
+static bool is_told_to_spin(unsigned us);
 static void move(struct worker *worker);
 static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
@@ -106,7 +109,7 @@ static int set_up(struct worker *worker, struct crew_child *self,
 	};
 	while (routes && routes[worker->route_count].on)
 		worker->route_count++;
-	spin_init(&worker->spin, options->pool->spin_us);
+	prepare_spin(worker);
 	if (options->pool->policy == CREW_POLICY_BATCH) {
 		r = os_schedule_batch();
 		if (r < 0)
@@ -363,9 +366,31 @@ static int knows_pool(const struct crew_worker *public, const char *pool)
 	return -ENOENT;
 }
 
-static bool has_news(const void *context)
+static void prepare_spin(struct worker *worker)
 {
-	return peers_have_news(context);
+	const unsigned us = worker->options->pool->spin_us;
+
+	worker->follows = us == 0;
+	if (us == CREW_NEVER)
+		spin_init(&worker->spin, 0, 1, LOOKS);
+	else if (us == 0)
+		spin_init(&worker->spin, FOLLOW_US, FOLLOW_US, LOOKS);
+	else
+		spin_init(&worker->spin, us, us, LOOKS);
+}
+
+/* If nothing else is said, while a dispatcher does: it knows whether that pays. */
+static bool may_spin(const struct worker *worker)
+{
+	return !worker->follows || peers_spin(worker);
+}
+
+/* Or there is no reason any more to look. */
+static bool has_news(void *context)
+{
+	const struct worker *worker = context;
+
+	return peers_have_news(worker) || !may_spin(worker);
 }
 
 static bool may_sleep(struct loop *loop)
@@ -375,7 +400,9 @@ static bool may_sleep(struct loop *loop)
 	if (worker->over)
 		return false;
 	/* Look before it is announced too: a bell rung for nothing is dear. */
-	if (serve_has_work(worker) || spin_until(&worker->spin, has_news, worker))
+	if (serve_has_work(worker) ||
+	    (may_spin(worker) && spin_until(&worker->spin, has_news, worker) &&
+	     serve_has_work(worker)))
 		return false;
 	if (worker->must_move)
 		move(worker);
@@ -392,14 +419,19 @@ static void woke(struct loop *loop)
 }
 
 /* Not where there are several dispatchers, who would draw it to and fro, nor where who
- * spins would take the processor from whom it waits for. */
+ * is told to spin would take the processor from whom it waits for. */
 static bool goes_beside(const struct worker *worker)
 {
 	const struct crew_pool *pool = worker->options->pool;
 	const struct crew_server *server = worker->options->server;
 
 	return pool->policy == CREW_POLICY_BESIDE && worker->peer_count == 1 &&
-	       pool->spin_us == 0 && (!server || server->spin_us == 0);
+	       !is_told_to_spin(pool->spin_us) && (!server || !is_told_to_spin(server->spin_us));
+}
+
+static bool is_told_to_spin(unsigned us)
+{
+	return us != 0 && us != CREW_NEVER;
 }
 
 void worker_rung(struct worker *worker, const struct peer *peer)

@@ -38,6 +38,7 @@ def test_help_and_version():
     (["--workers", "0"], "1 to"), (["--workers", "many"], "many"), (["--workers", "-1"], "-1"),
     (["--workers", "99999"], "1 to"), (["--dispatchers", "0"], "from 1 to 16"),
     (["--dispatchers", "17"], "from 1 to 16"), (["--spin", "1001"], "from 1 to 1000"),
+    (["--spin", "often"], "auto, off or a number"), (["--spin", "0"], "auto, off or a number"),
     (["--policy", "idle"], "beside, batch or normal"), (["--log-level", "loud"], "debug, info")])
 def test_what_is_not_understood(arguments, says):
     done = run(*arguments)
