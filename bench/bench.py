@@ -51,6 +51,7 @@ def with_path(path, connections, **options):
 # name: (what it is, which servers, run(server, port, pids, folder, seconds))
 LOADS = {
     "c1": ("1 connection", None, hello(1)),
+    "c4": ("4 connections", None, hello(4)),
     "c64": ("64 connections", None, hello(64)),
     "c512": ("512 connections", None, hello(512)),
     "pipelined": ("64 connections, pipelined by 16",

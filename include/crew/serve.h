@@ -229,10 +229,10 @@ struct crew_server {
 	enum crew_policy policy;         /* of the dispatchers */
 	enum crew_loop loop;             /* of the dispatchers */
 	unsigned spin_us;                /* as a pool's, of the dispatchers; 0: while at most
-					    four clients are busy, each of which waits for
-					    its answer, on more than one processor, and
-					    as long as what comes next takes less than 50
-					    microseconds on the average */
+					    six clients are busy (of all dispatchers), on
+					    more than one processor without a quota
+					    (cgroups(7)), and as long as what comes next
+					    takes less than 50 microseconds on the average */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live
 					    and /ready stand beside it */

@@ -193,6 +193,8 @@ bool loop_peek(struct loop *loop)
 {
 	const int n = epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, 0);
 
+	loop->peeked = true;
+	loop->next = 0;
 	loop->pending_count = n > 0 ? n : 0;
 	return n > 0;
 }
@@ -230,9 +232,12 @@ static int take_events(struct loop *loop, int timeout_ms)
 	if (loop->full)
 		wait = 0;
 	if (wait != 0 && loop->may_sleep) {
+		loop->peeked = false;
 		slept = loop->may_sleep(loop);
 		if (!slept)
 			wait = 0;
+		else if (loop->peeked)
+			wait = wait_ms(loop, timeout_ms);
 	}
 	n = loop->pending_count ? loop->pending_count
 				: epoll_wait(loop->fd, loop->pending, EVENTS_A_TURN, wait);

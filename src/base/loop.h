@@ -57,6 +57,7 @@ struct loop {
 	void (*woke)(struct loop *loop);
 	struct watch clock;  /* a timerfd, once exposed */
 	uint64_t clock_due_ms;
+	bool peeked;   /* since this turn was to sleep: some time may have passed */
 	bool stopping;
 	bool firing; /* timers are being fired: the loop's own */
 };

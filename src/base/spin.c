@@ -74,8 +74,8 @@ static void judge(struct spin *spin, bool found, uint64_t took_ns)
 		return;
 	}
 	if (spin->trial <= TRIAL_JUDGED) {
-		spin->mean_ns += (found ? took_ns : 2u * took_ns) / MEAN_OF;
 		spin->mean_ns -= spin->mean_ns / MEAN_OF;
+		spin->mean_ns += (found ? took_ns : 2u * took_ns) / MEAN_OF;
 	}
 	if (spin->trial > 0 && --spin->trial > 0)
 		return;

@@ -29,8 +29,8 @@ struct spin {
  * that waits for it. */
 void spin_init(struct spin *spin, unsigned max_us, unsigned worth_us, unsigned calls);
 
-/** Look until something is there, or patience ends; returns whether it is. Blocks
- * for max_us at most, and does so with the processor in use. */
+/** Look until something is there, or patience ends; returns whether it is. Keeps the
+ * processor busy for max_us at most, and takes longer if others want it. */
 bool spin_until(struct spin *spin, bool (*look)(void *context), void *context);
 
 /** Whether the next spin_until() will look; else call it all the same, for it counts

@@ -9,29 +9,33 @@
  * With more clients there is always something to do, and who sleeps meanwhile gathers
  * work, which is cheaper.
  */
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 /* So many requests are judged together. */
 #define WINDOW_REQUESTS 256u
-/* Clients among whom they are few. */
-#define CLIENTS_MAX 4u
+/* That many clients are few; of all dispatchers together. */
+#define CLIENTS_MAX 6u
 /* A look lasts at most so long, in a trial: the first goes to who sleeps still. */
 #define LOOK_US 1000u
 /* What a look may take on the average: as long as all the wake-ups that it spares. */
 #define WORTH_US 50u
 
-static bool may_spin(const struct dispatcher *dispatcher);
-static void tell_workers(struct dispatcher *dispatcher);
+static void say(struct dispatcher *dispatcher, bool spins);
 static bool look(void *context);
 
 void few_init(struct dispatcher *dispatcher)
 {
-	const unsigned us = dispatcher->server->spin_us;
+	const struct crew_server *server = dispatcher->server;
+	const bool has_room = dispatcher->processors > 1 && !os_processors_are_rationed();
+	const unsigned us = server->spin_us;
 	struct few *few = &dispatcher->few;
 
 	few->always = us != 0;
+	few->clients_max = server->dispatchers < CLIENTS_MAX ? CLIENTS_MAX / server->dispatchers
+							     : 1;
 	few->window = 1;
-	if (us == CREW_NEVER || (us == 0 && dispatcher->processors < 2))
+	if (us == CREW_NEVER || (us == 0 && !has_room))
 		spin_init(&few->spin, 0, 1, 1);
 	else if (us == 0)
 		spin_init(&few->spin, LOOK_US, WORTH_US, 1);
@@ -41,33 +45,40 @@ void few_init(struct dispatcher *dispatcher)
 
 void few_count(struct connection *connection)
 {
-	struct few *few = &connection->dispatcher->few;
+	struct dispatcher *dispatcher = connection->dispatcher;
+	struct few *few = &dispatcher->few;
 
-	if (connection->busy_in != few->window) {
+	/* Calls come from workers. */
+	if (connection->busy_in != few->window && !connection->call) {
 		connection->busy_in = few->window;
 		few->clients++;
 	}
 	if (++few->requests < WINDOW_REQUESTS)
 		return;
-	few->is_few = few->clients <= CLIENTS_MAX;
+	few->is_few = few->clients <= few->clients_max;
 	few->window++;
 	few->requests = 0;
 	few->clients = 0;
+	/* Maybe there is no time to sleep from now on. */
+	if (!few->is_few && !few->always)
+		say(dispatcher, false);
 }
 
 bool few_spin(struct dispatcher *dispatcher)
 {
-	const bool may = may_spin(dispatcher);
-	const bool spins = may && spin_is_on(&dispatcher->few.spin);
+	struct few *few = &dispatcher->few;
 
-	if (spins != dispatcher->few.spins) {
-		dispatcher->few.spins = spins;
-		tell_workers(dispatcher);
-	}
-	if (!may || !spin_until(&dispatcher->few.spin, look, dispatcher))
+	if ((!few->always && !few->is_few) || dispatcher->draining) {
+		say(dispatcher, false);
 		return false;
-	dispatcher->few.found++;
-	return true;
+	}
+	say(dispatcher, spin_is_on(&few->spin));
+	if (spin_until(&few->spin, look, dispatcher)) {
+		few->found++;
+		return true;
+	}
+	say(dispatcher, false);
+	return false;
 }
 
 void few_tell(struct seat *seat)
@@ -75,15 +86,11 @@ void few_tell(struct seat *seat)
 	link_say_spins(&seat->link, seat->dispatcher->few.spins);
 }
 
-static bool may_spin(const struct dispatcher *dispatcher)
+static void say(struct dispatcher *dispatcher, bool spins)
 {
-	const struct few *few = &dispatcher->few;
-
-	return (few->always || few->is_few) && !dispatcher->draining;
-}
-
-static void tell_workers(struct dispatcher *dispatcher)
-{
+	if (spins == dispatcher->few.spins)
+		return;
+	dispatcher->few.spins = spins;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 
@@ -94,13 +101,20 @@ static void tell_workers(struct dispatcher *dispatcher)
 	}
 }
 
+/* Who was not told that we sleep does not ring. */
 static bool look(void *context)
 {
 	struct dispatcher *dispatcher = context;
 
-	list_each(link, &dispatcher->active) {
-		if (seat_has_news(container_of(link, struct seat, in_active)))
-			return true;
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		const struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			const struct seat *seat = pool->seats[j];
+
+			if (seat->up && !seat->announced && seat_has_news(seat))
+				return true;
+		}
 	}
 	return loop_peek(&dispatcher->loop);
 }

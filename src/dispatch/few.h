@@ -15,13 +15,14 @@ struct seat;
 
 struct few {
 	struct spin spin;
-	bool always;       /* whether they are few does not matter */
-	bool is_few;       /* they were in the last window */
-	bool spins;        /* so the workers were told */
-	uint64_t found;    /* times that the dispatcher did not have to sleep */
-	unsigned window;   /* of so many requests; its number */
-	unsigned requests; /* in it so far */
-	unsigned clients;  /* that have made them */
+	bool always;          /* whether they are few does not matter */
+	bool is_few;          /* they were in the last window */
+	bool spins;           /* so the workers were told */
+	uint64_t found;       /* times that the dispatcher did not have to sleep */
+	unsigned window;      /* of so many requests; its number */
+	unsigned requests;    /* in it so far */
+	unsigned clients;     /* that have made them */
+	unsigned clients_max; /* that are few */
 };
 
 /** Before the first request; needs dispatcher->processors. */

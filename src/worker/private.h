@@ -45,7 +45,7 @@
  * each look waits for memory that the dispatcher has just written. */
 #define LOOK_NS 20000u
 /* How long, at most, a worker looks for its next request because its dispatcher spins; so
- * often between others being let go first. */
+ * often between others being let go first, and looks at its own descriptors. */
 #define FOLLOW_US 1000u
 #define LOOKS 16u
 /* How long an orderly stop waits for clients to take what was begun, where the
@@ -180,6 +180,7 @@ struct worker {
 	bool paused;
 	struct spin spin;
 	bool follows;         /* it spins while a dispatcher does */
+	unsigned looks;       /* of has_news() so far */
 	bool goes_beside;     /* its dispatcher, when woken elsewhere for little */
 	bool must_move;       /* when it has nothing to do */
 	unsigned place;       /* the processor to move to */

@@ -385,12 +385,14 @@ static bool may_spin(const struct worker *worker)
 	return !worker->follows || peers_spin(worker);
 }
 
-/* Or there is no reason any more to look. */
+/* Or there is no reason any more to look. The application's descriptors are looked at more
+ * rarely, since that takes a system call. */
 static bool has_news(void *context)
 {
-	const struct worker *worker = context;
+	struct worker *worker = context;
 
-	return peers_have_news(worker) || !may_spin(worker);
+	return peers_have_news(worker) || !may_spin(worker) ||
+	       (++worker->looks % LOOKS == 0 && loop_peek(&worker->loop));
 }
 
 static bool may_sleep(struct loop *loop)
@@ -402,7 +404,7 @@ static bool may_sleep(struct loop *loop)
 	/* Look before it is announced too: a bell rung for nothing is dear. */
 	if (serve_has_work(worker) ||
 	    (may_spin(worker) && spin_until(&worker->spin, has_news, worker) &&
-	     serve_has_work(worker)))
+	     (serve_has_work(worker) || loop->pending_count > 0)))
 		return false;
 	if (worker->must_move)
 		move(worker);

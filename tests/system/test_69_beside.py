@@ -60,9 +60,10 @@ def ask_from_elsewhere(server, worker, path="/hello", count=100):
     return moves(server)
 
 
-@pytest.mark.parametrize("kind", ["process", "thread"])
-def test_who_is_woken_elsewhere_goes_beside_its_dispatcher(start, kind):
-    server = start("--workers", "1", "--worker-class", kind)
+@pytest.mark.parametrize("arguments", [
+    ("--worker-class", "process"), ("--worker-class", "thread"), ("--spin", "off")])
+def test_who_is_woken_elsewhere_goes_beside_its_dispatcher(start, arguments):
+    server = start("--workers", "1", *arguments)
     worker = apart(server)
     wait_for(lambda: ask_from_elsewhere(server, worker), seconds=30)
     assert all(mask == set(PROCESSORS) for mask in where(worker)), "it is not held there"

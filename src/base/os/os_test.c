@@ -14,11 +14,13 @@
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -269,6 +271,53 @@ static void the_machine_is_measured(void **state)
 	assert_int_equal(os_resident_bytes(-1), 0);
 }
 
+static void write_text(const char *name, const char *text)
+{
+	const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* A quota of the group, or of one that it is in; "max" is none. */
+static void a_ration_of_processor_time_is_seen(void **state)
+{
+	char folder[] = "/tmp/crew-ration-XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(chdir(folder), 0);
+	assert_int_equal(mkdir("root", 0700), 0);
+	assert_int_equal(mkdir("root/slice", 0700), 0);
+	assert_int_equal(mkdir("root/slice/unit", 0700), 0);
+	assert_false(os_processors_are_rationed_at("root", "self"));
+	write_text("self", "4:cpu:/other\n0::/slice/unit\n");
+	assert_false(os_processors_are_rationed_at("root", "self"));
+	write_text("root/slice/unit/cpu.max", "max 100000\n");
+	assert_false(os_processors_are_rationed_at("root", "self"));
+	write_text("root/slice/cpu.max", "150000 100000\n");
+	assert_true(os_processors_are_rationed_at("root", "self"));
+	write_text("root/slice/cpu.max", "");
+	assert_false(os_processors_are_rationed_at("root", "self"));
+	write_text("root/cpu.max", "50000 100000\n");
+	assert_true(os_processors_are_rationed_at("root", "self"));
+	write_text("self", "0::/\n");
+	assert_true(os_processors_are_rationed_at("root", "self"));
+	write_text("self", "4:cpu:/slice\n");
+	assert_false(os_processors_are_rationed_at("root", "self"));
+	(void)os_processors_are_rationed();
+	unlink("root/cpu.max");
+	unlink("root/slice/cpu.max");
+	unlink("root/slice/unit/cpu.max");
+	unlink("self");
+	rmdir("root/slice/unit");
+	rmdir("root/slice");
+	rmdir("root");
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void messages_keep_their_bounds(void **state)
 {
 	char data[OS_CHANNEL_BYTES_MAX];
@@ -500,6 +549,7 @@ int main(void)
 		cmocka_unit_test(a_process_has_a_name),
 		cmocka_unit_test(all_but_the_kept_are_closed),
 		cmocka_unit_test(the_machine_is_measured),
+		cmocka_unit_test(a_ration_of_processor_time_is_seen),
 		cmocka_unit_test(messages_keep_their_bounds),
 		cmocka_unit_test(what_no_channel_carries_is_refused),
 		cmocka_unit_test(descriptors_travel),
