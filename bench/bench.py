@@ -124,6 +124,8 @@ def main():
                              "waiting requests; nothing else")
     parser.add_argument("--rounds", type=int, help="default 3; quick: 1")
     parser.add_argument("--seconds", type=int, help="of each measurement; default 3; quick: 1")
+    parser.add_argument("--threads", type=int, default=1, metavar="N",
+                        help="of wrk, default 1; with more it is less often the bottleneck")
     parser.add_argument("--loads", nargs="+", choices=sorted(LOADS), metavar="LOAD",
                         help="of " + ", ".join(LOADS))
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="servers whose name holds it")
@@ -132,6 +134,9 @@ def main():
     options = parser.parse_args()
     if not os.path.exists(servers.SAMPLER):
         sys.exit("bench: build/examples/sampler is not there: run script/build")
+    if options.threads < 1:
+        parser.error("--threads: wrk needs at least one")
+    loads.wrk_threads = options.threads
     rounds = options.rounds or (1 if options.quick else 3)
     seconds = options.seconds or (1 if options.quick else 3)
     if options.growth:

@@ -11,6 +11,8 @@ import time
 
 from figures import Account, Syscalls, pss_kib
 
+wrk_threads = 1  # with more it is less often the bottleneck, and takes from the servers
+
 SCRIPT = """
 local depth, body, method, close = {depth}, {body}, "{method}", {close}
 local path = "{path}"
@@ -38,9 +40,9 @@ def wrk(folder, port, path, connections, seconds, **options):
     script = os.path.join(folder, f"load-{os.getpid()}-{connections}.lua")
     with open(script, "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**fill))
-    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script,
-                          f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True,
-                         check=True).stdout
+    out = subprocess.run(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
+                          f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
+                         capture_output=True, text=True, check=True).stdout
     found = re.search(r"^figures (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+)", out, re.M)
     requests, duration = int(found.group(1)), int(found.group(2)) / 1e6
     return {"requests": requests, "rps": requests / duration,

@@ -4,7 +4,8 @@
  * for its answer, so that everybody would sleep, and be woken again at each step, which
  * takes far longer than the work. The dispatcher looks for what comes next, lets others
  * have the processor after each look, and tells the workers that it does so: then they
- * look for their next request too. It judges by itself whether that pays (base/spin.h).
+ * look for their next request too, until it sleeps. It judges by itself whether that
+ * pays (base/spin.h).
  *
  * With more clients there is always something to do, and who sleeps meanwhile gathers
  * work, which is cheaper.
