@@ -10,11 +10,12 @@
  * With more clients there is always something to do, and who sleeps meanwhile gathers
  * work, which is cheaper.
  */
+#include "base/clock.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
 
 /* So many requests are judged together. */
-#define WINDOW_REQUESTS 256u
+#define WINDOW_REQUESTS 512u
 /* That many clients are few; of all dispatchers together. */
 #define CLIENTS_MAX 6u
 /* A look lasts at most so long, in a trial: the first goes to who sleeps still. */
@@ -54,9 +55,11 @@ void few_count(struct connection *connection)
 		connection->busy_in = few->window;
 		few->clients++;
 	}
+	dispatcher->coalesce.asked = true;
 	if (++few->requests < WINDOW_REQUESTS)
 		return;
 	few->is_few = few->clients <= few->clients_max;
+	coalesce_judge(&dispatcher->coalesce, few->requests, few->clients, clock_now_ns());
 	few->window++;
 	few->requests = 0;
 	few->clients = 0;

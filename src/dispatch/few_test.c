@@ -83,7 +83,7 @@ static int tear_down(void **state)
 /* So many clients ask in turn, long enough to be judged by it. */
 static void ask(unsigned count)
 {
-	for (unsigned i = 0; i < 1000; i++)
+	for (unsigned i = 0; i < 1200; i++)
 		few_count(clients[i % count]);
 }
 

@@ -27,10 +27,12 @@
 #include "base/loop.h"
 #include "dispatch/body.h"
 #include "dispatch/buffer.h"
+#include "dispatch/coalesce.h"
 #include "dispatch/dispatcher.h"
 #include "dispatch/few.h"
 #include "dispatch/limits.h"
 #include "dispatch/memo.h"
+#include "dispatch/sisters.h"
 #include "handler/request.h"
 #include "http/parse.h"
 #include "supervise/scoreboard.h"
@@ -451,47 +453,6 @@ void hooks_responded(struct exchange *exchange);
 void hooks_idle(struct dispatcher *dispatcher);
 void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
 
-/* ---- several dispatchers (sisters.c) ---- */
-
-/** The figures of a dispatcher in its scoreboard line. */
-enum figure {
-	FIGURE_SERVED = 0,
-	FIGURE_PENDING,
-	FIGURE_CALLS,
-	FIGURE_PUBLISHED,
-	FIGURE_SLOW_SUBSCRIBERS,
-	FIGURE_SPINS,
-	FIGURE_POOLS, /* from here on those of its pools */
-};
-
-enum pool_figure {
-	FIGURE_QUEUED = 0,
-	FIGURE_IN_HAND,
-	FIGURE_POOL_SERVED,
-	FIGURE_LATE,
-	FIGURES_A_POOL,
-};
-
-#define FIGURE_OF_POOL(pool, figure) (FIGURE_POOLS + (pool) * FIGURES_A_POOL + (figure))
-_Static_assert(FIGURE_OF_POOL(CREW_POOLS_MAX, 0) <= SCORE_FIGURES, "they have room");
-
-/** Our part of a limit of the server's. */
-unsigned sisters_share(const struct dispatcher *dispatcher, unsigned limit);
-/** Write our figures where all can read them. */
-void sisters_note(struct dispatcher *dispatcher);
-/** The line of that worker, or NULL. */
-const struct score *sisters_worker(const struct dispatcher *dispatcher,
-				   unsigned pool, unsigned index, unsigned generation);
-/** Has that worker nothing of ours, but is at another dispatcher's request? */
-bool sisters_keep_busy(const struct seat *seat);
-/** A wire_publish, for the subscribers of all others. 0; -EAGAIN if too much waits
- * for the parent to take it; -ENOMEM. */
-int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size);
-/** Say those of this turn. */
-void sisters_tell(struct dispatcher *dispatcher);
-/** A file of them came. */
-void sisters_heard(struct dispatcher *dispatcher, int fd);
-
 /* ---- the dispatcher ---- */
 
 struct refusal_mark {
@@ -515,6 +476,7 @@ struct dispatcher {
 	struct timer drain_timer;
 	struct timer pull_back;
 	struct few few;
+	struct coalesce coalesce;
 	struct timer retry;   /* somebody could not be told something */
 	struct list connections;
 	struct list to_flush;

@@ -87,7 +87,7 @@ static json_t *status_dispatcher(const struct score *score)
 {
 	const _Atomic uint64_t *figures = score->figures;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "index", (json_int_t)load(score->index),
 			 "pid", (json_int_t)load(score->pid),
 			 "generation", (json_int_t)load(score->generation),
@@ -95,6 +95,7 @@ static json_t *status_dispatcher(const struct score *score)
 			 "served", (json_int_t)load(figures[FIGURE_SERVED]),
 			 "bells", (json_int_t)load(score->bells),
 			 "spins", (json_int_t)load(figures[FIGURE_SPINS]),
+			 "naps", (json_int_t)load(figures[FIGURE_NAPS]),
 			 "pending", (json_int_t)load(figures[FIGURE_PENDING]),
 			 "calls", (json_int_t)load(figures[FIGURE_CALLS]),
 			 "published", (json_int_t)load(figures[FIGURE_PUBLISHED]),

@@ -89,7 +89,7 @@ bool turn_may_sleep(struct loop *loop)
 	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
 		return false;
 	/* Nobody sleeps while a ring is put off. */
-	if (a_ring_is_put_off(dispatcher) || few_spin(dispatcher))
+	if (a_ring_is_put_off(dispatcher) || few_spin(dispatcher) || coalesce_nap(dispatcher))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
@@ -113,6 +113,7 @@ bool turn_may_sleep(struct loop *loop)
 			return false;
 		}
 	}
+	coalesce_sleep(&dispatcher->coalesce);
 	return true;
 }
 
@@ -120,6 +121,7 @@ void turn_woke(struct loop *loop)
 {
 	struct dispatcher *dispatcher = loop->owner;
 
+	coalesce_wake(&dispatcher->coalesce);
 	list_each(link, &dispatcher->active)
 		seat_awake(container_of(link, struct seat, in_active));
 }

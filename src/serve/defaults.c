@@ -51,6 +51,10 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 	if (is_too_long(full->spin_us))
 		return error_set(ret_error, EINVAL, "spin_us is %u; at most %u make sense",
 				 full->spin_us, SPIN_US_MAX);
+	if (full->coalesce_us > COALESCE_US_MAX && full->coalesce_us != CREW_NEVER)
+		return error_set(ret_error, EINVAL,
+				 "coalesce_us is %u; at most %u make sense",
+				 full->coalesce_us, COALESCE_US_MAX);
 	for (unsigned i = 0; i < CREW_POOLS_MAX && full->pools[i].app; i++) {
 		struct crew_pool *pool = &full->pools[i];
 

@@ -38,6 +38,9 @@ static int take_workers(struct command_line *line, const char *value);
 static int take_dispatchers(struct command_line *line, const char *value);
 static int take_policy(struct command_line *line, const char *value);
 static int take_spin(struct command_line *line, const char *value);
+static int take_coalesce(struct command_line *line, const char *value);
+static int us_of(const struct command_line *line, const char *name, const char *value,
+		 unsigned max, unsigned *ret_us);
 static int take_class(struct command_line *line, const char *value);
 static int take_loop(struct command_line *line, const char *value);
 static int take_level(struct command_line *line, const char *value);
@@ -65,6 +68,9 @@ static const struct option_row rows[] = {
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps, for machines with processors to spare; auto (the default): while\n"
 	  "few clients are busy, and it pays; or off", take_spin },
+	{ "coalesce", "US", "microseconds, at most, that dispatchers busy with many clients let\n"
+	  "requests gather before they look again; auto (the default: 250) or off",
+	  take_coalesce },
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
 	  "one call of io_uring where it may be used; the default), epoll (a call\n"
 	  "each) or io_uring (also one alone)", take_loop },
@@ -256,18 +262,33 @@ static int take_policy(struct command_line *line, const char *value)
 
 static int take_spin(struct command_line *line, const char *value)
 {
-	unsigned us = 0;
+	unsigned us;
+	int r = us_of(line, "spin", value, SPIN_US_MAX, &us);
 
-	if (strcmp(value, "off") == 0) {
-		us = CREW_NEVER;
-	} else if (strcmp(value, "auto") != 0 && !parse_number(value, SPIN_US_MAX, &us)) {
-		fprintf(stderr, "%s: --spin takes auto, off or a number from 1 to %u, "
-			"not \"%s\"\n", line->program, SPIN_US_MAX, value);
-		return EXIT_USAGE;
-	}
+	if (r != 0)
+		return r;
 	line->server.spin_us = us;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
 		line->server.pools[i].spin_us = us;
+	return 0;
+}
+
+static int take_coalesce(struct command_line *line, const char *value)
+{
+	return us_of(line, "coalesce", value, COALESCE_US_MAX, &line->server.coalesce_us);
+}
+
+static int us_of(const struct command_line *line, const char *name, const char *value,
+		 unsigned max, unsigned *ret_us)
+{
+	*ret_us = 0;
+	if (strcmp(value, "off") == 0) {
+		*ret_us = CREW_NEVER;
+	} else if (strcmp(value, "auto") != 0 && !parse_number(value, max, ret_us)) {
+		fprintf(stderr, "%s: --%s takes auto, off or a number from 1 to %u, "
+			"not \"%s\"\n", line->program, name, max, value);
+		return EXIT_USAGE;
+	}
 	return 0;
 }
 

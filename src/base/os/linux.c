@@ -280,6 +280,18 @@ int os_move_to(unsigned processor)
 	return 0;
 }
 
+int os_be_punctual(void)
+{
+	return prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul, 0ul) < 0 ? -errno : 0;
+}
+
+void os_nap(uint32_t ns)
+{
+	const struct timespec span = { .tv_nsec = (long)ns };
+
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
+}
+
 uint64_t os_thread_cpu_ns(void)
 {
 	struct timespec used;

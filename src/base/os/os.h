@@ -78,6 +78,11 @@ unsigned os_processor(void);
  * there is room on that processor. 0, or -errno (-EINVAL: it may not run there, or there
  * are more than 1,024 processors). See sched_setaffinity(2). */
 int os_move_to(unsigned processor);
+/** Let this thread's sleeps end when they shall, not up to 50 us later (prctl(2)
+ * PR_SET_TIMERSLACK). 0 or -errno. */
+int os_be_punctual(void);
+/** Sleep for so long, less than a second, whatever comes but a signal (clock_nanosleep(2)). */
+void os_nap(uint32_t ns);
 /** Processor time that this thread has used (clock_gettime(2)). A system call. */
 uint64_t os_thread_cpu_ns(void);
 /** Tell the processor that we wait in a loop. */

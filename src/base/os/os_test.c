@@ -271,6 +271,22 @@ static void the_machine_is_measured(void **state)
 	assert_int_equal(os_resident_bytes(-1), 0);
 }
 
+static void be_punctual(void)
+{
+	const uint64_t began_ns = clock_now_ns();
+
+	must(os_be_punctual() == 0);
+	must(prctl(PR_GET_TIMERSLACK) == 1);
+	os_nap(3000000);
+	must(clock_now_ns() - began_ns >= 3000000);
+}
+
+static void a_nap_is_no_shorter_than_it_shall_be(void **state)
+{
+	(void)state;
+	in_a_fork(be_punctual);
+}
+
 static void write_text(const char *name, const char *text)
 {
 	const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -549,6 +565,7 @@ int main(void)
 		cmocka_unit_test(a_process_has_a_name),
 		cmocka_unit_test(all_but_the_kept_are_closed),
 		cmocka_unit_test(the_machine_is_measured),
+		cmocka_unit_test(a_nap_is_no_shorter_than_it_shall_be),
 		cmocka_unit_test(a_ration_of_processor_time_is_seen),
 		cmocka_unit_test(messages_keep_their_bounds),
 		cmocka_unit_test(what_no_channel_carries_is_refused),

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Whether the dispatcher lets requests gather before it looks again: see coalesce.c. Part of
+ * private.h. */
+#ifndef DISPATCH_COALESCE_H
+#define DISPATCH_COALESCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dispatcher;
+
+struct coalesce {
+	uint32_t max_ns;    /* of a nap; 0: never */
+	uint32_t nap_ns;    /* of each; 0: not now */
+	uint64_t until_ns;  /* nobody naps for requests that come no more */
+	bool asked;         /* something was asked since the last nap */
+	uint64_t naps;      /* so far */
+	unsigned requests;  /* in this phase */
+	unsigned windows;   /* in it */
+	uint64_t phase_ns;  /* that these took */
+	uint64_t slept_ns;  /* of it; without naps only */
+	uint64_t asleep_since_ns; /* 0: awake */
+	uint64_t window_began_ns;
+	uint64_t plain_ns;  /* a window without naps takes, on the average; 0: not known */
+	uint64_t napped_ns; /* with them; 0: not known */
+	unsigned rest;      /* phases until it is tried again */
+	unsigned rested;    /* so long was the last rest; 0: it was worth it since */
+};
+
+/** With naps of max_us at most; 0: none. */
+void coalesce_init(struct coalesce *coalesce, unsigned max_us);
+/** The same as the dispatcher's server says. */
+void coalesce_begin(struct dispatcher *dispatcher);
+/** A window is over: so many requests have come since the last call, of so many clients. */
+void coalesce_judge(struct coalesce *coalesce, unsigned requests, unsigned clients,
+		    uint64_t now_ns);
+/** Before the dispatcher sleeps, with no ring put off: true if it has napped instead, and is to
+ * look what came. */
+bool coalesce_nap(struct dispatcher *dispatcher);
+/** It goes to sleep, without a nap; and it is awake again. */
+void coalesce_sleep(struct coalesce *coalesce);
+void coalesce_wake(struct coalesce *coalesce);
+
+#endif

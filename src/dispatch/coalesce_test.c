@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* When the dispatcher naps: windows of which we say how long they took and how much of it was
+ * slept. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/os/os.h"
+#include "dispatch/private.h"
+
+#define REQUESTS 512u
+#define US       1000u
+#define MS       1000000u
+#define MANY     512u /* clients */
+#define PLAIN    4u   /* windows of a phase without naps */
+#define NAPPING  28u
+#define REST     8u   /* phases, the first time */
+#define REST_MAX 512u
+
+static struct crew_server server;
+static struct dispatcher *dispatcher;
+static struct coalesce *coalesce;
+static uint64_t now_ns;
+
+static void begin(unsigned coalesce_us, unsigned spin_us)
+{
+	server.coalesce_us = coalesce_us;
+	server.spin_us = spin_us;
+	coalesce_begin(dispatcher);
+	now_ns = clock_now_ns();
+	coalesce_judge(coalesce, REQUESTS, MANY, now_ns);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	dispatcher = calloc(1, sizeof(*dispatcher));
+	assert_non_null(dispatcher);
+	server = (struct crew_server){ .dispatchers = 1 };
+	dispatcher->server = &server;
+	coalesce = &dispatcher->coalesce;
+	begin(0, 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	free(dispatcher);
+	return 0;
+}
+
+/* So many windows of this length, of which one part in a hundred each was slept. */
+static void pass(unsigned windows, unsigned clients, uint64_t took_ns, unsigned asleep_percent)
+{
+	for (unsigned i = 0; i < windows; i++) {
+		now_ns += took_ns;
+		coalesce->slept_ns += took_ns * asleep_percent / 100u;
+		coalesce_judge(coalesce, REQUESTS, clients, now_ns);
+	}
+}
+
+static void begin_to_nap(void)
+{
+	pass(PLAIN, MANY, 5 * MS, 2);
+	assert_true(coalesce->nap_ns > 0);
+}
+
+/* 21 of 512 clients, at a request in 9.8 us. */
+static void many_clients_that_leave_no_time_to_sleep_are_coalesced(void **state)
+{
+	(void)state;
+	pass(PLAIN - 1, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(1, MANY, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 208 * US, 209 * US);
+}
+
+static void naps_are_shorter_the_more_is_asked_and_the_fewer_ask(void **state)
+{
+	(void)state;
+	pass(PLAIN, MANY, 1 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 41 * US, 42 * US);
+	begin(0, 0);
+	pass(PLAIN, 64, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 26 * US, 27 * US);
+	begin(0, 0);
+	pass(PLAIN, MANY, 30 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 250 * US);
+}
+
+static void few_clients_are_not_coalesced(void **state)
+{
+	(void)state;
+	pass(10 * PLAIN, 47, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(PLAIN, 48, 5 * MS, 2);
+	assert_true(coalesce->nap_ns > 0);
+	pass(1, 47, 5 * MS, 0);
+	assert_int_equal(coalesce->nap_ns, 0);
+}
+
+static void where_there_is_time_to_sleep_nobody_is_kept_waiting(void **state)
+{
+	(void)state;
+	pass(10 * PLAIN, MANY, 5 * MS, 34);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(PLAIN, MANY, 5 * MS, 32);
+	assert_true(coalesce->nap_ns > 0);
+}
+
+/* What is slept is known by the clock, and only without naps. */
+static void sleeps_are_counted(void **state)
+{
+	const uint64_t began_ns = clock_now_ns();
+
+	(void)state;
+	coalesce_wake(coalesce);
+	assert_int_equal(coalesce->slept_ns, 0);
+	coalesce_sleep(coalesce);
+	os_nap(2 * MS);
+	coalesce_wake(coalesce);
+	coalesce_wake(coalesce);
+	assert_in_range(coalesce->slept_ns, 2 * MS, clock_now_ns() - began_ns);
+	coalesce->slept_ns = 0;
+	begin_to_nap();
+	coalesce_sleep(coalesce);
+	os_nap(2 * MS);
+	coalesce_wake(coalesce);
+	assert_int_equal(coalesce->slept_ns, 0);
+}
+
+static void from_time_to_time_it_looks_how_it_is_without(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		begin_to_nap();
+		pass(NAPPING - 1, MANY, 5 * MS, 0);
+		assert_true(coalesce->nap_ns > 0);
+		pass(1, MANY, 5 * MS, 0);
+		assert_int_equal(coalesce->nap_ns, 0);
+	}
+	/* Fewer come now: naps are no longer. */
+	pass(PLAIN, MANY, 20 * MS, 60);
+	assert_int_equal(coalesce->nap_ns, 0);
+}
+
+/* Less is served with naps than without. */
+static void where_it_costs_requests_it_rests_ever_longer(void **state)
+{
+	unsigned rest = REST;
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++) {
+		begin_to_nap();
+		pass(NAPPING, MANY, 6 * MS, 0);
+		assert_int_equal(coalesce->nap_ns, 0);
+		pass(rest * PLAIN, MANY, 5 * MS, 2);
+		assert_int_equal(coalesce->nap_ns, 0);
+		rest = 2 * rest < REST_MAX ? 2 * rest : REST_MAX;
+	}
+	begin_to_nap();
+	pass(NAPPING, MANY, 5 * MS, 0);
+	begin_to_nap();
+	pass(NAPPING, MANY, 6 * MS, 0);
+	pass(PLAIN, MANY, 5 * MS, 2);
+	/* Was it chance? The windows before were good. */
+	assert_true(coalesce->nap_ns > 0);
+	pass(NAPPING, MANY, 8 * MS, 0);
+	pass(REST * PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin_to_nap();
+}
+
+/* Where a nap takes much longer than it should, as on a machine that wakes nobody in time. */
+static void what_is_far_too_slow_is_not_waited_for(void **state)
+{
+	(void)state;
+	begin_to_nap();
+	pass(PLAIN + 1, MANY, 20 * MS, 0);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(REST * PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin_to_nap();
+	/* Once is chance. */
+	pass(1, MANY, 20 * MS, 0);
+	assert_true(coalesce->nap_ns > 0);
+}
+
+static void after_a_pause_it_begins_anew(void **state)
+{
+	(void)state;
+	begin_to_nap();
+	pass(1, MANY, 1000 * MS, 0);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(PLAIN - 1, MANY, 5 * MS, 2);
+	pass(1, MANY, 1000 * MS, 0);
+	pass(PLAIN - 1, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(1, MANY, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 208 * US, 209 * US);
+}
+
+static void it_naps_for_who_asks(void **state)
+{
+	uint64_t began_ns;
+
+	(void)state;
+	coalesce->asked = true;
+	assert_false(coalesce_nap(dispatcher));
+	begin_to_nap();
+	coalesce->until_ns = clock_now_ns() + 1000ull * MS;
+	began_ns = clock_now_ns();
+	assert_true(coalesce_nap(dispatcher));
+	assert_true(clock_now_ns() - began_ns >= coalesce->nap_ns);
+	assert_int_equal(coalesce->naps, 1);
+	/* Nothing came: then it sleeps. */
+	assert_false(coalesce_nap(dispatcher));
+	coalesce->asked = true;
+	dispatcher->pending = 1;
+	assert_false(coalesce_nap(dispatcher));
+	dispatcher->pending = 0;
+	dispatcher->draining = true;
+	assert_false(coalesce_nap(dispatcher));
+	dispatcher->draining = false;
+	assert_true(coalesce_nap(dispatcher));
+	assert_int_equal(coalesce->naps, 2);
+}
+
+/* The window goes on for as long as nobody asks. */
+static void it_naps_no_more_when_requests_come_no_more(void **state)
+{
+	(void)state;
+	begin_to_nap();
+	assert_in_range(coalesce->until_ns, now_ns + 10 * MS, now_ns + 10 * MS);
+	coalesce->asked = true;
+	coalesce->until_ns = clock_now_ns();
+	assert_false(coalesce_nap(dispatcher));
+	assert_int_equal(coalesce->naps, 0);
+}
+
+static void it_does_as_it_is_told(void **state)
+{
+	(void)state;
+	begin(100, 0);
+	begin_to_nap();
+	assert_int_equal(coalesce->nap_ns, 100 * US);
+	begin(0, CREW_NEVER);
+	begin_to_nap();
+	begin(CREW_NEVER, 0);
+	pass(PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin(100, 20);
+	pass(PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+}
+
+#define with_dispatcher(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_dispatcher(many_clients_that_leave_no_time_to_sleep_are_coalesced),
+		with_dispatcher(naps_are_shorter_the_more_is_asked_and_the_fewer_ask),
+		with_dispatcher(few_clients_are_not_coalesced),
+		with_dispatcher(where_there_is_time_to_sleep_nobody_is_kept_waiting),
+		with_dispatcher(sleeps_are_counted),
+		with_dispatcher(from_time_to_time_it_looks_how_it_is_without),
+		with_dispatcher(where_it_costs_requests_it_rests_ever_longer),
+		with_dispatcher(what_is_far_too_slow_is_not_waited_for),
+		with_dispatcher(after_a_pause_it_begins_anew),
+		with_dispatcher(it_naps_for_who_asks),
+		with_dispatcher(it_naps_no_more_when_requests_come_no_more),
+		with_dispatcher(it_does_as_it_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
