@@ -19,35 +19,35 @@
 #include "dispatch/private.h"
 
 #define MAX_US 250u
+/* Of a phase. */
 #define PLAIN_WINDOWS 4u
 #define NAP_WINDOWS   28u
-/* A window that takes longer is of another load, or of none. */
-#define QUIET_NS 40000000u
+/* A window without naps that takes longer is of another load, or of none; with naps, if it
+ * takes so many times as long. */
+#define QUIET_NS    40000000u
+#define QUIET_TIMES 4u
 /* Fewer would wait for us, and we for them. */
 #define CLIENTS_MIN 48u
 /* A nap is for one client in so many. */
 #define CLIENTS_A_NAP 24u
 /* Who sleeps for more of the time has enough of it for each request. */
-#define ASLEEP_PERCENT 33u
+#define ASLEEP_PERCENT 25u
 /* Windows with naps may take so many percent of what others take, which is more than they are
- * apart by chance; one of them alone, twice as long. */
+ * apart by chance. */
 #define WORTH_PERCENT 110u
 /* In phases. */
 #define REST_MIN 8u
 #define REST_MAX 512u
 
-static void judge_plain(struct coalesce *coalesce, unsigned clients, uint64_t now_ns);
+static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned clients,
+			uint64_t now_ns);
 static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now_ns);
+static void end_naps(struct coalesce *coalesce);
 static void begin_phase(struct coalesce *coalesce, uint32_t nap_ns);
 static void begin_rest(struct coalesce *coalesce);
 static uint64_t mean(uint64_t before, uint64_t now);
 
-void coalesce_init(struct coalesce *coalesce, unsigned max_us)
-{
-	*coalesce = (struct coalesce){ .max_ns = max_us * 1000u };
-}
-
-void coalesce_begin(struct dispatcher *dispatcher)
+void coalesce_init(struct dispatcher *dispatcher)
 {
 	const struct crew_server *server = dispatcher->server;
 	const bool spins = server->spin_us != 0 && server->spin_us != CREW_NEVER;
@@ -59,35 +59,37 @@ void coalesce_begin(struct dispatcher *dispatcher)
 	if (us > 0) {
 		r = os_be_punctual();
 		if (r < 0) {
-			log_info("requests are not coalesced, since its sleeps are not "
-				 "punctual: %s", strerror(-r));
+			log_info("requests are not coalesced, since the dispatcher cannot "
+				 "sleep for less than 50 us: %s", strerror(-r));
 			us = 0;
 		}
 	}
-	coalesce_init(&dispatcher->coalesce, us);
+	dispatcher->coalesce = (struct coalesce){ .max_ns = us * 1000u };
 }
 
 void coalesce_judge(struct coalesce *coalesce, unsigned requests, unsigned clients,
 		    uint64_t now_ns)
 {
-	const uint64_t took_ns = now_ns - coalesce->window_began_ns;
 	const bool is_first = coalesce->window_began_ns == 0;
+	const bool naps = coalesce->nap_ns > 0;
+	const uint64_t took_ns = now_ns - coalesce->window_began_ns;
 
 	if (coalesce->max_ns == 0)
 		return;
 	coalesce->window_began_ns = now_ns;
-	if (is_first || took_ns > QUIET_NS) {
+	if (is_first || took_ns > QUIET_NS * (naps ? QUIET_TIMES : 1u)) {
+		if (naps)
+			end_naps(coalesce);
 		begin_phase(coalesce, 0);
 		coalesce->plain_ns = coalesce->napped_ns = 0;
 		return;
 	}
 	coalesce->windows++;
-	coalesce->requests += requests;
 	coalesce->phase_ns += took_ns;
-	if (coalesce->nap_ns == 0)
-		judge_plain(coalesce, clients, now_ns);
-	else
+	if (naps)
 		judge_naps(coalesce, clients, now_ns);
+	else
+		judge_plain(coalesce, requests, clients, now_ns);
 }
 
 bool coalesce_nap(struct dispatcher *dispatcher)
@@ -96,11 +98,17 @@ bool coalesce_nap(struct dispatcher *dispatcher)
 
 	/* Who waits in a queue waits for a worker, who has to be heard. */
 	if (coalesce->nap_ns == 0 || !coalesce->asked || dispatcher->pending > 0 ||
-	    dispatcher->draining || clock_now_ns() >= coalesce->until_ns)
+	    clock_now_ns() >= coalesce->until_ns)
 		return false;
+	/* There may be more. */
+	if (dispatcher->loop.came > 0)
+		return true;
 	coalesce->asked = false;
 	coalesce->naps++;
 	os_nap(coalesce->nap_ns);
+	dispatcher->loop.now_ms = clock_now_ms();
+	/* What the workers have said meanwhile makes room for what comes now. */
+	turn_receive(dispatcher);
 	return true;
 }
 
@@ -118,12 +126,12 @@ void coalesce_wake(struct coalesce *coalesce)
 	coalesce->asleep_since_ns = 0;
 }
 
-static void judge_plain(struct coalesce *coalesce, unsigned clients, uint64_t now_ns)
+static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned clients,
+			uint64_t now_ns)
 {
 	const uint64_t window_ns = coalesce->phase_ns / coalesce->windows;
 	const bool is_busy =
 		coalesce->slept_ns * 100u <= coalesce->phase_ns * ASLEEP_PERCENT;
-	const unsigned requests = coalesce->requests / coalesce->windows;
 	uint64_t nap_ns;
 
 	if (coalesce->windows < PLAIN_WINDOWS)
@@ -145,30 +153,37 @@ static void judge_plain(struct coalesce *coalesce, unsigned clients, uint64_t no
 
 static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now_ns)
 {
-	const uint64_t window_ns = coalesce->phase_ns / coalesce->windows;
+	/* Twice as long is too long even by chance, which a few windows may be. */
+	const uint64_t far_too_long_ns =
+		2 * coalesce->plain_ns * (coalesce->windows + PLAIN_WINDOWS);
 
-	if (coalesce->phase_ns > 2 * coalesce->plain_ns * (coalesce->windows + PLAIN_WINDOWS)) {
+	if (coalesce->phase_ns > far_too_long_ns)
 		begin_rest(coalesce);
-	} else if (clients < CLIENTS_MIN) {
-		begin_phase(coalesce, 0);
-	} else if (coalesce->windows < NAP_WINDOWS) {
+	else if (coalesce->windows >= NAP_WINDOWS || clients < CLIENTS_MIN)
+		end_naps(coalesce);
+	else
 		coalesce->until_ns = now_ns + 2 * coalesce->plain_ns;
-	} else {
-		coalesce->napped_ns = mean(coalesce->napped_ns, window_ns);
+}
+
+/* Were they worth it? A few windows say nothing. */
+static void end_naps(struct coalesce *coalesce)
+{
+	if (coalesce->windows >= PLAIN_WINDOWS) {
+		coalesce->napped_ns =
+			mean(coalesce->napped_ns, coalesce->phase_ns / coalesce->windows);
 		if (coalesce->napped_ns * 100u > coalesce->plain_ns * WORTH_PERCENT) {
 			begin_rest(coalesce);
 			return;
 		}
 		coalesce->rested = 0;
-		begin_phase(coalesce, 0);
 	}
+	begin_phase(coalesce, 0);
 }
 
 static void begin_phase(struct coalesce *coalesce, uint32_t nap_ns)
 {
 	coalesce->nap_ns = nap_ns;
 	coalesce->slept_ns = 0;
-	coalesce->requests = 0;
 	coalesce->windows = 0;
 	coalesce->phase_ns = 0;
 }

@@ -15,8 +15,7 @@ struct coalesce {
 	uint64_t until_ns;  /* nobody naps for requests that come no more */
 	bool asked;         /* something was asked since the last nap */
 	uint64_t naps;      /* so far */
-	unsigned requests;  /* in this phase */
-	unsigned windows;   /* in it */
+	unsigned windows;   /* in this phase */
 	uint64_t phase_ns;  /* that these took */
 	uint64_t slept_ns;  /* of it; without naps only */
 	uint64_t asleep_since_ns; /* 0: awake */
@@ -27,15 +26,13 @@ struct coalesce {
 	unsigned rested;    /* so long was the last rest; 0: it was worth it since */
 };
 
-/** With naps of max_us at most; 0: none. */
-void coalesce_init(struct coalesce *coalesce, unsigned max_us);
-/** The same as the dispatcher's server says. */
-void coalesce_begin(struct dispatcher *dispatcher);
+/** Before the first request, in the dispatcher's thread. */
+void coalesce_init(struct dispatcher *dispatcher);
 /** A window is over: so many requests have come since the last call, of so many clients. */
 void coalesce_judge(struct coalesce *coalesce, unsigned requests, unsigned clients,
 		    uint64_t now_ns);
-/** Before the dispatcher sleeps, with no ring put off: true if it has napped instead, and is to
- * look what came. */
+/** Before the dispatcher sleeps, with no ring put off: true if it is to look what came,
+ * before a nap or after one, in which the workers were heard. */
 bool coalesce_nap(struct dispatcher *dispatcher);
 /** It goes to sleep, without a nap; and it is awake again. */
 void coalesce_sleep(struct coalesce *coalesce);

@@ -31,7 +31,7 @@ static void begin(unsigned coalesce_us, unsigned spin_us)
 {
 	server.coalesce_us = coalesce_us;
 	server.spin_us = spin_us;
-	coalesce_begin(dispatcher);
+	coalesce_init(dispatcher);
 	now_ns = clock_now_ns();
 	coalesce_judge(coalesce, REQUESTS, MANY, now_ns);
 }
@@ -108,9 +108,9 @@ static void few_clients_are_not_coalesced(void **state)
 static void where_there_is_time_to_sleep_nobody_is_kept_waiting(void **state)
 {
 	(void)state;
-	pass(10 * PLAIN, MANY, 5 * MS, 34);
+	pass(10 * PLAIN, MANY, 5 * MS, 26);
 	assert_int_equal(coalesce->nap_ns, 0);
-	pass(PLAIN, MANY, 5 * MS, 32);
+	pass(PLAIN, MANY, 5 * MS, 24);
 	assert_true(coalesce->nap_ns > 0);
 }
 
@@ -192,6 +192,35 @@ static void what_is_far_too_slow_is_not_waited_for(void **state)
 	assert_true(coalesce->nap_ns > 0);
 }
 
+/* Pauses, and clients that go, hide nothing. */
+static void phases_that_are_cut_short_are_judged(void **state)
+{
+	(void)state;
+	begin_to_nap();
+	pass(PLAIN, MANY, 6 * MS, 0);
+	pass(1, MANY, 1000 * MS, 0);
+	pass(REST * PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin_to_nap();
+	pass(PLAIN, MANY, 6 * MS, 0);
+	pass(1, 47, 6 * MS, 0);
+	pass(2 * REST * PLAIN, MANY, 5 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin_to_nap();
+}
+
+/* They would be too long for plain ones, and it is the naps that make them so. */
+static void naps_that_make_windows_long_are_seen(void **state)
+{
+	(void)state;
+	pass(PLAIN, MANY, 20 * MS, 2);
+	assert_true(coalesce->nap_ns > 0);
+	pass(9, MANY, 60 * MS, 0);
+	assert_int_equal(coalesce->nap_ns, 0);
+	pass(REST * PLAIN, MANY, 20 * MS, 2);
+	assert_int_equal(coalesce->nap_ns, 0);
+}
+
 static void after_a_pause_it_begins_anew(void **state)
 {
 	(void)state;
@@ -225,9 +254,11 @@ static void it_naps_for_who_asks(void **state)
 	dispatcher->pending = 1;
 	assert_false(coalesce_nap(dispatcher));
 	dispatcher->pending = 0;
-	dispatcher->draining = true;
-	assert_false(coalesce_nap(dispatcher));
-	dispatcher->draining = false;
+	/* First it looks whether there is more. */
+	dispatcher->loop.came = 1;
+	assert_true(coalesce_nap(dispatcher));
+	assert_int_equal(coalesce->naps, 1);
+	dispatcher->loop.came = 0;
 	assert_true(coalesce_nap(dispatcher));
 	assert_int_equal(coalesce->naps, 2);
 }
@@ -273,6 +304,8 @@ int main(void)
 		with_dispatcher(from_time_to_time_it_looks_how_it_is_without),
 		with_dispatcher(where_it_costs_requests_it_rests_ever_longer),
 		with_dispatcher(what_is_far_too_slow_is_not_waited_for),
+		with_dispatcher(phases_that_are_cut_short_are_judged),
+		with_dispatcher(naps_that_make_windows_long_are_seen),
 		with_dispatcher(after_a_pause_it_begins_anew),
 		with_dispatcher(it_naps_for_who_asks),
 		with_dispatcher(it_naps_no_more_when_requests_come_no_more),

@@ -7,8 +7,8 @@
  * look for their next request too, until it sleeps. It judges by itself whether that
  * pays (base/spin.h).
  *
- * With more clients there is always something to do, and who sleeps meanwhile gathers
- * work, which is cheaper.
+ * With more clients there is always something to do, and who looks at once finds little of it:
+ * see coalesce.c.
  */
 #include "base/clock.h"
 #include "base/os/os.h"
@@ -49,6 +49,7 @@ void few_count(struct connection *connection)
 {
 	struct dispatcher *dispatcher = connection->dispatcher;
 	struct few *few = &dispatcher->few;
+	unsigned clients;
 
 	/* Calls come from workers. */
 	if (connection->busy_in != few->window && !connection->call) {
@@ -59,7 +60,10 @@ void few_count(struct connection *connection)
 	if (++few->requests < WINDOW_REQUESTS)
 		return;
 	few->is_few = few->clients <= few->clients_max;
-	coalesce_judge(&dispatcher->coalesce, few->requests, few->clients, clock_now_ns());
+	/* Connections that come and go are not busy at once. */
+	clients = few->clients < dispatcher->connection_count ? few->clients
+							      : dispatcher->connection_count;
+	coalesce_judge(&dispatcher->coalesce, few->requests, clients, clock_now_ns());
 	few->window++;
 	few->requests = 0;
 	few->clients = 0;

@@ -260,6 +260,21 @@ static void who_is_told_how_long_does_so_for_any_number(void **state)
 	assert_int_equal(told, 1);
 }
 
+/* Who comes for one request is no busy client, however many there are of them. */
+static void who_comes_and_goes_is_not_coalesced(void **state)
+{
+	(void)state;
+	coalesce_init(dispatcher);
+	dispatcher->connection_count = 10;
+	for (unsigned i = 0; i < 5; i++)
+		ask(CLIENTS);
+	assert_int_equal(dispatcher->coalesce.nap_ns, 0);
+	dispatcher->connection_count = CLIENTS;
+	for (unsigned i = 0; i < 1000 && dispatcher->coalesce.nap_ns == 0; i++)
+		ask(CLIENTS);
+	assert_true(dispatcher->coalesce.nap_ns > 0);
+}
+
 #define with_dispatcher(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -272,6 +287,7 @@ int main(void)
 		with_dispatcher(in_vain_it_rests_and_tells_the_workers),
 		with_dispatcher(all_dispatchers_together_have_few),
 		with_dispatcher(calls_are_no_clients),
+		with_dispatcher(who_comes_and_goes_is_not_coalesced),
 		with_dispatcher(a_new_worker_is_told),
 		with_dispatcher(it_looks_at_workers_that_would_not_ring),
 		with_dispatcher(on_one_processor_or_if_told_so_it_does_not),

@@ -9,8 +9,8 @@
 
 /* More is no spinning any more, but a process that does nothing else. */
 #define SPIN_US_MAX 1000u
-/* Who would wait longer for a request does not need a server. */
-#define COALESCE_US_MAX 10000u
+/* By itself it is never more than some 1,700: see dispatch/coalesce.c. */
+#define COALESCE_US_MAX 1000u
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
 
 /** Copy a server with its zeroes replaced, its groups of routes made flat and its

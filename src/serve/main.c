@@ -281,14 +281,16 @@ static int take_coalesce(struct command_line *line, const char *value)
 static int us_of(const struct command_line *line, const char *name, const char *value,
 		 unsigned max, unsigned *ret_us)
 {
-	*ret_us = 0;
+	unsigned us = 0;
+
 	if (strcmp(value, "off") == 0) {
-		*ret_us = CREW_NEVER;
-	} else if (strcmp(value, "auto") != 0 && !parse_number(value, max, ret_us)) {
+		us = CREW_NEVER;
+	} else if (strcmp(value, "auto") != 0 && !parse_number(value, max, &us)) {
 		fprintf(stderr, "%s: --%s takes auto, off or a number from 1 to %u, "
 			"not \"%s\"\n", line->program, name, max, value);
 		return EXIT_USAGE;
 	}
+	*ret_us = us;
 	return 0;
 }
 

@@ -39,7 +39,7 @@ def test_help_and_version():
     (["--workers", "99999"], "1 to"), (["--dispatchers", "0"], "from 1 to 16"),
     (["--dispatchers", "17"], "from 1 to 16"), (["--spin", "1001"], "from 1 to 1000"),
     (["--spin", "often"], "auto, off or a number"), (["--spin", "0"], "auto, off or a number"),
-    (["--coalesce", "10001"], "from 1 to 10000"), (["--coalesce", "yes"], "auto, off or a number"),
+    (["--coalesce", "1001"], "from 1 to 1000"), (["--coalesce", "yes"], "auto, off or a number"),
     (["--policy", "idle"], "beside, batch or normal"), (["--log-level", "loud"], "debug, info")])
 def test_what_is_not_understood(arguments, says):
     done = run(*arguments)
