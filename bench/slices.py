@@ -5,11 +5,13 @@ wrk of its own, and take turns in slices of a fifth of a second, of which all bu
 stopped. Differences are of slices of the same turn, so the machine's moods are in both.
 
 A variant is the sampler's options in one word ('' for none), with BUILD@ before them for
-another build's, or nginx. The first is what the others are compared with. An answer is what wrk
-reads at once: with --depth, or answers of many KiB, figures compare variants and are no request's.
+another build's, or nginx; a path before the options is what is asked of this one. The first is
+what the others are compared with. An answer is what wrk reads at once: with --depth, or answers
+of many KiB, figures compare variants and are no request's.
 
     bench/slices.py '' '--loop epoll' nginx
-    bench/slices.py --connections 512 -- ../before/build@ '' --policy=normal"""
+    bench/slices.py --connections 512 -- ../before/build@ '' --policy=normal
+    bench/slices.py -- /local/hello '' '--coalesce off'"""
 import argparse
 import contextlib
 import os
@@ -86,7 +88,10 @@ def variant(text, options):
         server = next(s for s in servers.all_servers() if s.name == "nginx return")
     else:
         build, _, rest = text.rpartition("@")
-        server = servers.crew(text, options.workers, options.path, *rest.split())
+        path, arguments = options.path, rest.split()
+        if arguments and arguments[0].startswith("/"):
+            path = arguments.pop(0)
+        server = servers.crew(text, options.workers, path, *arguments)
         if build:
             server.commands[0][0] = os.path.abspath(os.path.join(build, "examples", "sampler"))
     if server.missing():

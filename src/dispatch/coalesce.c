@@ -31,7 +31,7 @@
 /* A nap is for one client in so many. */
 #define CLIENTS_A_NAP 24u
 /* Who sleeps for more of the time has enough of it for each request. */
-#define ASLEEP_PERCENT 25u
+#define ASLEEP_PERCENT 40u
 /* Windows with naps may take so many percent of what others take, which is more than they are
  * apart by chance. */
 #define WORTH_PERCENT 110u

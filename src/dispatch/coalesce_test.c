@@ -108,9 +108,9 @@ static void few_clients_are_not_coalesced(void **state)
 static void where_there_is_time_to_sleep_nobody_is_kept_waiting(void **state)
 {
 	(void)state;
-	pass(10 * PLAIN, MANY, 5 * MS, 26);
+	pass(10 * PLAIN, MANY, 5 * MS, 41);
 	assert_int_equal(coalesce->nap_ns, 0);
-	pass(PLAIN, MANY, 5 * MS, 24);
+	pass(PLAIN, MANY, 5 * MS, 39);
 	assert_true(coalesce->nap_ns > 0);
 }
 
