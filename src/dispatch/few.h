@@ -27,7 +27,8 @@ struct few {
 
 /** Before the first request; needs dispatcher->processors. */
 void few_init(struct dispatcher *dispatcher);
-/** The connection makes a request. */
+/** The connection makes a request. From time to time it is judged by that whether they are few,
+ * and whether what they ask is coalesced. */
 void few_count(struct connection *connection);
 /** Before the dispatcher sleeps, with no ring put off: true if something came instead. May
  * look for as long as spin_until(). */

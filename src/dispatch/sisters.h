@@ -6,8 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <crew/serve.h>
+
 #include "supervise/scoreboard.h"
-#include "transport/control.h"
 
 struct dispatcher;
 struct seat;

@@ -9,7 +9,7 @@
 
 /* More is no spinning any more, but a process that does nothing else. */
 #define SPIN_US_MAX 1000u
-/* By itself it is never more than some 1,700: see dispatch/coalesce.c. */
+/* Who can wait longer for more has time to sleep. */
 #define COALESCE_US_MAX 1000u
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
 
