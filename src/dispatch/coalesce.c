@@ -11,7 +11,8 @@
  * of the time from one request of a client's to its next: no client runs out of what it can do
  * meanwhile. Whether it pays is judged in phases, by windows of some hundred requests: some
  * without naps, which show whether there is time to sleep anyway, then more of them with naps.
- * If these take longer, there is none for a while, after each time twice as long.
+ * If after some such phases, since one may be slow by chance, those with naps have taken longer,
+ * there are none for a while, after each time twice as long.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -22,6 +23,8 @@
 /* Of a phase. */
 #define PLAIN_WINDOWS 4u
 #define NAP_WINDOWS   28u
+/* With naps, before they are held against those without. */
+#define TRIED_WINDOWS (8u * NAP_WINDOWS)
 /* A window without naps that takes longer is of another load, or of none; with naps, if it
  * takes so many times as long. */
 #define QUIET_NS    40000000u
@@ -35,9 +38,9 @@
 /* Windows with naps may take so many percent of what others take, which is more than they are
  * apart by chance. */
 #define WORTH_PERCENT 110u
-/* In phases. */
-#define REST_MIN 8u
-#define REST_MAX 512u
+/* In phases without naps. */
+#define REST_MIN 64u
+#define REST_MAX 2048u
 
 static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned clients,
 			uint64_t now_ns);
@@ -45,7 +48,9 @@ static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now
 static void end_naps(struct coalesce *coalesce);
 static void begin_phase(struct coalesce *coalesce, uint32_t nap_ns);
 static void begin_rest(struct coalesce *coalesce);
-static uint64_t mean(uint64_t before, uint64_t now);
+static void add(struct coalesce_sum *sum, const struct coalesce_sum *more);
+static void halve(struct coalesce_sum *sum);
+static uint64_t mean_ns(const struct coalesce_sum *sum);
 
 void coalesce_init(struct dispatcher *dispatcher)
 {
@@ -81,11 +86,10 @@ void coalesce_judge(struct coalesce *coalesce, unsigned requests, unsigned clien
 		if (naps)
 			end_naps(coalesce);
 		begin_phase(coalesce, 0);
-		coalesce->plain_ns = coalesce->napped_ns = 0;
 		return;
 	}
-	coalesce->windows++;
-	coalesce->phase_ns += took_ns;
+	coalesce->phase.windows++;
+	coalesce->phase.ns += took_ns;
 	if (naps)
 		judge_naps(coalesce, clients, now_ns);
 	else
@@ -129,63 +133,70 @@ void coalesce_wake(struct coalesce *coalesce)
 static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned clients,
 			uint64_t now_ns)
 {
-	const uint64_t window_ns = coalesce->phase_ns / coalesce->windows;
-	const bool is_busy =
-		coalesce->slept_ns * 100u <= coalesce->phase_ns * ASLEEP_PERCENT;
+	const struct coalesce_sum phase = coalesce->phase;
+	const uint64_t window_ns = mean_ns(&phase);
+	const uint64_t before_ns = mean_ns(&coalesce->plain);
+	const bool is_busy = coalesce->slept_ns * 100u <= phase.ns * ASLEEP_PERCENT;
 	uint64_t nap_ns;
 
-	if (coalesce->windows < PLAIN_WINDOWS)
+	if (phase.windows < PLAIN_WINDOWS)
 		return;
 	begin_phase(coalesce, 0);
-	/* What was known is of another load. */
-	if (window_ns > 2 * coalesce->plain_ns || coalesce->plain_ns > 2 * window_ns)
-		coalesce->plain_ns = coalesce->napped_ns = 0;
-	coalesce->plain_ns = mean(coalesce->plain_ns, window_ns);
 	if (coalesce->rest > 0) {
 		coalesce->rest--;
-	} else if (is_busy && clients >= CLIENTS_MIN) {
-		nap_ns = window_ns * clients / ((uint64_t)requests * CLIENTS_A_NAP);
-		begin_phase(coalesce, nap_ns < coalesce->max_ns ? (uint32_t)nap_ns
-							: coalesce->max_ns);
-		coalesce->until_ns = now_ns + 2 * coalesce->plain_ns;
+		return;
 	}
+	if (!is_busy || clients < CLIENTS_MIN)
+		return;
+	/* What is known is of another load. */
+	if (window_ns > 2 * before_ns || before_ns > 2 * window_ns)
+		coalesce->plain = coalesce->napped = (struct coalesce_sum){ 0 };
+	add(&coalesce->plain, &phase);
+	nap_ns = window_ns * clients / ((uint64_t)requests * CLIENTS_A_NAP);
+	begin_phase(coalesce,
+		    nap_ns < coalesce->max_ns ? (uint32_t)nap_ns : coalesce->max_ns);
+	coalesce->until_ns = now_ns + 2 * mean_ns(&coalesce->plain);
 }
 
 static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now_ns)
 {
-	/* Twice as long is too long even by chance, which a few windows may be. */
-	const uint64_t far_too_long_ns =
-		2 * coalesce->plain_ns * (coalesce->windows + PLAIN_WINDOWS);
+	const uint64_t plain_ns = mean_ns(&coalesce->plain);
+	const struct coalesce_sum *phase = &coalesce->phase;
 
-	if (coalesce->phase_ns > far_too_long_ns)
+	/* Twice as long is too long even by chance, which a few windows may be. */
+	if (phase->ns > 2 * plain_ns * (phase->windows + PLAIN_WINDOWS))
 		begin_rest(coalesce);
-	else if (coalesce->windows >= NAP_WINDOWS || clients < CLIENTS_MIN)
+	else if (phase->windows >= NAP_WINDOWS || clients < CLIENTS_MIN)
 		end_naps(coalesce);
 	else
-		coalesce->until_ns = now_ns + 2 * coalesce->plain_ns;
+		coalesce->until_ns = now_ns + 2 * plain_ns;
 }
 
-/* Were they worth it? A few windows say nothing. */
+/* Are they worth it? */
 static void end_naps(struct coalesce *coalesce)
 {
-	if (coalesce->windows >= PLAIN_WINDOWS) {
-		coalesce->napped_ns =
-			mean(coalesce->napped_ns, coalesce->phase_ns / coalesce->windows);
-		if (coalesce->napped_ns * 100u > coalesce->plain_ns * WORTH_PERCENT) {
-			begin_rest(coalesce);
-			return;
-		}
-		coalesce->rested = 0;
-	}
+	struct coalesce_sum *plain = &coalesce->plain;
+	struct coalesce_sum *napped = &coalesce->napped;
+
+	add(napped, &coalesce->phase);
 	begin_phase(coalesce, 0);
+	if (napped->windows < TRIED_WINDOWS)
+		return;
+	if (mean_ns(napped) * 100u > mean_ns(plain) * WORTH_PERCENT) {
+		begin_rest(coalesce);
+		return;
+	}
+	coalesce->rested = 0;
+	/* What was long ago counts less and less. */
+	halve(plain);
+	halve(napped);
 }
 
 static void begin_phase(struct coalesce *coalesce, uint32_t nap_ns)
 {
 	coalesce->nap_ns = nap_ns;
 	coalesce->slept_ns = 0;
-	coalesce->windows = 0;
-	coalesce->phase_ns = 0;
+	coalesce->phase = (struct coalesce_sum){ 0 };
 }
 
 /* How long windows take then may be something else. */
@@ -195,11 +206,23 @@ static void begin_rest(struct coalesce *coalesce)
 	if (coalesce->rested > REST_MAX)
 		coalesce->rested = REST_MAX;
 	coalesce->rest = coalesce->rested;
-	coalesce->plain_ns = coalesce->napped_ns = 0;
+	coalesce->plain = coalesce->napped = (struct coalesce_sum){ 0 };
 	begin_phase(coalesce, 0);
 }
 
-static uint64_t mean(uint64_t before, uint64_t now)
+static void add(struct coalesce_sum *sum, const struct coalesce_sum *more)
 {
-	return before ? before - before / 4 + now / 4 : now;
+	sum->windows += more->windows;
+	sum->ns += more->ns;
+}
+
+static void halve(struct coalesce_sum *sum)
+{
+	sum->windows /= 2;
+	sum->ns /= 2;
+}
+
+static uint64_t mean_ns(const struct coalesce_sum *sum)
+{
+	return sum->windows ? sum->ns / sum->windows : 0;
 }

@@ -9,19 +9,24 @@
 
 struct dispatcher;
 
+/* Windows, and how long they took together. */
+struct coalesce_sum {
+	unsigned windows;
+	uint64_t ns;
+};
+
 struct coalesce {
 	uint32_t max_ns;    /* of a nap; 0: never */
 	uint32_t nap_ns;    /* of each; 0: not now */
 	uint64_t until_ns;  /* nobody naps for requests that come no more */
 	bool asked;         /* something was asked since the last nap */
 	uint64_t naps;      /* so far */
-	unsigned windows;   /* in this phase */
-	uint64_t phase_ns;  /* that these took */
-	uint64_t slept_ns;  /* of it; without naps only */
+	uint64_t slept_ns;  /* in this phase; without naps only */
 	uint64_t asleep_since_ns; /* 0: awake */
 	uint64_t window_began_ns;
-	uint64_t plain_ns;  /* a window without naps takes, on the average; 0: not known */
-	uint64_t napped_ns; /* with them; 0: not known */
+	struct coalesce_sum phase;
+	struct coalesce_sum plain;  /* of phases without naps */
+	struct coalesce_sum napped; /* with them */
 	unsigned rest;      /* phases until it is tried again */
 	unsigned rested;    /* so long was the last rest; 0: it was worth it since */
 };

@@ -19,8 +19,9 @@
 #define MANY     512u /* clients */
 #define PLAIN    4u   /* windows of a phase without naps */
 #define NAPPING  28u
-#define REST     8u   /* phases, the first time */
-#define REST_MAX 512u
+#define TRIED    8u   /* phases with naps are judged together */
+#define REST     64u  /* phases, the first time */
+#define REST_MAX 2048u
 
 static struct crew_server server;
 static struct dispatcher *dispatcher;
@@ -69,6 +70,16 @@ static void begin_to_nap(void)
 {
 	pass(PLAIN, MANY, 5 * MS, 2);
 	assert_true(coalesce->nap_ns > 0);
+}
+
+/* As often as it takes to judge them; each time so many windows. */
+static void try_naps(unsigned windows, uint64_t took_ns)
+{
+	for (unsigned tried = 0; tried < TRIED * NAPPING; tried += windows) {
+		begin_to_nap();
+		pass(windows, MANY, took_ns, 0);
+	}
+	assert_int_equal(coalesce->nap_ns, 0);
 }
 
 /* 21 of 512 clients, at a request in 9.8 us. */
@@ -157,24 +168,32 @@ static void where_it_costs_requests_it_rests_ever_longer(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 10; i++) {
-		begin_to_nap();
-		pass(NAPPING, MANY, 6 * MS, 0);
-		assert_int_equal(coalesce->nap_ns, 0);
+		try_naps(NAPPING, 6 * MS);
 		pass(rest * PLAIN, MANY, 5 * MS, 2);
 		assert_int_equal(coalesce->nap_ns, 0);
 		rest = 2 * rest < REST_MAX ? 2 * rest : REST_MAX;
 	}
-	begin_to_nap();
-	pass(NAPPING, MANY, 5 * MS, 0);
-	begin_to_nap();
-	pass(NAPPING, MANY, 6 * MS, 0);
-	pass(PLAIN, MANY, 5 * MS, 2);
-	/* Was it chance? The windows before were good. */
-	assert_true(coalesce->nap_ns > 0);
-	pass(NAPPING, MANY, 8 * MS, 0);
+	/* Now it is worth it. */
+	try_naps(NAPPING, 5 * MS);
+	/* What it was counts half when it is not again. */
+	for (unsigned i = 0; i < TRIED / 2; i++) {
+		begin_to_nap();
+		pass(NAPPING, MANY, 7 * MS, 0);
+	}
 	pass(REST * PLAIN, MANY, 5 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 0);
 	begin_to_nap();
+}
+
+/* A phase without naps is short, and so may be faster than all others. */
+static void what_is_slow_by_chance_is_tried_again(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 10 * TRIED; i++) {
+		pass(PLAIN, MANY, i % TRIED ? 5 * MS : 4 * MS, 2);
+		assert_true(coalesce->nap_ns > 0);
+		pass(NAPPING, MANY, i % TRIED == 1 ? 6 * MS : 5 * MS, 0);
+	}
 }
 
 /* Where a nap takes much longer than it should, as on a machine that wakes nobody in time. */
@@ -196,17 +215,46 @@ static void what_is_far_too_slow_is_not_waited_for(void **state)
 static void phases_that_are_cut_short_are_judged(void **state)
 {
 	(void)state;
-	begin_to_nap();
-	pass(PLAIN, MANY, 6 * MS, 0);
-	pass(1, MANY, 1000 * MS, 0);
+	for (unsigned tried = 0; tried < TRIED * NAPPING; tried += 2 * PLAIN) {
+		begin_to_nap();
+		pass(PLAIN, MANY, 6 * MS, 0);
+		pass(1, MANY, 1000 * MS, 0);
+		begin_to_nap();
+		pass(PLAIN - 1, MANY, 6 * MS, 0);
+		pass(1, 47, 6 * MS, 0);
+		assert_int_equal(coalesce->nap_ns, 0);
+	}
 	pass(REST * PLAIN, MANY, 5 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 0);
 	begin_to_nap();
-	pass(PLAIN, MANY, 6 * MS, 0);
-	pass(1, 47, 6 * MS, 0);
-	pass(2 * REST * PLAIN, MANY, 5 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 0);
+}
+
+/* What took long was the other load, not the naps. */
+static void another_load_is_judged_anew(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < TRIED - 1; i++) {
+		begin_to_nap();
+		pass(NAPPING, MANY, 9 * MS, 0);
+	}
+	for (unsigned i = 0; i < 2 * TRIED; i++) {
+		pass(PLAIN, MANY, 11 * MS, 2);
+		assert_true(coalesce->nap_ns > 0);
+		pass(NAPPING, MANY, 11 * MS, 0);
+	}
+}
+
+/* Where nobody naps is another load too. */
+static void only_what_came_between_naps_is_held_against_them(void **state)
+{
+	(void)state;
 	begin_to_nap();
+	pass(NAPPING, MANY, 5 * MS, 0);
+	pass(1000 * PLAIN, MANY, 3 * MS, 60);
+	for (unsigned i = 0; i < 2 * TRIED; i++) {
+		begin_to_nap();
+		pass(NAPPING, MANY, 5 * MS, 0);
+	}
 }
 
 /* They would be too long for plain ones, and it is the naps that make them so. */
@@ -303,8 +351,11 @@ int main(void)
 		with_dispatcher(sleeps_are_counted),
 		with_dispatcher(from_time_to_time_it_looks_how_it_is_without),
 		with_dispatcher(where_it_costs_requests_it_rests_ever_longer),
+		with_dispatcher(what_is_slow_by_chance_is_tried_again),
 		with_dispatcher(what_is_far_too_slow_is_not_waited_for),
 		with_dispatcher(phases_that_are_cut_short_are_judged),
+		with_dispatcher(another_load_is_judged_anew),
+		with_dispatcher(only_what_came_between_naps_is_held_against_them),
 		with_dispatcher(naps_that_make_windows_long_are_seen),
 		with_dispatcher(after_a_pause_it_begins_anew),
 		with_dispatcher(it_naps_for_who_asks),
