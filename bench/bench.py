@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Measure the sampler beside other servers, interleaved in rounds on one machine.
-What counts are ratios within a round: the machine's speed drifts.
+What counts are ratios within a round: the machine's speed drifts. What was measured
+while a hypervisor gave processors to others is measured again, three times at most.
 
 CPU per request is user and system time of all processes of a server, by the
 scheduler's own account, over the requests answered; system calls are counted by
@@ -10,6 +11,7 @@ import argparse
 import os
 import sys
 
+import figures
 import growth
 import loads
 import report
@@ -111,8 +113,12 @@ def measure(load, server, seconds):
         return None
     if run is None:
         return loads.start(server, None)
-    with server.running() as (port, pids, folder):
-        return run(server, port, pids, folder, seconds)
+
+    def once():
+        with server.running() as (port, pids, folder):
+            return run(server, port, pids, folder, seconds)
+
+    return figures.undisturbed(once)
 
 
 def main():

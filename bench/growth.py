@@ -4,6 +4,7 @@ each axis from small to large in every round, as ratios to its smallest."""
 import os
 import statistics
 
+import figures
 import loads
 import servers
 
@@ -27,16 +28,19 @@ AXES = {
 }
 
 
+def once(server, connections, seconds):
+    with server.running() as (port, pids, folder):
+        return loads.closed_loop(server, port, pids, folder, connections, seconds)
+
+
 def run(rounds, seconds, progress):
     """{axis: {value: [row of each round]}}"""
     found = {axis: {value: [] for value in AXES[axis][0]} for axis in AXES}
     for number in range(rounds):
         for axis, (values, server_of, connections_of) in AXES.items():
             for value in values:
-                server = server_of(value)
-                with server.running() as (port, pids, folder):
-                    found[axis][value].append(loads.closed_loop(
-                        server, port, pids, folder, connections_of(value), seconds))
+                found[axis][value].append(figures.undisturbed(
+                    lambda: once(server_of(value), connections_of(value), seconds)))
                 progress(f"  round {number + 1}, {value} {axis}")
     return found
 

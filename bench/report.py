@@ -4,6 +4,8 @@ import html
 import json
 import statistics
 
+import figures
+
 COLUMNS = [("rps", "req/s", "{:9.0f}"), ("mib_s", "MiB/s", "{:8.0f}"), ("p50_us", "p50 us", "{:8.0f}"),
            ("p99_us", "p99 us", "{:8.0f}"), ("p999_us", "p99.9 us", "{:9.0f}"),
            ("cpu_us", "CPU us", "{:8.2f}"), ("syscalls", "syscalls", "{:8.2f}"),
@@ -47,6 +49,10 @@ def table(load, by_server, reference):
         failed = sum(row.get("failed", 0) for row in rows)
         if failed:
             lines.append(f"{'':22}{failed} answers were no success")
+        stolen = [row["stolen"] for row in rows if row.get("stolen", 0) > figures.Stolen.MAX]
+        if stolen:
+            lines.append(f"{'':22}{len(stolen)} of {len(rows)} rounds without up to "
+                         f"{max(stolen):.0%} of the processors, which others had")
     return "\n".join(lines)
 
 

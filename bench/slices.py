@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: MIT
 """Compare variants of crew more finely than rounds can: all of them run at once, each with a
 wrk of its own, and take turns in slices of a fifth of a second, of which all but one wrk are
-stopped. Differences are of slices of the same turn, so the machine's moods are in both.
+stopped. Differences are of slices of the same turn, so the machine's moods are in both. A turn
+in which a hypervisor gave processors to others does not count; it is made again, so long as no
+more are left out than were wanted.
 
 A variant is the sampler's options in one word ('' for none), with BUILD@ before them for
 another build's, or nginx; a path before the options is what is asked of this one. The first is
 what the others are compared with. An answer is what wrk reads at once: with --depth, or answers
 of many KiB, figures compare variants and are no request's.
 
+Where a process lies in memory is part of its speed too: with --starts, all are started anew so
+many times, and the error is of what these differ by.
+
     bench/slices.py '' '--loop epoll' nginx
     bench/slices.py --connections 512 -- ../before/build@ '' --policy=normal
     bench/slices.py -- /local/hello '' '--coalesce off'"""
 import argparse
 import contextlib
+import operator
 import os
 import random
 import re
@@ -37,10 +43,11 @@ class Variant:
     def __init__(self, text, server):
         self.text, self.server = text, server
         self.pids = self.load = None
-        self.cpu_us, self.rps, self.switches = [], [], []
+        self.starts = []  # the rows of each
 
     @contextlib.contextmanager
     def running(self, options):
+        self.starts.append([])
         with self.server.running() as (port, pids, folder), \
                 tempfile.TemporaryDirectory(prefix="crew-slices-") as scripts:
             self.pids = pids()
@@ -72,15 +79,16 @@ class Variant:
     def slice(self, seconds):
         self.load.send_signal(signal.SIGCONT)
         time.sleep(AWAY_S)
+        stolen = figures.Stolen()
         account, before, began = figures.Account(self.pids), self.answers(), time.monotonic()
         time.sleep(seconds)
         count, took = self.answers() - before, time.monotonic() - began
         row = account.end(count)
+        row["stolen"] = stolen.part()
         self.load.send_signal(signal.SIGSTOP)
         time.sleep(REST_S)
-        self.cpu_us.append(row["cpu_us"])
-        self.switches.append(row["switches"])
-        self.rps.append(max(count, 1) / took)
+        row["rps"] = max(count, 1) / took
+        return row
 
 
 def variant(text, options):
@@ -100,22 +108,53 @@ def variant(text, options):
     return Variant(text or "(no options)", server)
 
 
-def median_and_error(values):
-    """The median, and its standard error if they are spread normally."""
-    return (statistics.median(values),
-            1.253 * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
+def middle_and_error(starts):
+    """The median of one start, with its standard error if values are spread normally; or the
+    mean of the medians of several."""
+    if len(starts) == 1:
+        found, factor, values = statistics.median(starts[0]), 1.253, starts[0]
+    else:
+        values, factor = [statistics.median(values) for values in starts], 1.0
+        found = statistics.mean(values)
+    return found, factor * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0
+
+
+def middle(one, other, key, compare):
+    """Of what one is to the other within a turn."""
+    return middle_and_error([[compare(mine[key], its[key]) for mine, its in zip(a, b)]
+                             for a, b in zip(one.starts, other.starts)])
 
 
 def show(variants):
     first = variants[0]
     print(f"{'':40} CPU us   difference   ratio  req/s, ratio  switches")
     for one in variants:
-        differences = [mine - its for mine, its in zip(one.cpu_us, first.cpu_us)]
-        middle, error = median_and_error(differences)
-        ratio = statistics.median(mine / its for mine, its in zip(one.cpu_us, first.cpu_us))
-        rate = statistics.median(mine / its for mine, its in zip(one.rps, first.rps))
-        print(f"{one.text[-40:]:40} {statistics.median(one.cpu_us):6.2f} {middle:+7.2f} ±{error:.2f}"
-              f"  {ratio:6.3f}        {rate:6.3f}    {statistics.median(one.switches):6.3f}")
+        cpu_us = middle(one, one, "cpu_us", lambda mine, _: mine)[0]
+        switches = middle(one, one, "switches", lambda mine, _: mine)[0]
+        difference, error = middle(one, first, "cpu_us", operator.sub)
+        ratio = middle(one, first, "cpu_us", operator.truediv)[0]
+        rate = middle(one, first, "rps", operator.truediv)[0]
+        print(f"{one.text[-40:]:40} {cpu_us:6.2f} {difference:+7.2f} ±{error:.2f}"
+              f"  {ratio:6.3f}        {rate:6.3f}    {switches:6.3f}")
+
+
+def start(variants, turns, seconds, may_skip, options):
+    """How many turns did not count, of those that may."""
+    skipped = 0
+    with contextlib.ExitStack() as stack:
+        for one in variants:
+            stack.enter_context(one.running(options))
+        order = list(variants)
+        while turns > 0:
+            random.shuffle(order)
+            rows = [(one, one.slice(seconds)) for one in order]
+            if skipped < may_skip and any(row["stolen"] > figures.Stolen.MAX for _, row in rows):
+                skipped += 1
+                continue
+            turns -= 1
+            for one, row in rows:
+                one.starts[-1].append(row)
+    return skipped
 
 
 def main():
@@ -127,6 +166,8 @@ def main():
     parser.add_argument("--workers", type=int, default=1, help="default 1")
     parser.add_argument("--path", default="/hello", help="default /hello")
     parser.add_argument("--turns", type=int, default=100, help="default 100")
+    parser.add_argument("--starts", type=int, default=1,
+                        help="among which the turns are divided, default 1")
     parser.add_argument("--ms", type=int, default=200, help="of each slice, default 200")
     parser.add_argument("--pin", action="store_true",
                         help="servers on the first processor, wrk on the second")
@@ -135,19 +176,19 @@ def main():
         sys.exit("slices: wrk is not there: run script/setup bench")
     if options.pin and len(os.sched_getaffinity(0)) < 2:
         sys.exit("slices: --pin needs two processors: leave it out")
+    if not 1 <= options.starts <= options.turns:
+        parser.error("--starts: each needs at least one turn")
     variants = [variant(text, options) for text in options.variants]
-    with contextlib.ExitStack() as stack:
-        try:
-            for one in variants:
-                stack.enter_context(one.running(options))
-        except RuntimeError as failure:
-            sys.exit(f"slices: {failure}")
-        order = list(variants)
-        for _ in range(options.turns):
-            random.shuffle(order)
-            for one in order:
-                one.slice(options.ms / 1000)
+    skipped = 0
+    try:
+        for _ in range(options.starts):
+            skipped += start(variants, options.turns // options.starts, options.ms / 1000,
+                             options.turns - skipped, options)
+    except RuntimeError as failure:
+        sys.exit(f"slices: {failure}")
     show(variants)
+    if skipped:
+        print(f"{skipped} turns did not count, in which others had the processors")
 
 
 if __name__ == "__main__":
