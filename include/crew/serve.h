@@ -237,13 +237,14 @@ struct crew_server {
 					    sleep between the requests of many clients naps,
 					    and lets them gather, before it looks again, in
 					    microseconds, at most 1000: fewer rounds with more
-					    in each. 0: 250. CREW_NEVER: not at all. By itself
-					    it is less: a 24th part of the time in which each
-					    of the busy clients (512 at most) asks once. Not
-					    with fewer than 48 of them, nor if fewer than some
-					    13,000 requests come in a second, nor for long
-					    where a tenth less is served so; all of this for
-					    each dispatcher. Nor with spin_us but 0 and
+					    in each. 0: 500. CREW_NEVER: not at all. By itself
+					    it is less: a 12th part of the time in which each
+					    of the busy clients (512 at most) asks once; with
+					    less than 128 of them a smaller part, with 64 a
+					    24th. Not with fewer than 48 of them, nor if fewer
+					    than some 13,000 requests come in a second, nor for
+					    long where a tenth less is served so; all of this
+					    for each dispatcher. Nor with spin_us but 0 and
 					    CREW_NEVER */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live

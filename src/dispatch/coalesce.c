@@ -7,19 +7,20 @@
  * dispatcher naps: for a moment it hears nothing, nor do the workers have anything to do, and
  * then it takes in all that came. Network cards do the same (interrupt coalescing).
  *
- * A nap lasts until one in 24 of the busy clients has asked something, so it takes a 24th part
- * of the time from one request of a client's to its next: no client runs out of what it can do
- * meanwhile. Whether it pays is judged in phases, by windows of some hundred requests: some
- * without naps, which show whether there is time to sleep anyway, then more of them with naps.
- * If after some such phases, since one may be slow by chance, those with naps have taken longer,
- * there are none for a while, after each time twice as long.
+ * A nap lasts until one in some of the busy clients has asked something, so it takes that part of
+ * the time from one request of a client's to its next: no client runs out of what it can do
+ * meanwhile. Where there is some time to sleep anyway it is shorter. Whether it pays is judged in
+ * phases, by windows of some hundred requests: some without naps, which show whether there is
+ * time to sleep, then more of them with naps. If after some such phases, since one may be slow by
+ * chance, those with naps have taken longer, there are none for a while, after each time twice as
+ * long.
  */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
 
-#define MAX_US 250u
+#define MAX_US 500u
 /* Of a phase. */
 #define PLAIN_WINDOWS 4u
 #define NAP_WINDOWS   28u
@@ -31,8 +32,11 @@
 #define QUIET_TIMES 4u
 /* Fewer would wait for us, and we for them. */
 #define CLIENTS_MIN 48u
-/* A nap is for one client in so many. */
-#define CLIENTS_A_NAP 24u
+/* A nap is for one client in so many: in 24 of 64; many clients have enough to do meanwhile if
+ * it is longer. */
+#define PART_MAX 24u
+#define PART_MIN 12u
+#define PART_OF  (PART_MAX * 64u)
 /* Who sleeps for more of the time has enough of it for each request. */
 #define ASLEEP_PERCENT 40u
 /* Windows with naps may take so many percent of what others take, which is more than they are
@@ -44,6 +48,8 @@
 
 static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned clients,
 			uint64_t now_ns);
+static uint32_t nap_of(const struct coalesce *coalesce, uint64_t request_ns, unsigned clients,
+		       unsigned asleep_percent);
 static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now_ns);
 static void end_naps(struct coalesce *coalesce);
 static void begin_phase(struct coalesce *coalesce, uint32_t nap_ns);
@@ -136,8 +142,7 @@ static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned c
 	const struct coalesce_sum phase = coalesce->phase;
 	const uint64_t window_ns = mean_ns(&phase);
 	const uint64_t before_ns = mean_ns(&coalesce->plain);
-	const bool is_busy = coalesce->slept_ns * 100u <= phase.ns * ASLEEP_PERCENT;
-	uint64_t nap_ns;
+	const uint64_t asleep_percent = phase.ns ? coalesce->slept_ns * 100u / phase.ns : 100u;
 
 	if (phase.windows < PLAIN_WINDOWS)
 		return;
@@ -146,16 +151,28 @@ static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned c
 		coalesce->rest--;
 		return;
 	}
-	if (!is_busy || clients < CLIENTS_MIN)
+	if (asleep_percent >= ASLEEP_PERCENT || clients < CLIENTS_MIN)
 		return;
 	/* What is known is of another load. */
 	if (window_ns > 2 * before_ns || before_ns > 2 * window_ns)
 		coalesce->plain = coalesce->napped = (struct coalesce_sum){ 0 };
 	add(&coalesce->plain, &phase);
-	nap_ns = window_ns * clients / ((uint64_t)requests * CLIENTS_A_NAP);
 	begin_phase(coalesce,
-		    nap_ns < coalesce->max_ns ? (uint32_t)nap_ns : coalesce->max_ns);
+		    nap_of(coalesce, window_ns / requests, clients, (unsigned)asleep_percent));
 	coalesce->until_ns = now_ns + 2 * mean_ns(&coalesce->plain);
+}
+
+static uint32_t nap_of(const struct coalesce *coalesce, uint64_t request_ns, unsigned clients,
+		       unsigned asleep_percent)
+{
+	unsigned part = PART_OF / clients;
+	uint64_t ns;
+
+	part = part < PART_MIN ? PART_MIN : part > PART_MAX ? PART_MAX : part;
+	ns = request_ns * clients / part;
+	if (asleep_percent > ASLEEP_PERCENT / 2)
+		ns = ns * (ASLEEP_PERCENT - asleep_percent) / (ASLEEP_PERCENT / 2);
+	return ns < coalesce->max_ns ? (uint32_t)ns : coalesce->max_ns;
 }
 
 static void judge_naps(struct coalesce *coalesce, unsigned clients, uint64_t now_ns)

@@ -82,27 +82,33 @@ static void try_naps(unsigned windows, uint64_t took_ns)
 	assert_int_equal(coalesce->nap_ns, 0);
 }
 
-/* 21 of 512 clients, at a request in 9.8 us. */
+/* 42 of 512 clients, at a request in 9.8 us. */
 static void many_clients_that_leave_no_time_to_sleep_are_coalesced(void **state)
 {
 	(void)state;
 	pass(PLAIN - 1, MANY, 5 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 0);
 	pass(1, MANY, 5 * MS, 2);
-	assert_in_range(coalesce->nap_ns, 208 * US, 209 * US);
+	assert_in_range(coalesce->nap_ns, 416 * US, 417 * US);
 }
 
 static void naps_are_shorter_the_more_is_asked_and_the_fewer_ask(void **state)
 {
 	(void)state;
 	pass(PLAIN, MANY, 1 * MS, 2);
-	assert_in_range(coalesce->nap_ns, 41 * US, 42 * US);
+	assert_in_range(coalesce->nap_ns, 83 * US, 84 * US);
 	begin(0, 0);
 	pass(PLAIN, 64, 5 * MS, 2);
 	assert_in_range(coalesce->nap_ns, 26 * US, 27 * US);
 	begin(0, 0);
+	pass(PLAIN, 48, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 19 * US, 20 * US);
+	begin(0, 0);
+	pass(PLAIN, 128, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 104 * US, 105 * US);
+	begin(0, 0);
 	pass(PLAIN, MANY, 30 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 250 * US);
+	assert_int_equal(coalesce->nap_ns, 500 * US);
 }
 
 static void few_clients_are_not_coalesced(void **state)
@@ -122,7 +128,13 @@ static void where_there_is_time_to_sleep_nobody_is_kept_waiting(void **state)
 	pass(10 * PLAIN, MANY, 5 * MS, 41);
 	assert_int_equal(coalesce->nap_ns, 0);
 	pass(PLAIN, MANY, 5 * MS, 39);
-	assert_true(coalesce->nap_ns > 0);
+	assert_in_range(coalesce->nap_ns, 20 * US, 21 * US);
+	begin(0, 0);
+	pass(PLAIN, MANY, 5 * MS, 30);
+	assert_in_range(coalesce->nap_ns, 208 * US, 209 * US);
+	begin(0, 0);
+	pass(PLAIN, MANY, 5 * MS, 20);
+	assert_in_range(coalesce->nap_ns, 416 * US, 417 * US);
 }
 
 /* What is slept is known by the clock, and only without naps. */
@@ -280,7 +292,7 @@ static void after_a_pause_it_begins_anew(void **state)
 	pass(PLAIN - 1, MANY, 5 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 0);
 	pass(1, MANY, 5 * MS, 2);
-	assert_in_range(coalesce->nap_ns, 208 * US, 209 * US);
+	assert_in_range(coalesce->nap_ns, 416 * US, 417 * US);
 }
 
 static void it_naps_for_who_asks(void **state)

@@ -69,7 +69,7 @@ static const struct option_row rows[] = {
 	  "sleeps, for machines with processors to spare; auto (the default): while\n"
 	  "few clients are busy, and it pays; or off", take_spin },
 	{ "coalesce", "US", "microseconds, at most, that dispatchers busy with many clients let\n"
-	  "requests gather before they look again; auto (the default: 250) or off",
+	  "requests gather before they look again; auto (the default: 500) or off",
 	  take_coalesce },
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
 	  "one call of io_uring where it may be used; the default), epoll (a call\n"
