@@ -55,7 +55,7 @@ class Variant:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(loads.SCRIPT.format(depth=options.depth, body=0, method="GET",
                                                close="false", path=self.server.path))
-            command = ["wrk", "-t1", f"-c{options.connections}", "-d24h", "-s", path,
+            command = ["wrk", f"-t{options.threads}", f"-c{options.connections}", "-d24h", "-s", path,
                        f"http://127.0.0.1:{port}"]
             if options.pin:
                 first, second = sorted(os.sched_getaffinity(0))[:2]
@@ -162,6 +162,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="+", metavar="VARIANT")
     parser.add_argument("--connections", type=int, default=64, help="default 64")
+    parser.add_argument("--threads", type=int, default=1,
+                        help="of wrk, default 1; with more it is less often the bottleneck")
     parser.add_argument("--depth", type=int, default=1, help="requests pipelined, default 1")
     parser.add_argument("--workers", type=int, default=1, help="default 1")
     parser.add_argument("--path", default="/hello", help="default /hello")
@@ -178,6 +180,8 @@ def main():
         sys.exit("slices: --pin needs two processors: leave it out")
     if not 1 <= options.starts <= options.turns:
         parser.error("--starts: each needs at least one turn")
+    if not 1 <= options.threads <= options.connections:
+        parser.error("--threads: wrk needs one at least, and a connection for each")
     variants = [variant(text, options) for text in options.variants]
     skipped = 0
     try:

@@ -37,6 +37,9 @@
 #define PART_MAX 24u
 #define PART_MIN 12u
 #define PART_OF  (PART_MAX * 64u)
+/* If in one turn so many of the busy clients have asked, it cannot follow them, and has more to
+ * do than to wait. */
+#define BEHIND_PART 5u
 /* Who sleeps for more of the time has enough of it for each request. */
 #define ASLEEP_PERCENT 40u
 /* Windows with naps may take so many percent of what others take, which is more than they are
@@ -110,8 +113,7 @@ bool coalesce_nap(struct dispatcher *dispatcher)
 	if (coalesce->nap_ns == 0 || !coalesce->asked || dispatcher->pending > 0 ||
 	    clock_now_ns() >= coalesce->until_ns)
 		return false;
-	/* There may be more. */
-	if (dispatcher->loop.came > 0)
+	if (dispatcher->loop.full || dispatcher->loop.came > coalesce->behind)
 		return true;
 	coalesce->asked = false;
 	coalesce->naps++;
@@ -159,6 +161,7 @@ static void judge_plain(struct coalesce *coalesce, unsigned requests, unsigned c
 	add(&coalesce->plain, &phase);
 	begin_phase(coalesce,
 		    nap_of(coalesce, window_ns / requests, clients, (unsigned)asleep_percent));
+	coalesce->behind = clients / BEHIND_PART;
 	coalesce->until_ns = now_ns + 2 * mean_ns(&coalesce->plain);
 }
 

@@ -18,6 +18,7 @@ struct coalesce_sum {
 struct coalesce {
 	uint32_t max_ns;    /* of a nap; 0: never */
 	uint32_t nap_ns;    /* of each; 0: not now */
+	unsigned behind;    /* more in a turn: there are more still */
 	uint64_t until_ns;  /* nobody naps for requests that come no more */
 	bool asked;         /* something was asked since the last nap */
 	uint64_t naps;      /* so far */

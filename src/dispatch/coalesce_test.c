@@ -314,11 +314,15 @@ static void it_naps_for_who_asks(void **state)
 	dispatcher->pending = 1;
 	assert_false(coalesce_nap(dispatcher));
 	dispatcher->pending = 0;
-	/* First it looks whether there is more. */
+	/* Who is behind looks for more. */
+	dispatcher->loop.came = MANY / 5 + 1;
+	assert_true(coalesce_nap(dispatcher));
 	dispatcher->loop.came = 1;
+	dispatcher->loop.full = true;
 	assert_true(coalesce_nap(dispatcher));
 	assert_int_equal(coalesce->naps, 1);
-	dispatcher->loop.came = 0;
+	dispatcher->loop.came = MANY / 5;
+	dispatcher->loop.full = false;
 	assert_true(coalesce_nap(dispatcher));
 	assert_int_equal(coalesce->naps, 2);
 }
