@@ -112,7 +112,7 @@ def measure(load, server, seconds):
     if wanted and not wanted(server):
         return None
     if run is None:
-        return loads.start(server, None)
+        return figures.undisturbed(lambda: loads.start(server, None))
 
     def once():
         with server.running() as (port, pids, folder):

@@ -57,14 +57,21 @@ class Stolen:
 
 
 def undisturbed(measure):
-    """The row that it gives, without much that is stolen; or its last."""
+    """The row that it gives, without much that is stolen; or the best of some."""
+    rows = []
     for _ in range(Stolen.TRIES):
         stolen = Stolen()
-        row = measure()
-        row["stolen"] = stolen.part()
+        try:
+            row = measure()
+        except (RuntimeError, OSError):
+            if not rows:
+                raise
+            break
+        row.setdefault("stolen", stolen.part())
+        rows.append(row)
         if row["stolen"] <= Stolen.MAX:
             break
-    return row
+    return min(rows, key=lambda row: row["stolen"])
 
 
 class Syscalls:
@@ -95,10 +102,11 @@ class Account:
 
     def __init__(self, pids):
         self.pids = pids
+        self.stolen = Stolen()
         self.before = (cpu_ns(pids), switches(pids))
 
     def end(self, requests):
         cpu, switched = cpu_ns(self.pids) - self.before[0], switches(self.pids) - self.before[1]
         requests = max(requests, 1)
         return {"cpu_us": cpu / 1000 / requests, "switches": switched / requests,
-                "pss_kib": pss_kib(self.pids)}
+                "pss_kib": pss_kib(self.pids), "stolen": self.stolen.part()}

@@ -6,6 +6,7 @@ import statistics
 
 import figures
 import loads
+import report
 import servers
 
 MANY = os.path.join(servers.BUILD, "bench", "micro", "many")
@@ -62,4 +63,5 @@ def table(found):
             lines.append(f"{value:>10}{median(rows, 'rps'):>9.0f}{median(rows, 'cpu_us'):>9.2f}"
                          f"{ratio:>16.2f}{median(rows, 'switches'):>10.3f}"
                          + (f"{syscalls:>10.2f}" if syscalls else f"{'-':>10}"))
+        lines += report.disturbed([row for rows in by_value.values() for row in rows], " " * 10)
     return "\n".join(lines)

@@ -26,6 +26,13 @@ def ratio(rows, others, key):
     return statistics.median(pairs) if pairs else None
 
 
+def disturbed(rows, indent):
+    """A line, or none."""
+    stolen = [row["stolen"] for row in rows if row.get("stolen", 0) > figures.Stolen.MAX]
+    return [f"{indent}{len(stolen)} of {len(rows)} measured without up to {max(stolen):.0%} of the "
+            "processors, which others had"] if stolen else []
+
+
 def table(load, by_server, reference):
     """Text; medians over the rounds, ratios to the reference within them."""
     shown = [column for column in COLUMNS
@@ -49,10 +56,7 @@ def table(load, by_server, reference):
         failed = sum(row.get("failed", 0) for row in rows)
         if failed:
             lines.append(f"{'':22}{failed} answers were no success")
-        stolen = [row["stolen"] for row in rows if row.get("stolen", 0) > figures.Stolen.MAX]
-        if stolen:
-            lines.append(f"{'':22}{len(stolen)} of {len(rows)} rounds without up to "
-                         f"{max(stolen):.0%} of the processors, which others had")
+        lines += disturbed(rows, " " * 22)
     return "\n".join(lines)
 
 

@@ -18,16 +18,17 @@ struct coalesce_sum {
 struct coalesce {
 	uint32_t max_ns;    /* of a nap; 0: never */
 	uint32_t nap_ns;    /* of each; 0: not now */
-	unsigned behind;    /* more in a turn: there are more still */
+	unsigned behind;    /* events in a turn; after more of them it does not nap */
 	uint64_t until_ns;  /* nobody naps for requests that come no more */
 	bool asked;         /* something was asked since the last nap */
 	uint64_t naps;      /* so far */
-	uint64_t slept_ns;  /* in this phase; without naps only */
+	uint64_t slept_ns;  /* in this phase; with naps, by these, in this window */
 	uint64_t asleep_since_ns; /* 0: awake */
 	uint64_t window_began_ns;
 	struct coalesce_sum phase;
-	struct coalesce_sum plain;  /* of phases without naps */
-	struct coalesce_sum napped; /* with them */
+	struct coalesce_sum plain;  /* the last phase without naps */
+	struct coalesce_sum napped; /* all with naps that are to be judged together */
+	uint64_t expected_ns;       /* that these had taken like the phases before them */
 	unsigned rest;      /* phases until it is tried again */
 	unsigned rested;    /* so long was the last rest; 0: it was worth it since */
 };

@@ -21,7 +21,7 @@
 #define NAPPING  28u
 #define TRIED    8u   /* phases with naps are judged together */
 #define REST     64u  /* phases, the first time */
-#define REST_MAX 2048u
+#define REST_MAX 1024u
 
 static struct crew_server server;
 static struct dispatcher *dispatcher;
@@ -72,6 +72,18 @@ static void begin_to_nap(void)
 	assert_true(coalesce->nap_ns > 0);
 }
 
+/* It rests for so many phases, and no longer. */
+static void rests_for(unsigned phases, uint64_t took_ns)
+{
+	for (unsigned i = 0; i < phases * PLAIN; i++) {
+		pass(1, MANY, took_ns, 2);
+		assert_int_equal(coalesce->nap_ns, 0);
+	}
+	pass(PLAIN, MANY, took_ns, 2);
+	assert_true(coalesce->nap_ns > 0);
+	pass(1, 47, took_ns, 0);
+}
+
 /* As often as it takes to judge them; each time so many windows. */
 static void try_naps(unsigned windows, uint64_t took_ns)
 {
@@ -109,6 +121,16 @@ static void naps_are_shorter_the_more_is_asked_and_the_fewer_ask(void **state)
 	begin(0, 0);
 	pass(PLAIN, MANY, 30 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 500 * US);
+}
+
+static void what_is_too_short_for_a_nap_is_none(void **state)
+{
+	(void)state;
+	pass(10 * PLAIN, 64, 5 * MS, 38);
+	assert_int_equal(coalesce->nap_ns, 0);
+	begin(0, 0);
+	pass(PLAIN, 64, 5 * MS, 36);
+	assert_in_range(coalesce->nap_ns, 5 * US, 6 * US);
 }
 
 static void few_clients_are_not_coalesced(void **state)
@@ -181,8 +203,7 @@ static void where_it_costs_requests_it_rests_ever_longer(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 10; i++) {
 		try_naps(NAPPING, 6 * MS);
-		pass(rest * PLAIN, MANY, 5 * MS, 2);
-		assert_int_equal(coalesce->nap_ns, 0);
+		rests_for(rest, 5 * MS);
 		rest = 2 * rest < REST_MAX ? 2 * rest : REST_MAX;
 	}
 	/* Now it is worth it. */
@@ -192,9 +213,7 @@ static void where_it_costs_requests_it_rests_ever_longer(void **state)
 		begin_to_nap();
 		pass(NAPPING, MANY, 7 * MS, 0);
 	}
-	pass(REST * PLAIN, MANY, 5 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 0);
-	begin_to_nap();
+	rests_for(REST, 5 * MS);
 }
 
 /* A phase without naps is short, and so may be faster than all others. */
@@ -215,10 +234,9 @@ static void what_is_far_too_slow_is_not_waited_for(void **state)
 	begin_to_nap();
 	pass(PLAIN + 1, MANY, 20 * MS, 0);
 	assert_int_equal(coalesce->nap_ns, 0);
-	pass(REST * PLAIN, MANY, 5 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 0);
-	begin_to_nap();
+	rests_for(REST, 5 * MS);
 	/* Once is chance. */
+	begin_to_nap();
 	pass(1, MANY, 20 * MS, 0);
 	assert_true(coalesce->nap_ns > 0);
 }
@@ -236,37 +254,45 @@ static void phases_that_are_cut_short_are_judged(void **state)
 		pass(1, 47, 6 * MS, 0);
 		assert_int_equal(coalesce->nap_ns, 0);
 	}
-	pass(REST * PLAIN, MANY, 5 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 0);
-	begin_to_nap();
+	rests_for(REST, 5 * MS);
 }
 
-/* What took long was the other load, not the naps. */
-static void another_load_is_judged_anew(void **state)
+/* Each phase with naps is held against the one before it. */
+static void loads_that_change_are_no_reason_to_rest(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < TRIED - 1; i++) {
-		begin_to_nap();
-		pass(NAPPING, MANY, 9 * MS, 0);
-	}
-	for (unsigned i = 0; i < 2 * TRIED; i++) {
-		pass(PLAIN, MANY, 11 * MS, 2);
+	for (unsigned i = 0; i < 4 * TRIED; i++) {
+		pass(PLAIN, MANY, i % 2 ? 5 * MS : 11 * MS, 2);
 		assert_true(coalesce->nap_ns > 0);
-		pass(NAPPING, MANY, 11 * MS, 0);
+		pass(i % 2 ? PLAIN : NAPPING, MANY, i % 2 ? 5 * MS : 11 * MS, 0);
+		pass(1, 47, 5 * MS, 0);
 	}
 }
 
-/* Where nobody naps is another load too. */
-static void only_what_came_between_naps_is_held_against_them(void **state)
+static void loads_that_change_hide_nothing(void **state)
 {
 	(void)state;
-	begin_to_nap();
-	pass(NAPPING, MANY, 5 * MS, 0);
-	pass(1000 * PLAIN, MANY, 3 * MS, 60);
+	for (unsigned i = 0; i < TRIED; i++) {
+		pass(PLAIN, MANY, i % 2 ? 5 * MS : 11 * MS, 2);
+		assert_true(coalesce->nap_ns > 0);
+		pass(NAPPING, MANY, i % 2 ? 9 * MS : 20 * MS, 0);
+	}
+	rests_for(REST, 5 * MS);
+}
+
+/* Its naps were short: what took so long were others. */
+static void a_pause_is_no_fault_of_naps(void **state)
+{
+	(void)state;
 	for (unsigned i = 0; i < 2 * TRIED; i++) {
 		begin_to_nap();
-		pass(NAPPING, MANY, 5 * MS, 0);
+		pass(1, MANY, 60 * MS, 1);
+		assert_int_equal(coalesce->nap_ns, 0);
 	}
+	begin_to_nap();
+	pass(1, MANY, 60 * MS, 90);
+	assert_int_equal(coalesce->nap_ns, 0);
+	rests_for(REST, 5 * MS);
 }
 
 /* They would be too long for plain ones, and it is the naps that make them so. */
@@ -277,8 +303,7 @@ static void naps_that_make_windows_long_are_seen(void **state)
 	assert_true(coalesce->nap_ns > 0);
 	pass(9, MANY, 60 * MS, 0);
 	assert_int_equal(coalesce->nap_ns, 0);
-	pass(REST * PLAIN, MANY, 20 * MS, 2);
-	assert_int_equal(coalesce->nap_ns, 0);
+	rests_for(REST, 20 * MS);
 }
 
 static void after_a_pause_it_begins_anew(void **state)
@@ -314,17 +339,28 @@ static void it_naps_for_who_asks(void **state)
 	dispatcher->pending = 1;
 	assert_false(coalesce_nap(dispatcher));
 	dispatcher->pending = 0;
-	/* Who is behind looks for more. */
-	dispatcher->loop.came = MANY / 5 + 1;
-	assert_true(coalesce_nap(dispatcher));
-	dispatcher->loop.came = 1;
-	dispatcher->loop.full = true;
-	assert_true(coalesce_nap(dispatcher));
+	/* Who stops has no time for it. */
+	dispatcher->draining = true;
+	assert_false(coalesce_nap(dispatcher));
+	dispatcher->draining = false;
 	assert_int_equal(coalesce->naps, 1);
-	dispatcher->loop.came = MANY / 5;
-	dispatcher->loop.full = false;
 	assert_true(coalesce_nap(dispatcher));
 	assert_int_equal(coalesce->naps, 2);
+}
+
+static void who_is_behind_looks_for_more(void **state)
+{
+	(void)state;
+	pass(PLAIN, 64, 5 * MS, 2);
+	assert_true(coalesce->nap_ns > 0);
+	coalesce->until_ns = clock_now_ns() + 1000ull * MS;
+	coalesce->asked = true;
+	dispatcher->loop.came = 64 / 5 + 1;
+	assert_true(coalesce_nap(dispatcher));
+	assert_int_equal(coalesce->naps, 0);
+	dispatcher->loop.came = 64 / 5;
+	assert_true(coalesce_nap(dispatcher));
+	assert_int_equal(coalesce->naps, 1);
 }
 
 /* The window goes on for as long as nobody asks. */
@@ -370,11 +406,14 @@ int main(void)
 		with_dispatcher(what_is_slow_by_chance_is_tried_again),
 		with_dispatcher(what_is_far_too_slow_is_not_waited_for),
 		with_dispatcher(phases_that_are_cut_short_are_judged),
-		with_dispatcher(another_load_is_judged_anew),
-		with_dispatcher(only_what_came_between_naps_is_held_against_them),
+		with_dispatcher(loads_that_change_are_no_reason_to_rest),
+		with_dispatcher(loads_that_change_hide_nothing),
+		with_dispatcher(a_pause_is_no_fault_of_naps),
+		with_dispatcher(what_is_too_short_for_a_nap_is_none),
 		with_dispatcher(naps_that_make_windows_long_are_seen),
 		with_dispatcher(after_a_pause_it_begins_anew),
 		with_dispatcher(it_naps_for_who_asks),
+		with_dispatcher(who_is_behind_looks_for_more),
 		with_dispatcher(it_naps_no_more_when_requests_come_no_more),
 		with_dispatcher(it_does_as_it_is_told),
 	};

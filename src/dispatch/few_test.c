@@ -260,18 +260,24 @@ static void who_is_told_how_long_does_so_for_any_number(void **state)
 	assert_int_equal(told, 1);
 }
 
+static void ask_for_5_ms(unsigned count)
+{
+	dispatcher->coalesce.window_began_ns -= 5000000u;
+	ask(count);
+}
+
 /* Who comes for one request is no busy client, however many there are of them. */
 static void who_comes_and_goes_is_not_coalesced(void **state)
 {
 	(void)state;
 	coalesce_init(dispatcher);
 	dispatcher->connection_count = 10;
-	for (unsigned i = 0; i < 5; i++)
-		ask(CLIENTS);
+	for (unsigned i = 0; i < 10; i++)
+		ask_for_5_ms(CLIENTS);
 	assert_int_equal(dispatcher->coalesce.nap_ns, 0);
 	dispatcher->connection_count = CLIENTS;
-	for (unsigned i = 0; i < 1000 && dispatcher->coalesce.nap_ns == 0; i++)
-		ask(CLIENTS);
+	for (unsigned i = 0; i < 10 && dispatcher->coalesce.nap_ns == 0; i++)
+		ask_for_5_ms(CLIENTS);
 	assert_true(dispatcher->coalesce.nap_ns > 0);
 }
 

@@ -244,6 +244,25 @@ static void nobody_sleeps_before_all_are_rung(void **state)
 	assert_true(turn_may_sleep(&dispatcher->loop));
 }
 
+static void nobody_naps_before_all_are_rung(void **state)
+{
+	struct coalesce *coalesce = &dispatcher->coalesce;
+
+	(void)state;
+	coalesce->nap_ns = 1000;
+	coalesce->until_ns = UINT64_MAX;
+	coalesce->behind = UINT32_MAX;
+	coalesce->asked = true;
+	turn(5, 5);
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	assert_false(was_rung());
+	assert_int_equal(coalesce->naps, 0);
+	turn(0, 0);
+	assert_true(was_rung());
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	assert_int_equal(coalesce->naps, 1);
+}
+
 int main(void)
 {
 #define ON_A_TURN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -257,6 +276,7 @@ int main(void)
 		ON_A_TURN(who_gives_way_rings_all_others_before),
 		ON_A_TURN(who_is_not_the_only_dispatcher_does_not_wait),
 		ON_A_TURN(nobody_sleeps_before_all_are_rung),
+		ON_A_TURN(nobody_naps_before_all_are_rung),
 		ON_A_TURN(who_has_gone_is_forgotten),
 		ON_A_TURN(who_is_awake_or_rung_keeps_nobody_awake),
 	};
