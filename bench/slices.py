@@ -182,7 +182,8 @@ def main():
     if not 1 <= options.starts <= options.turns:
         parser.error("--starts: each needs at least one turn")
     if options.threads < 1 or options.connections % options.threads:
-        parser.error("--threads: each needs as many of the connections as the others")
+        parser.error(f"--threads {options.threads}: {options.connections} connections cannot be "
+                     "shared out evenly; say a number that divides them")
     variants = [variant(text, options) for text in options.variants]
     skipped = disturbed = 0
     turns = [options.turns // options.starts + (number < options.turns % options.starts)

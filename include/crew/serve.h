@@ -233,18 +233,19 @@ struct crew_server {
 					    more than one processor without a quota
 					    (cgroups(7)), and as long as what comes next
 					    takes less than 50 microseconds on the average */
-	unsigned coalesce_us;            /* how long, at most, a dispatcher that has no time to
-					    sleep between the requests of many clients naps,
-					    and lets them gather, before it looks again, in
-					    microseconds, at most 1000: fewer rounds with more
-					    in each. 0: 500. CREW_NEVER: not at all. By itself
-					    it is less: a 12th part of the time in which each
-					    of the busy clients (512 at most) asks once; with
-					    less than 128 of them a smaller part, with 64 a
-					    24th. Not with fewer than 48 of them, nor if fewer
-					    than some 13,000 requests come in a second, nor for
-					    long where a tenth less is served so; all of this
-					    for each dispatcher. Nor with spin_us but 0 and
+	unsigned coalesce_us;            /* how long, at most, a dispatcher that has little time to
+					    sleep between the requests of many clients (less
+					    than two fifths of it) naps, and lets them gather,
+					    before it looks again, in microseconds, at most
+					    1000: fewer rounds with more in each. 0: 500.
+					    CREW_NEVER: not at all. By itself it is less: a
+					    12th part of the time in which each of the busy
+					    clients (512 at most) asks once; with less than 128
+					    of them a smaller part, with 64 a 24th. Not with
+					    fewer than 56 of them, nor if fewer than some
+					    13,000 requests come in a second, nor for long
+					    where a tenth less is served so; all of this for
+					    each dispatcher. Nor with spin_us but 0 and
 					    CREW_NEVER */
 	unsigned max_pending;            /* requests waiting in all pools; 0: 1000 */
 	const char *status_path;         /* NULL: "/status"; "": none. /health, /live

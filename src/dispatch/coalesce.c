@@ -31,12 +31,12 @@
 /* One with naps, if it takes so many times as long as without, and twice the time of its naps. */
 #define QUIET_TIMES 4u
 /* Fewer would wait for us, and we for them. */
-#define CLIENTS_MIN 48u
+#define CLIENTS_MIN 56u
 /* A nap is for one client in so many: in 24 if there are 64, in 12 if there are 128 and more, who
  * have enough to do meanwhile. */
 #define PART_MOST  24u
 #define PART_LEAST 12u
-#define PART_TIMES (24u * 64u)
+#define PART_TIMES (PART_MOST * 64u)
 /* A shorter one is not worth its switches. */
 #define NAP_MIN_NS 5000u
 /* More events in a turn than one for so many clients: it cannot follow them, and has more to do

@@ -81,7 +81,7 @@ static void rests_for(unsigned phases, uint64_t took_ns)
 	}
 	pass(PLAIN, MANY, took_ns, 2);
 	assert_true(coalesce->nap_ns > 0);
-	pass(1, 47, took_ns, 0);
+	pass(1, 55, took_ns, 0);
 }
 
 /* As often as it takes to judge them; each time so many windows. */
@@ -113,8 +113,8 @@ static void naps_are_shorter_the_more_is_asked_and_the_fewer_ask(void **state)
 	pass(PLAIN, 64, 5 * MS, 2);
 	assert_in_range(coalesce->nap_ns, 26 * US, 27 * US);
 	begin(0, 0);
-	pass(PLAIN, 48, 5 * MS, 2);
-	assert_in_range(coalesce->nap_ns, 19 * US, 20 * US);
+	pass(PLAIN, 56, 5 * MS, 2);
+	assert_in_range(coalesce->nap_ns, 22 * US, 23 * US);
 	begin(0, 0);
 	pass(PLAIN, 128, 5 * MS, 2);
 	assert_in_range(coalesce->nap_ns, 104 * US, 105 * US);
@@ -136,11 +136,11 @@ static void what_is_too_short_for_a_nap_is_none(void **state)
 static void few_clients_are_not_coalesced(void **state)
 {
 	(void)state;
-	pass(10 * PLAIN, 47, 5 * MS, 2);
+	pass(10 * PLAIN, 55, 5 * MS, 2);
 	assert_int_equal(coalesce->nap_ns, 0);
-	pass(PLAIN, 48, 5 * MS, 2);
+	pass(PLAIN, 56, 5 * MS, 2);
 	assert_true(coalesce->nap_ns > 0);
-	pass(1, 47, 5 * MS, 0);
+	pass(1, 55, 5 * MS, 0);
 	assert_int_equal(coalesce->nap_ns, 0);
 }
 
@@ -251,7 +251,7 @@ static void phases_that_are_cut_short_are_judged(void **state)
 		pass(1, MANY, 1000 * MS, 0);
 		begin_to_nap();
 		pass(PLAIN - 1, MANY, 6 * MS, 0);
-		pass(1, 47, 6 * MS, 0);
+		pass(1, 55, 6 * MS, 0);
 		assert_int_equal(coalesce->nap_ns, 0);
 	}
 	rests_for(REST, 5 * MS);
@@ -265,7 +265,7 @@ static void loads_that_change_are_no_reason_to_rest(void **state)
 		pass(PLAIN, MANY, i % 2 ? 5 * MS : 11 * MS, 2);
 		assert_true(coalesce->nap_ns > 0);
 		pass(i % 2 ? PLAIN : NAPPING, MANY, i % 2 ? 5 * MS : 11 * MS, 0);
-		pass(1, 47, 5 * MS, 0);
+		pass(1, 55, 5 * MS, 0);
 	}
 }
 
