@@ -40,6 +40,7 @@ static void fail(struct file_answer *answer, int error);
 static void redirect(struct file_answer *answer, const struct http_head *head);
 static void describe(struct file_answer *answer, const struct stat *status,
 		     struct span rest, const struct http_head *head);
+static bool is_another(const struct http_head *head, const char *etag, time_t modified);
 static bool unchanged(const struct http_head *head, const char *etag, time_t modified);
 static struct range find_range(const struct http_head *head, const char *etag,
 			       time_t modified, uint64_t size);
@@ -179,7 +180,11 @@ static void describe(struct file_answer *answer, const struct stat *status,
 	http_date(date, modified);
 	answer->length = size;
 	range = find_range(head, etag, modified, size);
-	if (unchanged(head, etag, modified)) {
+	if (is_another(head, etag, modified)) {
+		answer->status = 412;
+		answer->length = 0;
+		return;
+	} else if (unchanged(head, etag, modified)) {
 		answer->status = 304;
 		answer->length = 0;
 	} else if (range.given && !range.possible) {
@@ -197,6 +202,38 @@ static void describe(struct file_answer *answer, const struct stat *status,
 	add_line(answer, "Content-Type: %s\r\nLast-Modified: %s\r\nETag: %s\r\n"
 			 "Accept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n",
 		 type_of(rest), date, etag);
+}
+
+/* By the strong comparison (RFC 9110, 13.1.1): a weak tag names nothing. */
+static bool names_it(struct span match, const char *etag)
+{
+	const char *at = memmem(match.at, match.size, etag, strlen(etag));
+
+	return (match.size == 1 && match.at[0] == '*') ||
+	       (at && (at - match.at < 2 || memcmp(at - 2, "W/", 2) != 0));
+}
+
+/* Not the one that the client has a part of. If-Match goes before If-Unmodified-Since (RFC 9110,
+ * 13.2.2). */
+static bool is_another(const struct http_head *head, const char *etag, time_t modified)
+{
+	const struct span since = find_header(head, "if-unmodified-since");
+	bool asked = false;
+	time_t date;
+
+	for (uint32_t i = 0; i < head->header_count; i++) {
+		if (!span_equal_nocase(head->headers[i].name, span_of("if-match")))
+			continue;
+		if (names_it(head->headers[i].value, etag))
+			return false;
+		asked = true;
+	}
+	if (asked)
+		return true;
+	if (!since.at)
+		return false;
+	date = http_date_parse(since);
+	return date >= 0 && modified > date;
 }
 
 /* If-None-Match goes before If-Modified-Since (RFC 9110, 13.2.2). */
@@ -244,7 +281,9 @@ static struct range find_range(const struct http_head *head, const char *etag,
 	bool has_first;
 	bool has_last;
 
-	if (!text.at || text.size < 6 || memcmp(text.at, "bytes=", 6) != 0)
+	/* For no other method (RFC 9110, 14.2). */
+	if (head->method != HTTP_GET || !text.at || text.size < 6 ||
+	    memcmp(text.at, "bytes=", 6) != 0)
 		return range;
 	if (condition.at && !span_equal(condition, span_of(etag)) &&
 	    http_date_parse(condition) != modified)

@@ -21,6 +21,9 @@ int http_read_target(struct http_parser *parser, struct http_head *head);
 /** Is it `host [ ":" port ]` with a host that is not empty? */
 bool http_host_ok(struct span host);
 
+/** Is it a path, and what may follow it, as it stands in a request line? */
+bool http_path_ok(struct span target);
+
 /** Is every '%' followed by two hexadecimal digits? */
 bool http_escapes_ok(struct span text);
 

@@ -135,8 +135,8 @@ static int collect_expect(struct http_parser *parser, struct span value,
 	return 0;
 }
 
-/* An absolute target names the host; Host must be good all the same, since
- * what stands before or behind crew may go by it. */
+/* An absolute target names the host, whatever Host says (RFC 9112, 3.2.2); it must be good
+ * all the same, since what stands before or behind crew may go by it. */
 static int decide_host(struct http_parser *parser, struct http_head *head,
 		       const struct http_header *host)
 {
@@ -148,6 +148,8 @@ static int decide_host(struct http_parser *parser, struct http_head *head,
 		return http_fail(parser, 400, "Host is malformed");
 	if (head->host.at == NULL)
 		head->host = host->value;
+	else
+		head->headers[host - head->headers].value = head->host;
 	return 0;
 }
 

@@ -339,6 +339,39 @@ static void header_lines_are_trimmed(void **state)
 	expect_span("a\tb", head.headers[3].value);
 }
 
+/* And so it does for whom the header lines are given to. */
+static void an_absolute_target_names_the_host(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t host; /* where that line is; none: how many lines there are */
+		uint32_t lines;
+	} heads[] = {
+		{ "GET http://x.y:1/p HTTP/1.1\r\n" H "A: 1\r\nB: 1\r\n\r\n", 0, 3 },
+		{ "GET http://x.y:1/p HTTP/1.1\r\nA: 1\r\n" H "B: 1\r\n\r\n", 1, 3 },
+		{ "GET http://x.y:1/p HTTP/1.1\r\nA: 1\r\nB: 1\r\n" H END, 2, 3 },
+		{ "POST http://x.y:1 HTTP/1.1\r\nContent-Length: 1\r\n" H END, 1, 2 },
+		{ "GET http://x.y:1?q HTTP/1.0\r\n" H END, 0, 1 },
+		{ "GET http://x.y:1/p HTTP/1.0\r\nA: 1\r\n\r\n", 1, 1 },
+		{ "GET http://x.y:1/p HTTP/1.0\r\n\r\n", 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(heads); i++) {
+		struct http_parser parser = { 0 };
+		struct http_head head;
+
+		assert_true(parse(&parser, heads[i].text, strlen(heads[i].text), &head) > 0);
+		expect_span("x.y:1", head.host);
+		assert_int_equal(head.header_count, heads[i].lines);
+		for (uint32_t j = 0; j < head.header_count; j++) {
+			expect_span(j == heads[i].host ? "x.y:1" : "1", head.headers[j].value);
+			assert_int_equal(span_equal_nocase(head.headers[j].name, span_of("host")),
+					 j == heads[i].host);
+		}
+	}
+}
+
 static void bad_requests_are_refused(void **state)
 {
 	(void)state;
@@ -577,6 +610,7 @@ int main(void)
 		cmocka_unit_test(methods_have_names),
 		cmocka_unit_test(good_requests_are_understood),
 		cmocka_unit_test(header_lines_are_trimmed),
+		cmocka_unit_test(an_absolute_target_names_the_host),
 		cmocka_unit_test(bad_requests_are_refused),
 		cmocka_unit_test(faults_are_told_apart),
 		cmocka_unit_test(faults_are_found_before_the_line_ends),

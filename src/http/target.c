@@ -46,6 +46,14 @@ int http_read_target(struct http_parser *parser, struct http_head *head)
 	return read_absolute(parser, head);
 }
 
+bool http_path_ok(struct span target)
+{
+	const char *end = target.at + target.size;
+
+	return target.size > 0 && target.at[0] == '/' &&
+	       http_skip_long(target.at, end, &http_target) == end && http_escapes_ok(target);
+}
+
 bool http_escapes_ok(struct span text)
 {
 	const char *at = text.at, *end = text.at + text.size;

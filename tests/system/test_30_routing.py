@@ -59,6 +59,26 @@ def test_a_file(server):
         assert client.get("/static/").header("Content-Type").startswith("text/html")
 
 
+def test_a_part_of_another_file_is_none(server):
+    answer = server.get("/static/hello.txt")
+    etag, modified = answer.header("ETag"), answer.header("Last-Modified")
+    before = "Mon, 01 Jan 2001 00:00:00 GMT"
+    with server.client() as client:
+        for condition, status in ((("If-Match", '"x"'), 412), (("If-Match", etag), 206),
+                                  (("If-Match", f'"x", {etag}'), 206), (("If-Match", "*"), 206),
+                                  (("If-Match", f"W/{etag}"), 412),
+                                  (("If-Unmodified-Since", before), 412),
+                                  (("If-Unmodified-Since", modified), 206)):
+            got = client.get("/static/hello.txt", headers=[("Range", "bytes=0-9"), condition])
+            assert got.status == status, condition
+            assert status != 206 or got.body == answer.body[:10]
+            assert len([name for name, _ in got.headers if name == "Content-Type"]) == 1
+        got = client.get("/static/hello.txt", headers=[("If-Match", '"x"'), ("If-Match", etag)])
+        assert got.status == 200
+        got = client.request("HEAD", "/static/hello.txt", headers=[("Range", "bytes=0-9")])
+        assert (got.status, got.header("Content-Length")) == (200, str(len(answer.body)))
+
+
 @pytest.mark.parametrize("wanted,status,first,last", [
     ("bytes=0-9", 206, 0, 10), ("bytes=100-", 206, 100, None), ("bytes=-5", 206, -5, None),
     ("bytes=5-999999", 206, 5, None), ("bytes=0-1,5-6", 200, 0, None), ("pages=1", 200, 0, None),
