@@ -111,7 +111,7 @@ crew_reply page_config(struct crew_request *request)
 crew_reply page_set_config(struct crew_request *request)
 {
 	struct crew_worker *worker = crew_worker(request);
-	struct crew_error error;
+	struct crew_error error = { 0 };
 	const char *body;
 	char *text;
 	size_t size;

@@ -135,6 +135,7 @@ int main(int argc, char **argv)
 				.request_timeout_ms = number_from("SAMPLER_REQUEST_TIMEOUT_MS"),
 				.heartbeat_timeout_ms = number_from("SAMPLER_HEARTBEAT_MS"),
 				.max_restarts = number_from("SAMPLER_MAX_RESTARTS"),
+				.degraded_retry_ms = number_from("SAMPLER_DEGRADED_RETRY_MS"),
 				.log_level = (enum crew_level)number_from("SAMPLER_LOG_LEVEL"),
 				.queue_max = number_from("SAMPLER_QUEUE_MAX"),
 				.queue_warning = number_from("SAMPLER_QUEUE_WARNING"),

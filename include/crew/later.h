@@ -106,7 +106,8 @@ int crew_send_json_fields(struct crew_request *stream,
 /** Send a part of a crew_multipart() stream. */
 int crew_send_part(struct crew_request *stream, const char *type,
 		   const void *data, size_t size_bytes);
-/** End the stream when all is sent. The request is over then. 0 or -EINVAL. */
+/** End the stream when all is sent, and its handler has returned. The request is
+ * over then. 0 or -EINVAL. */
 int crew_end(struct crew_request *stream);
 /** End it as a failure: the client sees that it is not whole. 0 or -EINVAL. */
 int crew_abort(struct crew_request *stream);
@@ -115,7 +116,9 @@ int crew_abort(struct crew_request *stream);
 
 /** From now on the stream gets each event that is published under `topic` (1
  * to 256 bytes), by any worker of any pool. 0, -EINVAL, -ENOMEM. A subscriber
- * that takes nothing until 128 KiB wait for it is cut off, and counted. */
+ * that takes nothing until 128 KiB wait for it is cut off, and counted; one of
+ * more than 256 topics is cut off too. Events come between what is sent by one call
+ * of crew_send(), crew_send_event() and the like, never amid it. */
 int crew_subscribe(struct crew_request *stream, const char *topic);
 /** It gets no more of that topic. */
 int crew_unsubscribe(struct crew_request *stream, const char *topic);

@@ -68,7 +68,7 @@ struct crew_app {
 	/* Called when a worker stops in an orderly way. */
 	void (*teardown)(struct crew_worker *worker);
 	/* Called before each handler; answers in its place, unless it returns
-	 * crew_pass(). */
+	 * crew_pass(). Headers that it sets are the handler's answer's too. */
 	crew_reply (*check)(struct crew_request *request);
 	/* Called when a handler or check answers with 500 or more, or with nothing
 	 * valid: with what is logged. The answer stands already. */
@@ -148,6 +148,7 @@ struct crew_pool {
 	unsigned max_starting;
 	unsigned max_restarts;
 	unsigned restart_window_ms;
+	unsigned degraded_retry_ms;
 	uint64_t max_rss_bytes;
 	enum crew_policy policy;         /* of its workers */
 	/* How long, in microseconds, a worker that has nothing to do looks for more before
@@ -188,7 +189,8 @@ struct crew_response {
 struct crew_hooks {
 	/* Called before a request is queued for a pool, when its head is there: may
 	 * answer in the pool's place, or set values for the handler; returns
-	 * crew_pass() to let it through. */
+	 * crew_pass() to let it through. Headers that it sets are for its own
+	 * answer. */
 	crew_reply (*check)(struct crew_request *request);
 	/* The paths for which it is called, as crew_pool.prefix; NULL: all. Others
 	 * are spared what it costs. */

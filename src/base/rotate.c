@@ -20,7 +20,7 @@
 
 #define LOOK_LINES 64u
 
-static int open_file(const char *path);
+static int open_file(const char *path, int flags);
 static char *absolute(const char *path);
 static void rotate_now(struct rotate *rotate);
 static bool shift_files(const struct rotate *rotate);
@@ -34,14 +34,17 @@ static bool write_after_gap(struct rotate *rotate, const char *line, size_t size
 int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 		unsigned keep)
 {
-	const int fd = open_file(path);
+	/* A name that leads elsewhere is not new. */
+	const int made = open_file(path, O_EXCL);
+	const int fd = made == -EEXIST ? open_file(path, 0) : made;
 
 	if (fd < 0)
 		return fd;
 	*rotate = (struct rotate){ .path = absolute(path),
 				   .max_bytes = max_bytes,
 				   .keep = keep,
-				   .fd = fd };
+				   .fd = fd,
+				   .is_new = made >= 0 };
 	if (!rotate->path) {
 		close(fd);
 		return -ENOMEM;
@@ -67,7 +70,7 @@ bool rotate_write(struct rotate *rotate, const char *line, size_t size)
 
 int rotate_reopen(struct rotate *rotate)
 {
-	const int fd = open_file(rotate->path);
+	const int fd = open_file(rotate->path, 0);
 
 	if (fd < 0)
 		return fd;
@@ -91,9 +94,9 @@ void rotate_fini(struct rotate *rotate)
 	*rotate = (struct rotate){ .fd = -1 };
 }
 
-static int open_file(const char *path)
+static int open_file(const char *path, int flags)
 {
-	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | flags,
 			    0640);
 
 	return fd < 0 ? -errno : fd;
@@ -127,7 +130,7 @@ static void rotate_now(struct rotate *rotate)
 		return;
 	}
 	if (!ours || shift_files(rotate))
-		fd = open_file(rotate->path);
+		fd = open_file(rotate->path, 0);
 	if (fd >= 0) {
 		use(rotate, fd);
 		return;

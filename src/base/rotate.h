@@ -23,6 +23,7 @@ struct rotate {
 	uint64_t dropped;    /* lines, not yet told in the file */
 	int error;           /* of the last that was dropped */
 	bool also_stdio;     /* descriptors 1 and 2 lead there too */
+	bool is_new;         /* rotate_open() has made it */
 };
 
 /** Open, or go on with, the file. Who writes must ignore SIGXFSZ, or a file size

@@ -17,6 +17,7 @@ static void answer_begins(struct seat *seat, const struct message *message,
 static const char *check_lines(struct dispatcher *dispatcher, struct span lines);
 static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
 			   struct span data, bool last);
+static void write_early(struct exchange *exchange);
 static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange);
 static void stream_begins(struct exchange *exchange, const struct message *message);
@@ -45,6 +46,7 @@ void answer_received(struct seat *seat, const struct message *message)
 	} else if (exchange->state != EXCHANGE_ANSWERING) {
 		seat_condemn(seat, "a part of an answer came before its head");
 	} else {
+		exchange->is_midway = message->flags & MESSAGE_MORE;
 		exchange->credit_owed += message->size;
 		if (exchange->credit_owed > LINK_CREDIT_BYTES) {
 			seat_condemn(seat, "sent more than it had credit for");
@@ -98,9 +100,11 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		log_error("%s[%u]: the answer to request %llu is refused: %s",
 			  seat->pool->name, seat->index,
 			  (unsigned long long)exchange->id, fault);
-		slot_abandon(seat, message->slot);
+		slot_label(seat, message->slot);
 		if (last)
 			slot_free(seat, message->slot);
+		else
+			slot_abandon(seat, message->slot);
 		exchange_fail(exchange, 502, "the worker gave an answer that is not HTTP");
 		return;
 	}
@@ -141,34 +145,38 @@ static bool answer_goes_on(struct seat *seat, struct exchange *exchange,
 		return false;
 	}
 	exchange_write(exchange, data);
+	if (left == WIRE_UNKNOWN && !exchange->is_midway)
+		write_early(exchange);
 	writer_later(exchange->connection);
 	return last;
+}
+
+/* What was published while it could not be sent. */
+static void write_early(struct exchange *exchange)
+{
+	exchange_write(exchange, buffer_span(&exchange->early));
+	buffer_fini(&exchange->early);
 }
 
 static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange)
 {
 	seat->pool->served++;
-	if (message->flags & MESSAGE_ABORT) {
-		slot_free(seat, message->slot);
-		exchange_abort(exchange);
-		return;
-	}
 	if (seat->pool->dispatcher->server->hooks.on_response)
 		slot_label(seat, message->slot);
 	slot_free(seat, message->slot);
-	exchange_end(exchange);
+	if (message->flags & MESSAGE_ABORT)
+		exchange_abort(exchange);
+	else
+		exchange_end(exchange);
 }
 
 /* A stream: its early events follow the head, and a client that has closed its
  * side already will not see it. */
 static void stream_begins(struct exchange *exchange, const struct message *message)
 {
-	const struct span early = buffer_span(&exchange->early);
-
 	exchange->events = message->flags & MESSAGE_EVENTS;
-	exchange_write(exchange, early);
-	buffer_fini(&exchange->early);
+	write_early(exchange);
 	if (exchange->connection->peer_closed)
 		connection_drop(exchange->connection);
 	else if (exchange->connection->dispatcher->draining &&

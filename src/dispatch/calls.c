@@ -17,6 +17,8 @@
 /* A call that names no timeout, and whose pool is not known beforehand. */
 #define CALL_TIMEOUT_MS 60000u
 #define HEAD_ROOM 256u
+/* Host and Content-Length; see compose(). */
+#define FIELDS 2u
 /* Of an answer that is told in parts: they share the room of requests. */
 #define ANSWER_PART_BYTES (16u * 1024u)
 
@@ -105,6 +107,8 @@ void calls_submit(struct dispatcher *dispatcher)
 
 void call_head(struct call *call, int status, struct span headers)
 {
+	if (call->over)
+		return;
 	call->status = status;
 	call->headers_size = (uint32_t)headers.size;
 	if (!buffer_append(&call->answer, headers.at, headers.size))
@@ -268,6 +272,10 @@ static void route(struct call *call, const struct parts *parts)
 		n = http_parse_head(&parser, &dispatcher->limits, bytes.at, bytes.size,
 				    head);
 	}
+	/* What a worker says may be anything, another header line too. */
+	if (n > 0 && ((size_t)n != bytes.size ||
+		      head->header_count != FIELDS + (parts->type.size > 0)))
+		n = -400;
 	if (n <= 0) {
 		settle(call, n < 0 ? (int)-n : 400);
 		goto out;
@@ -285,7 +293,8 @@ out:
 	free(head);
 }
 
-/* As a client would send it, so that one parser judges all. */
+/* As a client would send it, so that one parser judges all: with so many header lines, and one
+ * for the type if there is any. */
 static bool compose(struct buffer *text, const struct parts *parts)
 {
 	char *place = buffer_reserve(text, HEAD_ROOM + parts->method.size +
@@ -397,6 +406,9 @@ static void too_long(struct loop *loop, struct timer *timer)
 	struct call *call = container_of(timer, struct call, timer);
 
 	(void)loop;
+	turn_receive(call->dispatcher); /* see pool_deadline() */
+	if (call->over)
+		return;
 	call->status = 0;
 	settle(call, 504);
 }

@@ -24,24 +24,27 @@
 #define ACCEPTS_A_TURN 256
 #define READ_EVENTS    (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
 
+static bool must_reset(const struct connection *connection);
 static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
-static void refuse_one(struct dispatcher *dispatcher);
+static void refuse_one(struct dispatcher *dispatcher, int fd);
 static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address);
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
+static bool waits_for_us(const struct connection *connection);
 static void name_client(struct connection *connection,
 			const struct sockaddr_storage *address);
 
-void connection_accept_all(struct dispatcher *dispatcher)
+bool connection_accept_all(struct dispatcher *dispatcher)
 {
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
 		if (!accept_one(dispatcher))
-			return;
+			return false;
 	}
+	return true;
 }
 
 void connection_free(struct connection *connection)
@@ -49,6 +52,9 @@ void connection_free(struct connection *connection)
 	struct dispatcher *dispatcher = connection->dispatcher;
 	struct list *link;
 
+	if (must_reset(connection))
+		setsockopt(connection->watch.fd, SOL_SOCKET, SO_LINGER,
+			   &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
 	while ((link = connection->exchanges.next) != &connection->exchanges)
 		exchange_free(container_of(link, struct exchange, in_connection));
 	if (connection->call) {
@@ -66,6 +72,18 @@ void connection_free(struct connection *connection)
 	dispatcher->connection_count--;
 	atomic_store_explicit(&dispatcher->self->score->connections,
 			      dispatcher->connection_count, memory_order_relaxed);
+}
+
+/* An answer of HTTP/1.0 without a length ends with its connection: one that was cut short
+ * would seem to be whole (RFC 9112, 8). A Unix socket cannot say so. */
+static bool must_reset(const struct connection *connection)
+{
+	if (!connection->ends_answer)
+		return false;
+	return buffer_size(&connection->out) > 0 ||
+	       (!list_empty(&connection->exchanges) &&
+		container_of(connection->exchanges.next, const struct exchange,
+			     in_connection)->state == EXCHANGE_ANSWERING);
 }
 
 /* It never had a socket. */
@@ -172,38 +190,41 @@ static bool accept_one(struct dispatcher *dispatcher)
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		    errno == ENOBUFS)
-			refuse_one(dispatcher);
+			refuse_one(dispatcher, -1);
 		return errno == ECONNABORTED || errno == EINTR;
 	}
 	if (fd >= dispatcher->fds_max ||
 	    dispatcher->connection_count >= dispatcher->connections_max) {
-		close(fd);
-		refuse_one(dispatcher);
+		refuse_one(dispatcher, fd);
 		return false;
 	}
 	connection_new(dispatcher, fd, &address);
 	return true;
 }
 
-/* No place for another client: tell one, and let the listener rest. */
-static void refuse_one(struct dispatcher *dispatcher)
+/* No place for another client: tell this one (-1: the next), and let the listener rest. */
+static void refuse_one(struct dispatcher *dispatcher, int fd)
 {
 	static const char answer[] =
 		"HTTP/1.1 503 Service Unavailable\r\n"
 		"Content-Type: application/json\r\nRetry-After: 1\r\n"
 		"Content-Length: 32\r\nConnection: close\r\n\r\n"
 		"{\"error\":\"too many connections\"}";
-	int fd;
 
-	if (dispatcher->reserve_fd >= 0)
-		close(dispatcher->reserve_fd);
-	fd = accept4(dispatcher->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (dispatcher->reserve_fd >= 0)
+			close(dispatcher->reserve_fd);
+		dispatcher->reserve_fd = -1;
+		fd = accept4(dispatcher->listener.fd, NULL, NULL,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+	}
 	if (fd >= 0) {
 		(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
 		shutdown(fd, SHUT_WR);
 		close(fd);
 	}
-	dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (dispatcher->reserve_fd < 0)
+		dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	loop_change(&dispatcher->loop, &dispatcher->listener, 0);
 	if (!loop_timer_is_set(&dispatcher->accept_rest)) {
 		log_warning("no place for more than %u connections: "
@@ -334,6 +355,10 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 		reader_set_state(connection, CONNECTION_IDLE);
 		return;
 	}
+	if (due && due <= loop->now_ms && waits_for_us(connection)) {
+		reader_set_state(connection, CONNECTION_BODY);
+		return;
+	}
 	if (due && due <= loop->now_ms) {
 		if (connection->state == CONNECTION_HEAD ||
 		    connection->state == CONNECTION_BODY)
@@ -349,6 +374,13 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 		due = write_due;
 	if (due)
 		loop_timer_set(loop, timer, due);
+}
+
+/* For 100 Continue, which cannot be said before other answers. */
+static bool waits_for_us(const struct connection *connection)
+{
+	return connection->state == CONNECTION_BODY && connection->reading &&
+	       connection->reading->wants_continue && !exchange_is_first(connection->reading);
 }
 
 static void name_client(struct connection *connection,

@@ -165,8 +165,9 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 	out->end += http_write_head(place, &answer);
 	if (out == &connection->out)
 		writer_later(connection);
-	if (!has_body)
-		exchange->is_head = true;
+	exchange->is_bodyless = exchange->is_head || !has_body;
+	if (body_size == WIRE_UNKNOWN && !exchange->chunked && !exchange->is_bodyless)
+		connection->ends_answer = true;
 }
 
 void exchange_write(struct exchange *exchange, struct span data)
@@ -184,7 +185,7 @@ void exchange_write(struct exchange *exchange, struct span data)
 		call_body(exchange->connection->call, data);
 		return;
 	}
-	if (exchange->is_head)
+	if (exchange->is_bodyless)
 		return;
 	if (!exchange->chunked) {
 		write_bytes(exchange, data);
@@ -203,7 +204,7 @@ void exchange_end(struct exchange *exchange)
 		call_over(exchange->connection->call);
 		return;
 	}
-	if (exchange->chunked && !exchange->is_head)
+	if (exchange->chunked && !exchange->is_bodyless)
 		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
 	exchange->state = EXCHANGE_DONE;
 	exchange->connection->dispatcher->served++;
@@ -216,9 +217,27 @@ void exchange_end(struct exchange *exchange)
 
 void exchange_abort(struct exchange *exchange)
 {
-	if (!exchange->connection->gone && exchange_is_first(exchange))
+	if (!exchange_is_first(exchange)) {
+		exchange_fail(exchange, 502, "the worker gave up its answer");
+		return;
+	}
+	if (!exchange->connection->gone)
 		writer_flush(exchange->connection);
 	connection_drop(exchange->connection);
+}
+
+bool exchange_unsay(struct exchange *exchange)
+{
+	if (exchange_is_first(exchange))
+		return false;
+	if (exchange->seat)
+		slot_abandon(exchange->seat, exchange->slot);
+	topic_forget(exchange);
+	buffer_fini(&exchange->out);
+	exchange->answer_sent = 0;
+	exchange->credit_owed = 0;
+	exchange->events = false;
+	return true;
 }
 
 void exchange_write_event(struct exchange *exchange, struct span event,
@@ -227,7 +246,7 @@ void exchange_write_event(struct exchange *exchange, struct span event,
 	exchange->answer_sent += event.size;
 	if (exchange->connection->call)
 		call_body(exchange->connection->call, event);
-	else if (!exchange->is_head)
+	else if (!exchange->is_bodyless)
 		write_bytes(exchange, exchange->chunked ? framed : event);
 }
 
@@ -251,16 +270,17 @@ void exchange_describe(const struct exchange *exchange, const char **ret_method,
 	}
 }
 
-void exchange_end_stream(struct exchange *exchange)
+bool exchange_end_stream(struct exchange *exchange)
 {
 	struct seat *seat = exchange->seat;
 
 	if (exchange->state != EXCHANGE_ANSWERING || !exchange->events)
-		return;
+		return false;
 	exchange->keep_alive = false;
 	if (seat)
 		slot_abandon(seat, exchange->slot);
 	exchange_end(exchange);
+	return true;
 }
 
 void exchange_answer(struct exchange *exchange, int status, struct span headers,
@@ -446,12 +466,15 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 	struct seat *seat;
 
 	exchange->began_ms = dispatcher->loop.now_ms;
+	exchange->queued_ms = exchange->began_ms;
 	if (dispatcher->match.checked && !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
 		seat = pool_choose(pool, exchange);
 		if (seat && slot_send_encoded(seat, exchange, input) == 0)
 			return;
+		if (seat)
+			pool_note_full(seat);
 	}
 	if (!exchange_take_block(exchange, encode_size(input))) {
 		exchange->pool = NULL;
@@ -507,6 +530,8 @@ static void send_continue(struct exchange *exchange)
 	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 	exchange->wants_continue = false;
+	if (exchange->connection->reading == exchange)
+		reader_set_state(exchange->connection, CONNECTION_BODY); /* its clock begins */
 	writer_append(exchange->connection, line, sizeof(line) - 1);
 }
 
@@ -556,7 +581,7 @@ static void answer_file(struct exchange *exchange, const struct http_head *head)
 		return;
 	}
 	exchange_begin(exchange, answer.status, headers, answer.length);
-	if (answer.fd >= 0 && !exchange->is_head && answer.length > 0) {
+	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
 		exchange->file_fd = answer.fd;
 		exchange->file_offset = answer.offset;
 		return;

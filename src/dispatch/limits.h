@@ -60,6 +60,8 @@
 #define PULL_BACK_ANYWAY_MS 10u
 /* What may wait for a subscriber of topics before it is cut off. */
 #define SUBSCRIBER_MAX_BYTES (128u * 1024u)
+/* Topics of one stream: each is looked at when another comes. */
+#define SUBSCRIPTIONS_MAX 256u
 /* Clients that are sent to in one turn, so that a large fan-out holds up nobody
  * for more than some milliseconds. */
 #define FLUSHES_A_TURN 128u

@@ -25,6 +25,7 @@
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
 static bool takes_work(const struct seat *seat);
+static bool is_there(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
 static bool is_quick(const struct seat *seat, unsigned each_us);
 static bool has_waited(const struct exchange *exchange);
@@ -44,6 +45,7 @@ void pool_enter(struct exchange *exchange)
 	const bool is_first = list_empty(&pool->queue);
 
 	exchange->began_ms = pool->dispatcher->loop.now_ms;
+	exchange->queued_ms = exchange->began_ms;
 	if (pool->queued >= pool->queue_max ||
 	    pool->dispatcher->pending >= pool->dispatcher->max_pending) {
 		exchange_fail(exchange, 503, "the queue of this service is full");
@@ -91,7 +93,7 @@ void pool_feed(struct pool *pool)
 		if (slot_send(seat, exchange) < 0) {
 			list_push_front(&pool->queue, &exchange->in_pool);
 			count_queued(pool, 1);
-			break;
+			pool_note_full(seat);
 		}
 	}
 	/* Should who is to take it have got stuck, an idle worker does. */
@@ -99,15 +101,22 @@ void pool_feed(struct pool *pool)
 		pull_back_soon(pool->dispatcher);
 }
 
-void pool_return(struct exchange *exchange)
+void pool_return(struct exchange *exchange, bool was_begun)
 {
 	struct pool *pool = exchange->pool;
+	const uint64_t now_ms = pool->dispatcher->loop.now_ms;
 
 	list_remove(&exchange->in_pool);
 	exchange->state = EXCHANGE_QUEUED;
-	exchange->since_ms = pool->dispatcher->loop.now_ms;
+	if (was_begun)
+		exchange->queued_ms = now_ms;
+	exchange->since_ms = exchange->queued_ms;
 	list_push_front(&pool->queue, &exchange->in_pool);
 	count_queued(pool, 1);
+	if (exchange->since_ms + pool->options->queue_timeout_ms <= now_ms) {
+		too_long_in_queue(exchange);
+		return;
+	}
 	set_timer(pool);
 	if (pool->dispatcher->server->dispatchers > 1)
 		pull_back_soon(pool->dispatcher);
@@ -125,6 +134,8 @@ void pool_deadline(struct loop *loop, struct timer *timer)
 	struct pool *pool = container_of(timer, struct pool, timer);
 	struct exchange *exchange;
 
+	/* What is answered already is not late, though we may be. */
+	turn_receive(pool->dispatcher);
 	while (!list_empty(&pool->queue)) {
 		exchange = container_of(pool->queue.next, struct exchange, in_pool);
 		if (exchange->since_ms + pool->options->queue_timeout_ms > loop->now_ms)
@@ -265,7 +276,18 @@ void pool_alive(struct exchange *exchange)
 
 static bool takes_work(const struct seat *seat)
 {
+	return is_there(seat) && seat->full_until_ms <= seat->dispatcher->loop.now_ms;
+}
+
+static bool is_there(const struct seat *seat)
+{
 	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
+}
+
+void pool_note_full(struct seat *seat)
+{
+	seat->full_until_ms = seat->dispatcher->loop.now_ms + PULL_BACK_MS;
+	pull_back_soon(seat->dispatcher);
 }
 
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us)
@@ -349,7 +371,8 @@ static bool client_has_enough(const struct exchange *exchange)
 }
 
 /* Both lists are in the order of their deadlines, since all waits of a pool
- * are equally long; a returned request has its clock started anew. */
+ * are equally long; a returned request, at the head, has waited longest, unless
+ * a worker had begun with it: then its clock starts anew. */
 static void set_timer(struct pool *pool)
 {
 	struct loop *loop = &pool->dispatcher->loop;
@@ -391,7 +414,8 @@ bool pool_has_idle(const struct pool *pool)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		const struct seat *seat = pool->seats[i];
 
-		if (takes_work(seat) && seat->at_work == 0 && !sisters_keep_busy(seat))
+		/* One that is full too: somebody has to look whether it still is. */
+		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat))
 			return true;
 	}
 	return false;

@@ -84,6 +84,7 @@ struct connection {
 	bool asked_all;    /* its last request was whole and said that it is the last */
 	bool pipelines;    /* behind the last request stood another */
 	bool closing;      /* close when out is empty */
+	bool ends_answer;  /* an answer of it is as long as the connection lasts */
 	bool gone;         /* to be freed at the end of the turn */
 	uint8_t ahead;     /* 1 + place of what was received for it (ahead.c); 0: nothing */
 	struct call *call; /* it is no client's: its one request is a call, and it has
@@ -95,7 +96,8 @@ struct connection {
 	char client[CLIENT_TEXT_BYTES];
 };
 
-void connection_accept_all(struct dispatcher *dispatcher);
+/** Those who wait, as many as may be in a turn. Are there more? */
+bool connection_accept_all(struct dispatcher *dispatcher);
 /** Free it now, with its exchanges; no answer is sent. */
 void connection_free(struct connection *connection);
 /** Give the client up: it is freed at the end of the turn. */
@@ -143,6 +145,9 @@ void writer_append(struct connection *connection, const void *data, size_t size)
 void writer_direct(struct connection *connection, struct span data);
 /** Send what is queued. */
 void writer_flush(struct connection *connection);
+/** Send what there is to send, and nothing else: no other exchange goes on by it, so that it may
+ * be called from anywhere. May drop the connection. */
+void writer_send_now(struct connection *connection);
 /** The same, after a first send() of it failed with that -errno; or BATCH_UNDONE. */
 void writer_flush_on(struct connection *connection, int32_t failure);
 /** So many bytes of what is queued were sent. */
@@ -182,6 +187,8 @@ struct exchange {
 	int error_form;       /* enum http_error_form, by its Accept */
 	bool is_local;        /* a local handler answers */
 	bool is_head;         /* HEAD: the answer has no body */
+	bool is_bodyless;     /* nor has this one, be it for its status */
+	bool is_midway;       /* a stream, whose worker's last part ends amid an event */
 	bool keep_alive;
 	bool wants_continue;  /* 100 Continue is due when its turn comes */
 	bool dropping_body;   /* its answer, if there is one, waits for the rest of
@@ -193,6 +200,7 @@ struct exchange {
 	uint32_t credit_owed; /* bytes of parts not yet taken by the client */
 	uint64_t answer_sent; /* bytes of the body */
 	uint64_t began_ms;    /* when the request was whole */
+	uint64_t queued_ms;   /* since when it has waited for a worker to begin */
 	struct list subscriptions; /* of a stream (topics.c) */
 	struct buffer early;  /* events published before its head */
 	char *label;          /* "METHOD" NUL "/path", once its block is gone */
@@ -232,8 +240,12 @@ void exchange_write_event(struct exchange *exchange, struct span event,
 /** Method and path, for the log and the status page; never NULL. */
 void exchange_describe(const struct exchange *exchange, const char **ret_method,
 		       const char **ret_path);
-/** The server stops, and this is a stream that can end well now: end it. */
-void exchange_end_stream(struct exchange *exchange);
+/** The server stops, and if this is a stream that can end well now, end it: then it, and those
+ * behind it, may be gone. Whether it was. */
+bool exchange_end_stream(struct exchange *exchange);
+/** Take back what there is of its answer, so that another can be given; false if the client may
+ * have had some of it, it being the first of its connection. */
+bool exchange_unsay(struct exchange *exchange);
 /** The whole answer at once. */
 void exchange_answer(struct exchange *exchange, int status, struct span headers,
 		     struct span body);
@@ -255,6 +267,9 @@ void refusal_log(struct connection *connection, int status, const char *why);
 void refusal_note(struct connection *connection, const char *what);
 
 /* ---- pools and seats ---- */
+
+/* In our arena: whose bytes a request is, which no worker gives back. */
+#define SLOT_BLOCK (LINK_NO_SLOT + 1u)
 
 struct slot {
 	struct exchange *exchange;  /* NULL: free, or abandoned */
@@ -295,6 +310,7 @@ struct seat {
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
 	bool paused;            /* the worker wants no more for now */
+	uint64_t full_until_ms; /* there was no room for a request: others are asked first */
 	struct outbox outbox;   /* what is to be said besides requests */
 	struct slots want_parts; /* slots that have more of a body to send */
 };
@@ -331,8 +347,11 @@ void pool_feed(struct pool *pool);
 void pool_linked(struct exchange *exchange);
 /** Its deadline starts anew. */
 void pool_alive(struct exchange *exchange);
-/** Back to the head of the queue. */
-void pool_return(struct exchange *exchange);
+/** Back to the head of the queue; it has waited since it came, unless a worker had begun with
+ * it. It may have waited too long, and be answered. */
+void pool_return(struct exchange *exchange, bool was_begun);
+/** It had no room for a request: for a moment others are asked. */
+void pool_note_full(struct seat *seat);
 /** It left the queue or the links by other ways. */
 void pool_leave(struct exchange *exchange);
 void pool_deadline(struct loop *loop, struct timer *timer);

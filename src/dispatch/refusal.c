@@ -73,8 +73,11 @@ static bool may_log(const struct connection *connection)
 
 void exchange_fail(struct exchange *exchange, int status, const char *message)
 {
+	/* 405 says what is allowed: nothing, where no resource is meant (RFC 9110, 15.5.6). */
 	exchange_refuse(exchange, status,
-			status == 503 ? "Retry-After: 1\r\n" : "", message);
+			status == 503   ? "Retry-After: 1\r\n"
+			: status == 405 ? "Allow: \r\n"
+					: "", message);
 }
 
 void exchange_refuse(struct exchange *exchange, int status, const char *headers,
@@ -86,7 +89,7 @@ void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 	size_t size;
 	int n;
 
-	if (exchange->state == EXCHANGE_ANSWERING) {
+	if (exchange->state == EXCHANGE_ANSWERING && !exchange_unsay(exchange)) {
 		connection_drop(exchange->connection);
 		return;
 	}

@@ -87,6 +87,7 @@ static void take_topic(struct seat *seat, const struct message *message)
 {
 	struct exchange *exchange = exchange_of(seat, message);
 	char topic[WIRE_TOPIC_MAX_BYTES];
+	int r;
 
 	if (message->size == 0 || message->size > sizeof(topic)) {
 		seat_condemn(seat, "a topic is too long, or none");
@@ -98,9 +99,13 @@ static void take_topic(struct seat *seat, const struct message *message)
 		return;
 	if (message->kind == MESSAGE_UNSUBSCRIBE) {
 		topic_unsubscribe(exchange, (struct span){ topic, message->size });
-	} else if (topic_subscribe(exchange, (struct span){ topic, message->size }) < 0) {
-		log_error("%s[%u]: no memory for a subscription: its client is cut off",
-			  seat->pool->name, seat->index);
+	} else {
+		r = topic_subscribe(exchange, (struct span){ topic, message->size });
+		if (r == 0)
+			return;
+		log_error("%s[%u]: request %llu cannot subscribe, so its client is cut off: %s",
+			  seat->pool->name, seat->index, (unsigned long long)exchange->id,
+			  r == -ENOSPC ? "a stream has 256 topics at most" : strerror(-r));
 		connection_drop(exchange->connection);
 	}
 }

@@ -56,6 +56,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->at_work = 0;
 	seat->work_ns = 0;
 	seat->condemned = false;
+	seat->full_until_ms = 0;
 	seat->untold = false;
 	seat->draining = false;
 	seat->must_ring = false;
@@ -111,6 +112,10 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	slots = in_order(seat, false, &count);
 	while (count-- > 0)
 		settle(seat, &seat->slots[slots[count]]);
+	/* Better in any order than not at all: what they point to is about to go. */
+	for (uint32_t slot = slots_next(&seat->used_slots, 0); !slots && slot < LINK_SLOTS;
+	     slot = slots_next(&seat->used_slots, slot + 1))
+		settle(seat, &seat->slots[slot]);
 	free(slots);
 	list_remove(&seat->in_active);
 	seat->in_hand = 0;
@@ -125,6 +130,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 void seat_receive(struct seat *seat)
 {
 	struct message messages[LINK_BATCH];
+	unsigned batches = 0;
 	unsigned count;
 	int r;
 
@@ -142,7 +148,9 @@ void seat_receive(struct seat *seat)
 			link_foresee(&seat->link, &messages[count++]);
 		for (unsigned i = 0; i < count && !seat->condemned; i++)
 			answer_received(seat, &messages[i]);
-	} while (count == LINK_BATCH && !seat->condemned);
+		/* Who goes on talking is heard again in the next turn, after others. */
+	} while (count == LINK_BATCH && ++batches < LINK_RING_ENTRIES / LINK_BATCH &&
+		 !seat->condemned);
 	if (r < 0)
 		seat_condemn(seat, "a message of it makes no sense");
 	for (uint32_t slot = slots_next(&seat->want_parts, 0);
@@ -271,7 +279,7 @@ void seat_pull_back(struct seat *seat)
 			continue;
 		}
 		slot_free(seat, slots[count]);
-		pool_return(exchange);
+		pool_return(exchange, false);
 	}
 	free(slots);
 }
@@ -319,6 +327,10 @@ static void part_came_back(void *context, uint32_t number, uint32_t size)
 
 	if (number == LINK_NO_SLOT)
 		return;
+	if (number == SLOT_BLOCK) {
+		seat_condemn(seat, "gave back a request before its answer");
+		return;
+	}
 	slot = &seat->slots[number];
 	if (size > slot->parts_out) {
 		seat_condemn(seat, "gave back more than it was given");
@@ -350,14 +362,17 @@ static void settle(struct seat *seat, struct slot *slot)
 	if (claim != CLAIM_QUEUED || seat->condemned)
 		exchange->deaths++;
 	if (exchange->state == EXCHANGE_ANSWERING) {
-		connection_drop(exchange->connection);
+		exchange_fail(exchange, 502, "the worker died in the middle of its answer");
 		return;
 	}
 	slot->exchange = exchange;
 	again = again && slot_keep_block(seat, slot);
 	slot->exchange = NULL;
 	if (again) {
-		pool_return(exchange);
+		/* What it has said so far counts no more. */
+		topic_forget(exchange);
+		buffer_fini(&exchange->early);
+		pool_return(exchange, claim != CLAIM_QUEUED);
 		return;
 	}
 	pool_leave(exchange);
@@ -388,8 +403,8 @@ static int by_id(const void *a, const void *b)
 	return (left->id > right->id) - (left->id < right->id);
 }
 
-/* The slots in use, or those at work, oldest request first; malloc'ed. Without memory for the
- * order, none are told: their deadlines settle them. */
+/* The slots in use, or those at work, oldest request first; malloc'ed. NULL, and none, without
+ * memory for the order. */
 static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count)
 {
 	struct aged_slot *aged = calloc(seat->in_hand + 1, sizeof(*aged));
@@ -397,8 +412,13 @@ static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count)
 	unsigned count = 0;
 
 	*ret_count = 0;
+	if (!aged || !slots) {
+		free(aged);
+		free(slots);
+		return NULL;
+	}
 	for (uint32_t i = slots_next(&seat->used_slots, 0);
-	     aged && slots && i < LINK_SLOTS && count < seat->in_hand;
+	     i < LINK_SLOTS && count < seat->in_hand;
 	     i = slots_next(&seat->used_slots, i + 1)) {
 		const struct exchange *exchange = seat->slots[i].exchange;
 

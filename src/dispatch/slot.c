@@ -222,7 +222,7 @@ static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_
 {
 	const uint32_t number = slots_next(&seat->free_slots, 0);
 	struct slot *slot = &seat->slots[number];
-	void *block = link_alloc(&seat->link, number, size, &slot->offset);
+	void *block = link_alloc(&seat->link, SLOT_BLOCK, size, &slot->offset);
 
 	if (!block)
 		return -EAGAIN;

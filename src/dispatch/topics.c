@@ -37,6 +37,7 @@ static void end(struct dispatcher *dispatcher, struct subscription *subscription
 static bool frame(struct dispatcher *dispatcher, struct span event,
 		  struct span *ret_framed);
 static bool deliver(struct exchange *exchange, struct span event, struct span framed);
+static bool is_or_may_be_stream(const struct exchange *exchange);
 static void cut_off(struct exchange *exchange);
 
 int topic_subscribe(struct exchange *exchange, struct span name)
@@ -44,11 +45,15 @@ int topic_subscribe(struct exchange *exchange, struct span name)
 	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	struct topic **place = place_of(dispatcher, name);
 	struct subscription *subscription;
+	unsigned count = 0;
 
 	list_each(link, &exchange->subscriptions) {
 		if (container_of(link, struct subscription, in_exchange)->topic == *place)
 			return 0;
+		count++;
 	}
+	if (count >= SUBSCRIPTIONS_MAX)
+		return -ENOSPC;
 	subscription = calloc(1, sizeof(*subscription));
 	if (!subscription)
 		return -ENOMEM;
@@ -118,21 +123,35 @@ static bool deliver(struct exchange *exchange, struct span event, struct span fr
 	struct connection *connection = exchange->connection;
 	size_t waiting = buffer_size(&exchange->early) + buffer_size(&exchange->out);
 
-	if (connection->gone || exchange->state == EXCHANGE_DONE)
+	if (connection->gone || !is_or_may_be_stream(exchange))
 		return false;
-	if (exchange_is_first(exchange))
+	if (exchange_is_first(exchange)) {
+		/* It may be that nobody has tried to send that yet. */
+		if (waiting + buffer_size(&connection->out) + framed.size > SUBSCRIBER_MAX_BYTES)
+			writer_send_now(connection);
 		waiting += buffer_size(&connection->out);
+	}
+	if (connection->gone)
+		return false;
 	if (waiting + framed.size > SUBSCRIBER_MAX_BYTES && waiting > 0) {
 		cut_off(exchange);
 		return false;
 	}
-	if (exchange->state == EXCHANGE_LINKED) {
+	/* Before its head, or amid an event of its worker's, it has to wait. */
+	if (exchange->state == EXCHANGE_LINKED || exchange->is_midway) {
 		if (!buffer_append(&exchange->early, event.at, event.size))
 			connection_drop(connection);
 		return !connection->gone;
 	}
 	exchange_write_event(exchange, event, framed);
 	return true;
+}
+
+/* While it is at a worker it may still become one. */
+static bool is_or_may_be_stream(const struct exchange *exchange)
+{
+	return exchange->state == EXCHANGE_LINKED ||
+	       (exchange->state == EXCHANGE_ANSWERING && exchange->answer_left == WIRE_UNKNOWN);
 }
 
 static void cut_off(struct exchange *exchange)

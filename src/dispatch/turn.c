@@ -18,6 +18,11 @@
 #define LAST_WORDS_MS 500u
 
 static void drain(struct dispatcher *dispatcher);
+static void end_streams_of(struct connection *connection);
+static void read_the_last(struct connection *connection);
+static void give_up(struct connection *connection);
+static void each_connection(struct dispatcher *dispatcher,
+			    void (*visit)(struct connection *connection));
 static void obey(struct pool *pool, const struct control *order, const int *fds,
 		 size_t *fd_count);
 static void hear_and_ring(struct dispatcher *dispatcher);
@@ -145,10 +150,11 @@ void listener_rested(struct loop *loop, struct timer *timer)
 void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct dispatcher *dispatcher = loop->owner;
+	bool by_parent;
 
 	(void)watch;
 	(void)events;
-	if (self_take_stop(dispatcher->self) && !dispatcher->draining)
+	if (self_take_stop(dispatcher->self, &by_parent) && !dispatcher->draining)
 		drain(dispatcher);
 }
 
@@ -373,13 +379,35 @@ void retry_saying(struct loop *loop, struct timer *timer)
 static void end_streams(struct dispatcher *dispatcher)
 {
 	dispatcher->streams_to_end = false;
-	list_each(link, &dispatcher->connections) {
-		struct connection *connection =
-			container_of(link, struct connection, in_dispatcher);
+	each_connection(dispatcher, end_streams_of);
+}
 
-		list_each(other, &connection->exchanges)
-			exchange_end_stream(container_of(other, struct exchange,
-							 in_connection));
+/* With one, those behind it may go too. */
+static void end_streams_of(struct connection *connection)
+{
+	struct list *link = connection->exchanges.next;
+
+	while (link != &connection->exchanges) {
+		if (exchange_end_stream(container_of(link, struct exchange, in_connection)))
+			link = connection->exchanges.next;
+		else
+			link = link->next;
+	}
+}
+
+/* Each that is there now, once; it and any other may be dropped meanwhile. */
+static void each_connection(struct dispatcher *dispatcher,
+			    void (*visit)(struct connection *connection))
+{
+	struct list todo;
+	struct list *link;
+
+	list_init(&todo);
+	while ((link = list_pop_front(&dispatcher->connections)) != NULL)
+		list_push_back(&todo, link);
+	while ((link = list_pop_front(&todo)) != NULL) {
+		list_push_back(&dispatcher->connections, link);
+		visit(container_of(link, struct connection, in_dispatcher));
 	}
 }
 
@@ -390,22 +418,24 @@ static void drain(struct dispatcher *dispatcher)
 	log_info("stopping: %u connections, finishing what is pending for up to %u ms",
 		 dispatcher->connection_count,
 		 dispatcher->server->shutdown_timeout_ms);
-	connection_accept_all(dispatcher);
+	/* As many as may be: who is left in the listener's queue is reset. */
+	while (connection_accept_all(dispatcher))
+		;
 	loop_remove(loop, &dispatcher->listener);
 	close(dispatcher->listener.fd);
 	dispatcher->draining = true;
 	loop_timer_set(loop, &dispatcher->drain_timer,
 		       loop->now_ms + dispatcher->server->shutdown_timeout_ms);
-	list_each(link, &dispatcher->connections) {
-		struct connection *connection =
-			container_of(link, struct connection, in_dispatcher);
-
-		/* What has arrived already was received by us. */
-		if (connection->state == CONNECTION_IDLE)
-			reader_ready(connection);
-		connection_finish(connection);
-	}
+	each_connection(dispatcher, read_the_last);
 	end_streams(dispatcher);
+}
+
+/* What has arrived already was received by us. */
+static void read_the_last(struct connection *connection)
+{
+	if (connection->state == CONNECTION_IDLE)
+		reader_ready(connection);
+	connection_finish(connection);
 }
 
 void drain_over(struct loop *loop, struct timer *timer)
@@ -417,23 +447,22 @@ void drain_over(struct loop *loop, struct timer *timer)
 		return;
 	}
 	dispatcher->may_exit = true;
-	list_each(link, &dispatcher->connections) {
-		struct connection *connection =
-			container_of(link, struct connection, in_dispatcher);
-
-		while (!list_empty(&connection->exchanges) && !connection->gone) {
-			struct exchange *exchange =
-				container_of(connection->exchanges.next,
-					     struct exchange, in_connection);
-
-			if (exchange->seat) {
-				pool_leave(exchange);
-				slot_abandon(exchange->seat, exchange->slot);
-			}
-			exchange_give_up(exchange);
-		}
-	}
+	each_connection(dispatcher, give_up);
 	loop_timer_set(loop, timer, loop->now_ms + LAST_WORDS_MS);
+}
+
+static void give_up(struct connection *connection)
+{
+	while (!list_empty(&connection->exchanges) && !connection->gone) {
+		struct exchange *exchange = container_of(connection->exchanges.next,
+							 struct exchange, in_connection);
+
+		if (exchange->seat) {
+			pool_leave(exchange);
+			slot_abandon(exchange->seat, exchange->slot);
+		}
+		exchange_give_up(exchange);
+	}
 }
 
 void dispatcher_drain_check(struct dispatcher *dispatcher)

@@ -57,6 +57,23 @@ void writer_direct(struct connection *connection, struct span data)
 	writer_append(connection, data.at + taken, data.size - taken);
 }
 
+void writer_send_now(struct connection *connection)
+{
+	struct span held = buffer_span(&connection->out);
+	ssize_t n;
+
+	while (held.size > 0 && !connection->write_since_ms && !connection->gone) {
+		n = send_some(connection, held);
+		if (n == -EAGAIN)
+			writer_wait_for_room(connection);
+		else if (n < 0 && n != -EINTR)
+			connection_drop(connection);
+		else if (n > 0)
+			writer_sent(connection, (size_t)n);
+		held = buffer_span(&connection->out);
+	}
+}
+
 void writer_flush(struct connection *connection)
 {
 	writer_flush_on(connection, BATCH_UNDONE);

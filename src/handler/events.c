@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "handler/request.h"
 
 struct crew_timer {
@@ -138,7 +139,7 @@ static struct crew_timer *timer_new(struct crew_worker *worker, unsigned ms,
 	timer->every_ms = every_ms;
 	timer->timer.fire = timer_fired;
 	if (loop_timer_set(worker->loop, &timer->timer,
-			   worker->loop->now_ms + ms) < 0) {
+			   clock_now_ms() + ms) < 0) {
 		free(timer);
 		return NULL;
 	}

@@ -2,6 +2,7 @@
 /* What a handler can ask, what it can answer, and what becomes of it when it
  * answers badly. */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "handler/encode.h"
 #include "handler/request.h"
@@ -375,6 +377,67 @@ static void the_last_answer_counts(void **state)
 	assert_int_equal(request.replies, 2);
 }
 
+static void note_time(struct crew_worker *w, void *context)
+{
+	(void)w;
+	*(uint64_t *)context = clock_now_ms();
+}
+
+static const char *wanted_type;
+
+static crew_reply let_pass(struct crew_request *one)
+{
+	if (wanted_type)
+		crew_set_header(one, "Content-Type", wanted_type);
+	else
+		crew_set_header(one, "X-Checked", "yes");
+	return crew_pass(one);
+}
+
+static crew_reply answer_after_it(struct crew_request *one)
+{
+	crew_set_header(one, "X-Answered", "too");
+	return crew_text(one, 200, "well");
+}
+
+static void what_a_check_sets_goes_with_the_answer(void **state)
+{
+	(void)state;
+	given_plain();
+	assert_false(request_check(&request, let_pass, "check"));
+	request_run(&request, answer_after_it, "GET /");
+	assert_int_equal(request.status, 200);
+	assert_non_null(memmem(request.headers, request.headers_size, "X-Checked: yes", 14));
+	assert_non_null(memmem(request.headers, request.headers_size, "X-Answered: too", 15));
+	request_fini(&request);
+	given_plain();
+	wanted_type = "a/b";
+	assert_false(request_check(&request, let_pass, "check"));
+	request_run(&request, answer_after_it, "GET /");
+	assert_non_null(memmem(request.headers, request.headers_size, "Content-Type: a/b", 17));
+}
+
+/* A handler, or setup(), may have been at work for long before it sets one. */
+static void a_timer_counts_from_when_it_is_set(void **state)
+{
+	struct crew_worker busy = { 0 };
+	uint64_t fired_ms = 0;
+	struct loop loop;
+	uint64_t set_ms;
+
+	(void)state;
+	assert_int_equal(loop_init(&loop), 0);
+	worker_events_init(&busy, &loop);
+	poll(NULL, 0, 60);
+	set_ms = clock_now_ms();
+	assert_non_null(crew_after(&busy, 50, note_time, &fired_ms));
+	while (!fired_ms)
+		assert_int_equal(loop_turn(&loop, 1000), 0);
+	assert_true(fired_ms >= set_ms + 50);
+	worker_events_fini(&busy);
+	loop_fini(&loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,6 +450,8 @@ int main(void)
 		cmocka_unit_test_teardown(headers_are_checked, forget),
 		cmocka_unit_test_teardown(bad_answers_become_500, forget),
 		cmocka_unit_test_teardown(the_last_answer_counts, forget),
+		cmocka_unit_test_teardown(what_a_check_sets_goes_with_the_answer, forget),
+		cmocka_unit_test(a_timer_counts_from_when_it_is_set),
 	};
 
 	log_init();

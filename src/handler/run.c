@@ -46,9 +46,15 @@ void request_run(struct crew_request *request, crew_handler *handler,
 		 const char *name)
 {
 	struct crew_request *const outer = request->worker->running;
+	/* Those that a check has set stay. */
+	const bool passed = request->state == REPLY_PASS;
+	const size_t headers = passed ? request->headers_size : 0;
+	const char *const type = passed ? request->type_set : NULL;
 	crew_reply reply;
 
 	reply_reset(request);
+	request->headers_size = headers;
+	request->type_set = type;
 	request->worker->running = request;
 	reply = handler(request);
 	request->worker->running = outer;

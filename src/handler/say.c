@@ -15,6 +15,7 @@
 #include "base/os/os.h"
 #include "handler/event.h"
 #include "handler/request.h"
+#include "http/head.h"
 #include "http/respond.h"
 #include "transport/control.h"
 
@@ -71,7 +72,7 @@ int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	char *at;
 	int r;
 
-	if (!is_token(method) || !call->target || call->target[0] != '/' ||
+	if (!is_token(method) || !call->target || !http_path_ok(span_of(call->target)) ||
 	    (call->type && !http_value_ok(span_of(call->type))))
 		return -EINVAL;
 	if (call->pool && worker->knows_pool && worker->knows_pool(worker, call->pool) < 0)
@@ -134,14 +135,18 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 				 pool ? pool : "");
 	fd = os_memory_file("crew-config");
 	if (fd < 0)
-		return fd;
+		return error_set(ret_error, -fd, "no memory for the configuration: %s",
+				 strerror(-fd));
 	r = write_all(fd, pool, strlen(pool) + 1);
 	if (r == 0)
 		r = write_all(fd, json, size);
 	if (r == 0)
 		r = os_channel_send(worker->channel, &order, sizeof(order), &fd, 1);
 	close(fd);
-	return r;
+	if (r < 0)
+		return error_set(ret_error, -r, "the configuration cannot be passed on now: "
+				 "%s; try again", strerror(-r));
+	return 0;
 }
 
 int crew_set_log_level(struct crew_worker *worker, const char *pool,

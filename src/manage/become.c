@@ -7,7 +7,9 @@
 #include "manage/become.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 #define LOG_BYTES (UINT64_C(8) << 20)
 #define LOG_KEEP 8u
 
+static void warn_of_rotation(const struct become *become);
 static int detach(struct become *become, struct crew_error *ret_error);
 static int open_log(struct become *become, struct crew_error *ret_error);
 static int take_files(struct become *become, struct crew_error *ret_error);
@@ -64,10 +67,19 @@ int become_begin(struct become *become, const struct crew_daemon *daemon,
 
 int become_ready(struct become *become, struct crew_error *ret_error)
 {
-	int r = privileges_drop(&become->privileges, ret_error);
+	int r;
 
+	/* What we have made is for who goes on writing; what was there is somebody's, who may
+	 * have put it there for us to give it away. */
+	if (become->has_log && become->log.is_new && become->privileges.wanted &&
+	    fchown(become->log.fd, become->privileges.uid, become->privileges.gid) < 0)
+		log_warning("the log file %s cannot be given to user %s: %s", become->log.path,
+			    become->privileges.user, strerror(errno));
+	r = privileges_drop(&become->privileges, ret_error);
 	if (r < 0)
 		return r;
+	if (become->has_log && become->privileges.wanted)
+		warn_of_rotation(become);
 	/* From here on also what libraries print goes there. */
 	if (become->has_log) {
 		become->log.also_stdio = true;
@@ -76,6 +88,17 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 	if (become->detached)
 		daemon_up(&become->detach, !become->has_log);
 	return 0;
+}
+
+/* It renames files, and makes new ones. */
+static void warn_of_rotation(const struct become *become)
+{
+	char *copy = strdup(become->log.path);
+
+	if (copy && access(dirname(copy), W_OK) < 0)
+		log_warning("the log file %s cannot be rotated: user %s may not write to its "
+			    "directory", become->log.path, become->privileges.user);
+	free(copy);
 }
 
 int become_exit_code(const struct become *become, int r)

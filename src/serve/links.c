@@ -29,9 +29,6 @@ static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
 static void pass_events_on(struct server_run *run, unsigned from,
 			   const struct control *order, const int *fd);
-static void send_dispatcher(struct server_run *run, unsigned number,
-			    const struct control *order, const int *fds,
-			    size_t fd_count);
 
 /* Whose links are made anew. */
 struct renewal {
@@ -45,6 +42,7 @@ void links_dispatcher_spawned(void *context, struct child *dispatcher)
 	struct server_run *run = context;
 	struct renewal renewal = { run, dispatcher->index };
 
+	orders_forget(run, dispatcher->index);
 	for (unsigned i = FIRST_POOL_GROUP;
 	     dispatcher->generation > 1 && i < run->group_count; i++) {
 		plan_each(run->plan, i, renew_link, &renewal);
@@ -120,14 +118,16 @@ void links_worker_ready(void *context, struct child *child)
 
 void links_worker_retiring(void *context, struct child *child)
 {
+	struct server_run *run = context;
 	const struct control order = {
 		.kind = CONTROL_DRAIN,
 		.pool = child->group_index - FIRST_POOL_GROUP,
 		.index = child->index,
 		.generation = child->generation,
+		.restarts = plan_restarts(run->plan, child->group_index),
 	};
 
-	send_dispatchers(context, &order);
+	send_dispatchers(run, &order);
 }
 
 void links_worker_died(void *context, struct child *child,
@@ -257,10 +257,10 @@ static void tell_dispatcher(struct server_run *run, struct child *child,
 	if (!fds || fds->memory < 0 ||
 	    !plan_child(run->plan, DISPATCHER_GROUP, dispatcher))
 		return;
-	send_dispatcher(run, dispatcher, &order,
-			(int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
-				 fds->bell[LINK_WORKER] }, 3);
-	link_close_fds(fds);
+	orders_give(run, dispatcher, &order,
+		    (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
+			     fds->bell[LINK_WORKER] }, 3);
+	*fds = (struct link_fds){ -1, { -1, -1 } };
 }
 
 static void renew_link(void *context, struct child *child)
@@ -275,7 +275,7 @@ static void renew_link(void *context, struct child *child)
 static void send_dispatchers(struct server_run *run, const struct control *order)
 {
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
-		send_dispatcher(run, i, order, NULL, 0);
+		orders_give(run, i, order, NULL, 0);
 }
 
 /* Events are not orders: who is too busy to hear them is left alone. */
@@ -290,23 +290,4 @@ static void pass_events_on(struct server_run *run, unsigned from,
 			log_error("dispatcher[%u] (pid %d) takes no events now: "
 				  "its clients miss some", i, (int)to->pid);
 	}
-}
-
-/* A dispatcher that does not read what it is told would go on with workers that
- * are gone: its successor is told all anew. */
-static void send_dispatcher(struct server_run *run, unsigned number,
-			    const struct control *order, const int *fds,
-			    size_t fd_count)
-{
-	struct child *dispatcher = plan_child(run->plan, DISPATCHER_GROUP, number);
-	int r;
-
-	if (!dispatcher)
-		return;
-	r = os_channel_send(dispatcher->channel, order, sizeof(*order), fds, fd_count);
-	if (r != -EAGAIN)
-		return; /* told; or it is dead, which we are about to hear */
-	log_error("dispatcher[%u] (pid %d) does not read what it is told: killing it",
-		  number, (int)dispatcher->pid);
-	plan_condemn(run->plan, dispatcher, CREW_CAUSE_STUCK);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of this room share: a server that runs, as its parent knows
  * it. serve.c makes it, links.c tells its children of each other, configs.c
- * passes on what is to be configured. */
+ * passes on what is to be configured, orders.c sees that dispatchers are told. */
 #ifndef SERVE_PRIVATE_H
 #define SERVE_PRIVATE_H
 
@@ -12,6 +12,7 @@
 #include "manage/become.h"
 #include "base/loop.h"
 #include "supervise/supervise.h"
+#include "transport/control.h"
 #include "transport/link.h"
 #include "worker/worker.h"
 
@@ -35,6 +36,8 @@ struct server_run {
 	struct plan *plan;
 	int configs[CREW_POOLS_MAX]; /* the last one of each pool: a file; -1: none */
 	struct timer config_retry;
+	struct list orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
+	struct timer orders_retry;
 };
 
 /* What the parent notes of each life of a worker (child->user). */
@@ -56,6 +59,14 @@ void links_worker_retiring(void *context, struct child *child);
 void links_worker_died(void *context, struct child *child,
 		       const struct crew_death *death);
 void links_pool_degraded(void *context, unsigned group, bool degraded);
+
+/* Tell a dispatcher, if it is there, now or as soon as it can hear; the descriptors become
+ * ours. */
+void orders_give(struct server_run *run, unsigned dispatcher, const struct control *order,
+		 const int *fds, size_t fd_count);
+/* It is dead, or all is over. */
+void orders_forget(struct server_run *run, unsigned dispatcher);
+void orders_init(struct server_run *run);
 
 /* A configuration that came (its file becomes ours): keep it, and pass it on. */
 void configs_take(struct server_run *run, int fd);

@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,6 +26,8 @@
 #include "serve/defaults.h"
 #include "serve/private.h"
 
+#define LOCAL "unix:"
+
 #define STOP_SLACK_MS 2000u
 #define WORKER_STOP_MS 5000u
 
@@ -31,8 +35,12 @@ static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
 static int make_plan(struct server_run *run, struct crew_error *ret_error);
 static int listen_all(struct server_run *run, struct crew_error *ret_error);
+static int stay_put(struct server_run *run, struct crew_error *ret_error);
+static int make_absolute(struct server_run *run, const char *prefix, const char *path,
+			 const char **ret_path);
 static int open_mounts(struct server_run *run, struct crew_error *ret_error);
 static void make_groups(struct server_run *run);
+static unsigned longer(unsigned ms, unsigned by_ms);
 static void make_pool_group(struct server_run *run, unsigned number);
 static void raise_descriptor_limit(void);
 static void clean_up(struct server_run *run);
@@ -54,11 +62,14 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
 		run->listeners[i] = -1;
 	configs_init(run);
+	orders_init(run);
 	os_hold_standard_streams();
 	log_init();
 	r = defaults_fill(server, &run->tables, &run->server, &error);
 	if (r == 0)
 		r = check_tables(run, &error);
+	if (r == 0)
+		r = stay_put(run, &error);
 	if (r == 0)
 		r = become_begin(&run->become, &run->server.daemon, &error);
 	if (r == 1) { /* the daemon is up: this is who was called */
@@ -157,6 +168,44 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 	return 0;
 }
 
+/* Relative names mean what they mean here, in whatever directory we are later. */
+static int stay_put(struct server_run *run, struct crew_error *ret_error)
+{
+	const struct crew_daemon *daemon = &run->server.daemon;
+	const char *listen = run->server.listen;
+	int r = 0;
+
+	if (!daemon->detach && !daemon->directory)
+		return 0;
+	if (strncmp(listen, LOCAL, strlen(LOCAL)) == 0)
+		r = make_absolute(run, LOCAL, listen + strlen(LOCAL), &run->server.listen);
+	for (unsigned i = 0; r == 0 && i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++)
+		r = make_absolute(run, "", run->server.mounts[i].root,
+				  &run->server.mounts[i].root);
+	return r < 0 ? error_set(ret_error, -r, "the name of this directory: %s", strerror(-r))
+		     : 0;
+}
+
+static int make_absolute(struct server_run *run, const char *prefix, const char *path,
+			 const char **ret_path)
+{
+	char here[PATH_MAX];
+	char *whole;
+	size_t size;
+
+	if (!path || path[0] == '/' || path[0] == '@' || !path[0])
+		return 0;
+	if (!getcwd(here, sizeof(here)))
+		return -errno;
+	size = strlen(prefix) + strlen(here) + 1 + strlen(path) + 1;
+	whole = arena_alloc(&run->tables, size);
+	if (!whole)
+		return -ENOMEM;
+	snprintf(whole, size, "%s%s/%s", prefix, here, path);
+	*ret_path = whole;
+	return 0;
+}
+
 static int open_mounts(struct server_run *run, struct crew_error *ret_error)
 {
 	for (unsigned i = 0; i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++) {
@@ -188,7 +237,7 @@ static void make_groups(struct server_run *run)
 			.notify = true,
 			.boot_timeout_ms = 10000,
 			.heartbeat_timeout_ms = 10000,
-			.stop_timeout_ms = server->shutdown_timeout_ms + STOP_SLACK_MS,
+			.stop_timeout_ms = longer(server->shutdown_timeout_ms, STOP_SLACK_MS),
 			.max_descriptors = CREW_NEVER,
 			.stop_order = 0,
 			.fixed = true,
@@ -213,6 +262,12 @@ static void make_groups(struct server_run *run)
 		};
 }
 
+/* Never stays never. */
+static unsigned longer(unsigned ms, unsigned by_ms)
+{
+	return ms > CREW_NEVER - by_ms ? CREW_NEVER : ms + by_ms;
+}
+
 static void make_pool_group(struct server_run *run, unsigned number)
 {
 	const struct crew_pool *pool = &run->server.pools[number];
@@ -233,13 +288,14 @@ static void make_pool_group(struct server_run *run, unsigned number)
 			.max_starting = pool->max_starting,
 			.max_restarts = pool->max_restarts,
 			.restart_window_ms = pool->restart_window_ms,
+			.degraded_retry_ms = pool->degraded_retry_ms,
 			.max_rss_bytes = pool->max_rss_bytes,
 			.log_level = pool->log_level,
 			.stop_order = 1,
 		},
 		.raw = true,
 		/* What it has begun may take its whole time. */
-		.retire_timeout_ms = pool->request_timeout_ms + WORKER_STOP_MS,
+		.retire_timeout_ms = longer(pool->request_timeout_ms, WORKER_STOP_MS),
 		.spawned = links_worker_spawned,
 		.message = links_worker_said,
 		.ready = links_worker_ready,
@@ -265,6 +321,8 @@ static void clean_up(struct server_run *run)
 {
 	plan_free(run->plan);
 	configs_fini(run);
+	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
+		orders_forget(run, i);
 	close_listeners(run);
 	for (unsigned i = 0; i < run->mount_count; i++)
 		close(run->mount_fds[i]);

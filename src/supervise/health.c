@@ -17,6 +17,8 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static void forgive_pause(struct plan *plan, uint64_t since_ms);
+static void put_off(uint64_t *at_ms, uint64_t set_ms, uint64_t since_ms, uint64_t now_ms);
 static void examine(struct life *life, uint64_t now_ms);
 static void examine_heart(struct life *life, uint64_t now_ms);
 static void examine_limits(struct life *life);
@@ -28,6 +30,8 @@ void health_fire(struct loop *loop, struct timer *timer)
 	struct plan *plan = container_of(timer, struct plan, health);
 	unsigned number = 0;
 
+	if (loop->now_ms > timer->due_ms + PAUSED_MS)
+		forgive_pause(plan, timer->due_ms);
 	plan->tick++;
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
 		list_each(link, &plan->groups[i].lives) {
@@ -37,6 +41,7 @@ void health_fire(struct loop *loop, struct timer *timer)
 				sink_tell_repeats(&plan->groups[i].error, life);
 			if (life->killed)
 				continue;
+			life_let_leave(life, loop->now_ms);
 			examine(life, loop->now_ms);
 			if (number++ % LIMIT_TICKS == plan->tick % LIMIT_TICKS &&
 			    !life->host && !life->killed)
@@ -48,6 +53,30 @@ void health_fire(struct loop *loop, struct timer *timer)
 	loop_timer_set(loop, timer, loop->now_ms + HEALTH_MS);
 }
 
+/* What children had no time for while we had none they shall have time for now. */
+static void forgive_pause(struct plan *plan, uint64_t since_ms)
+{
+	const uint64_t now_ms = plan->loop.now_ms;
+
+	plan->resumed_ms = now_ms;
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		list_each(link, &plan->groups[i].lives) {
+			struct life *life = container_of(link, struct life, in_group);
+
+			put_off(&life->boot_until_ms, life->born_ms, since_ms, now_ms);
+			put_off(&life->told_ms, life->told_ms, since_ms, now_ms);
+			put_off(&life->extended_ms, life->born_ms, since_ms, now_ms);
+		}
+	}
+}
+
+/* Unless it is never, or was set when the pause was over. */
+static void put_off(uint64_t *at_ms, uint64_t set_ms, uint64_t since_ms, uint64_t now_ms)
+{
+	if (*at_ms && *at_ms != UINT64_MAX && set_ms <= since_ms)
+		*at_ms += now_ms - since_ms;
+}
+
 static void examine(struct life *life, uint64_t now_ms)
 {
 	const struct group *group = life->child.group;
@@ -57,14 +86,14 @@ static void examine(struct life *life, uint64_t now_ms)
 		examine_heart(life, now_ms);
 		return;
 	}
-	if (now_ms <= life->boot_until_ms || now_ms <= life->extended_ms)
+	if (life->stale || now_ms <= life->boot_until_ms || now_ms <= life->extended_ms)
 		return;
 	name_life(life, name, sizeof(name));
 	log_error("%s (pid %d) was not ready within its boot timeout of %u ms", name,
 		  (int)life->child.pid, group->is.boot_timeout_ms);
-	if (life->host && !life->stale)
+	if (life->host)
 		thread_replace(life);
-	else if (!life->host)
+	else
 		life_kill(life, CREW_CAUSE_BOOT_TIMEOUT);
 }
 
@@ -140,6 +169,9 @@ static unsigned descriptors_max(const struct life *life)
 
 static uint64_t beat_of(const struct life *life)
 {
-	return atomic_load_explicit(&life->child.score->heartbeat_ms,
-				    memory_order_relaxed);
+	const uint64_t beat = atomic_load_explicit(&life->child.score->heartbeat_ms,
+						   memory_order_relaxed);
+	const uint64_t resumed = life->child.plan->resumed_ms;
+
+	return beat > resumed ? beat : resumed;
 }

@@ -86,6 +86,7 @@ static int host_init(struct host *host)
 	sigdelset(&blocked, self_interrupt_signal());
 	pthread_sigmask(SIG_SETMASK, &blocked, NULL);
 	self_allow_interrupts();
+	sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 	list_init(&host->threads);
 	r = loop_init(&host->loop);
 	if (r < 0)
@@ -152,6 +153,9 @@ static void signal_came(struct loop *loop, struct watch *watch, uint32_t events)
 	while ((signal = os_signals_next(watch->fd, &sender)) > 0) {
 		/* A Ctrl-C of the terminal: the parent decides. */
 		if (signal == SIGINT && sender == 0)
+			continue;
+		if (signal == SIGTERM && sender != host->self->parent &&
+		    self_ask_to_leave(host->self) == 0)
 			continue;
 		if (host->stopping && signal == SIGINT)
 			_exit(128 + signal);

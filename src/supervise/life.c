@@ -142,6 +142,7 @@ void life_tell(struct life *life, int signal)
 	if (life->told_ms || life->killed)
 		return;
 	life->told_ms = clock_now_ms();
+	life->told_signal = signal;
 	if (!life->stale)
 		life_mark(life, CREW_CHILD_DRAINING);
 	if (!life->is_host && !group->plan->stopping && group->options.retiring)
@@ -153,6 +154,38 @@ void life_tell(struct life *life, int signal)
 		os_process_signal(life->child.pidfd, signal);
 	if (signal == SIGKILL)
 		life->killed = true, life->cause = CREW_CAUSE_ORDER;
+}
+
+void life_ask_to_leave(struct life *life)
+{
+	/* What we said came while it had not heard the other yet: the same signal twice is
+	 * one (signal(7)). */
+	if (life->told_ms && !life->killed)
+		os_process_signal(life->child.pidfd, life->told_signal);
+	else if (!life->leave_ms)
+		life->leave_ms = clock_now_ms();
+}
+
+void life_let_leave(struct life *life, uint64_t now_ms)
+{
+	struct plan *plan = life->child.plan;
+	struct place *place = life->place;
+	char name[64];
+
+	if (!life->leave_ms || plan->stopping || now_ms < life->leave_ms + LEAVE_MS)
+		return;
+	life->leave_ms = 0;
+	if (life->told_ms || life->killed)
+		return;
+	name_life(life, name, sizeof(name));
+	log_info("%s (pid %d) was asked to stop by another process: another one takes its "
+		 "place", name, (int)life->child.pid);
+	if (life->is_host && group_of(life)->host == life)
+		plan_reload(plan, life->child.group_index);
+	else if (!life->ready || !place || place->now != life)
+		life_tell(life, SIGTERM);
+	else if (!place->next)
+		place_start(place); /* once that is ready this one is told */
 }
 
 void life_mark(struct life *life, enum crew_child_state mark)
@@ -167,7 +200,8 @@ void life_kill(struct life *life, enum crew_cause cause)
 	if (life->host) {
 		/* A thread cannot be killed; who must not stay takes the whole
 		 * house along. Only at the end of all, or for what it did. */
-		if (cause != CREW_CAUSE_ORDER || life->child.plan->stopping)
+		if (cause != CREW_CAUSE_ORDER || group_of(life)->told ||
+		    life->child.plan->killing)
 			life_kill(life->host, cause);
 		else if (!life->stale)
 			thread_replace(life);

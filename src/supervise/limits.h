@@ -20,6 +20,12 @@
  * descriptors, which cost a system call or two. */
 #define HEALTH_MS 100u
 #define LIMIT_TICKS 10u
+/* A child that somebody else asked to stop waits so long for a word of the parent's: what is
+ * sent to all processes of a group reaches one after another. */
+#define LEAVE_MS 200u
+/* A parent that looks so much later than it wanted to was stopped, or all were (SIGSTOP,
+ * cgroups(7)'s freezer). */
+#define PAUSED_MS 1000u
 /* How often a full sink is asked whether it has room. */
 #define ROOM_MS 20u
 /* The history of deaths. */

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "supervise/private.h"
 
+static unsigned last_generation(const struct group_state *group, unsigned index);
+
 int place_new(struct group_state *group, unsigned index, struct place **ret_place)
 {
 	struct place *place;
@@ -27,6 +29,7 @@ int place_new(struct group_state *group, unsigned index, struct place **ret_plac
 		return -ENOMEM;
 	place->group = group;
 	place->index = index;
+	place->generation = last_generation(group, index);
 	place->dead_line = -1;
 	place->restart.fire = place_restart_fire;
 	while (before->prev != &group->places &&
@@ -36,6 +39,22 @@ int place_new(struct group_state *group, unsigned index, struct place **ret_plac
 	group->place_count++;
 	*ret_place = place;
 	return 0;
+}
+
+/* Of those who were at a place that was removed, and have not gone yet. An id and a
+ * generation are one child. */
+static unsigned last_generation(const struct group_state *group, unsigned index)
+{
+	unsigned last = 0;
+
+	list_each(link, &group->lives) {
+		const struct life *life = container_of(link, struct life, in_group);
+
+		if (!life->is_host && life->child.index == index &&
+		    life->child.generation > last)
+			last = life->child.generation;
+	}
+	return last;
 }
 
 void place_free(struct place *place)

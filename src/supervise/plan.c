@@ -211,9 +211,9 @@ static void tell_group(struct group_state *group)
 	list_each(link, &group->lives) {
 		struct life *life = container_of(link, struct life, in_group);
 
-		/* What was told a stale thread before is no part of this stop: if it
-		 * counted as late at once, its host would die with all others. */
-		if (life->stale)
+		/* What was told before is no part of this stop: if a stale thread counted
+		 * as late at once, its host would die with all others. */
+		if (life->told_ms)
 			life->told_ms = clock_now_ms();
 		/* A host goes when its threads are gone. */
 		if (life->is_host)
@@ -228,7 +228,7 @@ void plan_check_late(struct group_state *group)
 {
 	const uint64_t now = clock_now_ms();
 	const unsigned retire_ms = group->options.retire_timeout_ms;
-	const unsigned patience = retire_ms && !group->plan->stopping
+	const unsigned patience = retire_ms && !group->told
 					  ? retire_ms
 					  : group->options.is.stop_timeout_ms;
 	char name[64];
@@ -238,7 +238,7 @@ void plan_check_late(struct group_state *group)
 
 		/* A stale thread was late before. */
 		if (!life->told_ms || life->killed || patience == CREW_NEVER ||
-		    (life->stale && !group->plan->stopping) ||
+		    (life->stale && !group->told) ||
 		    now - life->told_ms <= patience || now <= life->extended_ms)
 			continue;
 		name_life(life, name, sizeof(name));

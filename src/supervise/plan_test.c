@@ -2,17 +2,23 @@
 /* A plan from start to stop, as the rooms above use it: with hooks. What
  * children do at worst is shown by tests/system. */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/supervise.h"
 
@@ -26,11 +32,31 @@ struct story {
 	char said[40];
 };
 
+/* Lines of the log in which there is a text. */
+static struct ear {
+	const char *text;
+	unsigned count;
+} ear;
+
+/* ---- children ---- */
+
+static void say(const struct crew_child *self, const char *text)
+{
+	os_channel_send(self->channel, text, strlen(text) + 1, NULL, 0);
+}
+
+/* Whatever signals come. */
+static void be_busy(unsigned ms)
+{
+	const uint64_t end = clock_now_ms() + ms;
+
+	while (clock_now_ms() < end)
+		poll(NULL, 0, 5);
+}
+
 static int rest(struct crew_child *self)
 {
-	const char hello[] = "hello from a child";
-
-	os_channel_send(self->channel, hello, sizeof(hello), NULL, 0);
+	say(self, "hello from a child");
 	while (crew_rest(self, 1000))
 		;
 	return 0;
@@ -40,6 +66,90 @@ static int fail_first(struct crew_child *self)
 {
 	return crew_index(self) == 0 ? 70 : rest(self);
 }
+
+/* The first of each place goes late, and whom they all wait for later. */
+static int linger(struct crew_child *self)
+{
+	rest(self);
+	if (strcmp(crew_child_group(self), "front") == 0)
+		be_busy(700);
+	else if (crew_generation(self) == 1)
+		be_busy(300);
+	return 0;
+}
+
+/* As a worker does. */
+static int leave_when_the_parent_says_so(struct crew_child *self)
+{
+	struct pollfd stop = { .fd = self->stop_fd, .events = POLLIN };
+	bool by_parent = false;
+
+	while (!by_parent) {
+		poll(&stop, 1, -1);
+		if (self_take_stop(self, &by_parent) && !by_parent)
+			self_ask_to_leave(self);
+	}
+	return 0;
+}
+
+/* In a handler, so to speak, for a while. */
+static int leave_late(struct crew_child *self)
+{
+	say(self, "at work");
+	be_busy(300);
+	return leave_when_the_parent_says_so(self);
+}
+
+static int stop_itself(struct crew_child *self)
+{
+	kill(getpid(), SIGTERM);
+	say(self, crew_running(self) ? "still running" : "leaving");
+	return 0;
+}
+
+static void shut_down_slowly(struct crew_child *self)
+{
+	be_busy(150);
+	say(self, "shut down");
+}
+
+static void shut_down_for_ever(struct crew_child *self)
+{
+	(void)self;
+	be_busy(60000);
+}
+
+/* The second of them; the first as other programs do of a Ctrl-C. */
+static int crash_when_told(struct crew_child *self)
+{
+	rest(self);
+	sigaction(SIGINT, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+	raise(crew_index(self) > 0 ? SIGUSR1 : SIGINT);
+	return 0;
+}
+
+static int boot_for_ever(struct crew_child *self)
+{
+	(void)self;
+	be_busy(60000);
+	return 0;
+}
+
+static int fail_at_once(struct crew_child *self)
+{
+	(void)self;
+	return 70;
+}
+
+static int look_at_stdout(struct crew_child *self)
+{
+	say(self, __fpending(stdout) > 0 ? "there is something in it" : "it is empty");
+	while (crew_rest(self, 1000))
+		;
+	return 0;
+}
+
+/* ---- the parent ---- */
 
 static void spawned(void *context, struct child *child)
 {
@@ -94,19 +204,30 @@ static void degraded(void *context, unsigned group, bool is)
 	story->degraded = is;
 }
 
-static void begin(struct story *story, struct crew_group is)
+static struct group with_hooks(struct crew_group is)
 {
-	const struct group group = {
+	return (struct group){
 		.is = is, .spawned = spawned, .ready = ready, .retiring = retiring,
 		.message = message, .died = died, .degraded = degraded,
 	};
+}
+
+static void begin_groups(struct story *story, const struct group *groups, unsigned count)
+{
 	const struct plan_options options = {
-		.groups = &group, .group_count = 1, .context = story,
+		.groups = groups, .group_count = count, .context = story,
 	};
 
 	*story = (struct story){ 0 };
 	assert_int_equal(plan_new(&options, &story->plan), 0);
 	assert_int_equal(plan_start(story->plan), 0);
+}
+
+static void begin(struct story *story, struct crew_group is)
+{
+	const struct group group = with_hooks(is);
+
+	begin_groups(story, &group, 1);
 }
 
 /* Turn the loop until a number is what it should be. */
@@ -118,6 +239,55 @@ static void turn_until(struct story *story, const unsigned *number, unsigned val
 		assert_true(clock_now_ms() < end);
 		assert_int_equal(loop_turn(plan_loop(story->plan), 100), 0);
 	}
+}
+
+static void turn_for(struct story *story, unsigned ms)
+{
+	const uint64_t end = clock_now_ms() + ms;
+
+	while (clock_now_ms() < end)
+		assert_int_equal(loop_turn(plan_loop(story->plan), 10), 0);
+}
+
+/* By a process that is not its parent. */
+static void signal_by_somebody(pid_t pid, int number)
+{
+	const pid_t somebody = fork();
+
+	assert_true(somebody >= 0);
+	if (somebody == 0) {
+		kill(pid, number);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(somebody, NULL, 0), somebody);
+}
+
+static bool hear(void *context, const struct crew_log_line *line)
+{
+	(void)context;
+	ear.count += strstr(line->message, ear.text) != NULL;
+	return true;
+}
+
+static void listen_for(const char *text)
+{
+	ear = (struct ear){ .text = text };
+	log_set_taker(text ? hear : NULL, NULL);
+}
+
+/* How that first child of a group ended. */
+static struct crew_death death_of(const struct story *story, const char *group, unsigned index)
+{
+	struct crew_death deaths[32];
+	const size_t count = plan_deaths(story->plan, deaths, COUNT_OF(deaths));
+
+	for (size_t i = 0; i < count && i < COUNT_OF(deaths); i++) {
+		if (strcmp(deaths[i].group, group) == 0 && deaths[i].index == index &&
+		    deaths[i].generation == 1)
+			return deaths[i];
+	}
+	fail_msg("%s[%u] is not dead", group, index);
+	return (struct crew_death){ 0 };
 }
 
 static void stop(struct story *story)
@@ -267,6 +437,312 @@ static void freeing_kills_who_is_left(void **state)
 	plan_free(NULL);
 }
 
+/* An id and a generation are one child. */
+static void a_place_that_comes_back_goes_on_counting(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2 });
+	turn_until(&story, &story.ready, 2);
+	plan_scale(story.plan, -1);
+	plan_scale(story.plan, 1);
+	assert_int_equal(plan_child(story.plan, 0, 1)->generation, 2);
+	assert_non_null(plan_life(story.plan, 0, 1, 1));
+	turn_until(&story, &story.died, 1);
+	turn_until(&story, &story.ready, 3);
+	assert_int_equal(plan_child(story.plan, 0, 1)->generation, 2);
+	stop(&story);
+}
+
+/* Their time to stop begins when it is their group's turn; and a host that is killed takes
+ * all of its threads along. */
+static void a_stop_does_not_hurry_who_was_leaving_before(void **state)
+{
+	struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = linger, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = linger, .count = 1,
+						.stop_timeout_ms = 1, .stop_order = 1 }),
+		with_hooks((struct crew_group){ .name = "threads", .run = linger, .count = 2,
+						.kind = CREW_THREAD, .stop_timeout_ms = 1,
+						.stop_order = 1 }),
+	};
+	struct story story;
+
+	(void)state;
+	groups[1].retire_timeout_ms = PATIENCE_MS;
+	begin_groups(&story, groups, COUNT_OF(groups));
+	turn_until(&story, &story.ready, 4);
+	plan_reload(story.plan, 1);
+	turn_until(&story, &story.retiring, 1);
+	plan_condemn(story.plan, plan_child(story.plan, 2, 0), CREW_CAUSE_STUCK);
+	plan_remove(story.plan, 2, 1, 0, NULL, NULL); /* it will be late */
+	plan_stop(story.plan);
+	assert_int_equal(plan_run(story.plan), 0);
+	assert_int_equal(death_of(&story, "kids", 0).cause, CREW_CAUSE_ORDER);
+	assert_int_equal(death_of(&story, "kids", 0).signal, 0);
+	assert_int_equal(death_of(&story, "threads", 0).signal, 0);
+	assert_int_equal(death_of(&story, "threads", 1).signal, 0);
+	plan_free(story.plan);
+}
+
+static void who_is_asked_to_leave_by_somebody_is_replaced(void **state)
+{
+	struct group raw = with_hooks((struct crew_group){
+		.name = "kids", .run = leave_when_the_parent_says_so, .count = 1 });
+	struct story story;
+
+	(void)state;
+	raw.raw = true;
+	begin_groups(&story, &raw, 1);
+	turn_until(&story, &story.ready, 1);
+	listen_for("was asked to stop by another process");
+	signal_by_somebody(plan_child(story.plan, 0, 0)->pid, SIGTERM);
+	turn_until(&story, &story.ready, 2);
+	assert_int_equal(ear.count, 1);
+	assert_int_equal(story.retiring, 1);
+	assert_int_equal(story.died, 0);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	assert_int_equal(story.last.exit_code, 0);
+	listen_for(NULL);
+	stop(&story);
+}
+
+/* One by one: there are never fewer. */
+static void a_host_that_is_asked_to_leave_by_somebody_is_replaced(void **state)
+{
+	struct story story;
+	pid_t host;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2,
+					   .kind = CREW_THREAD });
+	turn_until(&story, &story.ready, 2);
+	host = plan_child(story.plan, 0, 0)->pid;
+	signal_by_somebody(host, SIGTERM);
+	turn_until(&story, &story.died, 2);
+	assert_int_equal(story.ready, 4);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	assert_int_equal(plan_restarts(story.plan, 0), 0);
+	assert_int_not_equal(plan_child(story.plan, 0, 0)->pid, host);
+	stop(&story);
+}
+
+/* All of us are, as by systemd: then it is the parent who says when. */
+static void who_is_asked_to_leave_with_its_parent_waits_for_its_turn(void **state)
+{
+	struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = linger, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids",
+						.run = leave_when_the_parent_says_so,
+						.count = 1, .stop_order = 1 }),
+	};
+	struct story story;
+
+	(void)state;
+	groups[1].raw = true;
+	begin_groups(&story, groups, 2);
+	turn_until(&story, &story.ready, 2);
+	signal_by_somebody(plan_child(story.plan, 1, 0)->pid, SIGTERM);
+	plan_stop(story.plan);
+	turn_until(&story, &story.died, 1);
+	assert_string_equal(story.last.group, "front");
+	stop(&story);
+	assert_int_equal(story.died, 2);
+	assert_int_equal(story.last.exit_code, 0);
+}
+
+static void who_leaves_is_not_ended_by_the_parents_word(void **state)
+{
+	static void (*const shutdowns[])(struct crew_child *) = { shut_down_slowly, NULL };
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = stop_itself, .count = 1,
+					   .on_shutdown = shutdowns });
+	turn_until(&story, &story.messages, 1);
+	assert_string_equal(story.said, "leaving");
+	stop(&story);
+	assert_string_equal(story.said, "shut down");
+	assert_int_equal(story.last.signal, 0);
+}
+
+/* Which of both is first is a matter of luck. */
+static void nor_by_somebodys_after_the_parents(void **state)
+{
+	static void (*const shutdowns[])(struct crew_child *) = { shut_down_slowly, NULL };
+	struct story story;
+	pid_t pid;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2,
+					   .on_shutdown = shutdowns });
+	turn_until(&story, &story.ready, 2);
+	pid = plan_child(story.plan, 0, 1)->pid;
+	plan_remove(story.plan, 0, 1, 0, NULL, NULL);
+	turn_for(&story, 50);
+	signal_by_somebody(pid, SIGTERM);
+	turn_until(&story, &story.died, 1);
+	assert_string_equal(story.said, "shut down");
+	assert_int_equal(story.last.signal, 0);
+	stop(&story);
+}
+
+static void the_parents_second_word_ends_it(void **state)
+{
+	static void (*const shutdowns[])(struct crew_child *) = { shut_down_for_ever, NULL };
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = stop_itself, .count = 1,
+					   .on_shutdown = shutdowns });
+	turn_until(&story, &story.messages, 1);
+	assert_int_equal(plan_signal(story.plan, 0, 0, SIGTERM), 0);
+	turn_for(&story, 100);
+	assert_int_equal(story.died, 0);
+	assert_int_equal(plan_signal(story.plan, 0, 0, SIGTERM), 0);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.signal, SIGTERM);
+	plan_free(story.plan);
+}
+
+/* Two signals of a kind that nobody has read yet are one, the first. */
+static void the_parents_word_is_not_lost_behind_somebodys(void **state)
+{
+	struct group raw = with_hooks((struct crew_group){
+		.name = "kids", .run = leave_late, .count = 1, .stop_timeout_ms = 3000 });
+	struct story story;
+
+	(void)state;
+	raw.raw = true;
+	begin_groups(&story, &raw, 1);
+	turn_until(&story, &story.messages, 1);
+	signal_by_somebody(plan_child(story.plan, 0, 0)->pid, SIGTERM);
+	stop(&story);
+	assert_int_equal(story.last.signal, 0);
+	assert_int_equal(story.last.exit_code, 0);
+}
+
+static void threads_are_back_at_once_when_their_host_dies(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 3,
+					   .kind = CREW_THREAD });
+	turn_until(&story, &story.ready, 3);
+	listen_for("cannot start");
+	kill(plan_child(story.plan, 0, 0)->pid, SIGKILL);
+	turn_until(&story, &story.ready, 6);
+	assert_int_equal(ear.count, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(plan_child(story.plan, 0, i)->generation, 2);
+	listen_for(NULL);
+	stop(&story);
+}
+
+/* Nobody turns the loop meanwhile, so that this is what the parent sees of it too. */
+static void who_was_stopped_with_its_parent_is_not_stuck(void **state)
+{
+	struct story story;
+	pid_t pids[3];
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 3,
+					   .heartbeat_timeout_ms = 300 });
+	turn_until(&story, &story.ready, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		pids[i] = plan_child(story.plan, 0, i)->pid;
+		kill(pids[i], SIGSTOP);
+	}
+	be_busy(1250);
+	/* That came meanwhile: the time for it begins now. */
+	plan_remove(story.plan, 0, 2, 0, NULL, NULL);
+	assert_int_equal(loop_turn(plan_loop(story.plan), 0), 0);
+	for (unsigned i = 0; i < 3; i++)
+		kill(pids[i], SIGCONT);
+	turn_until(&story, &story.died, 1);
+	turn_for(&story, 200);
+	assert_int_equal(story.died, 1);
+	assert_int_equal(story.last.index, 2);
+	assert_int_equal(story.last.signal, 0);
+	stop(&story);
+}
+
+static void a_thread_that_never_comes_up_is_told_of_once(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { boot_for_ever, NULL };
+	struct story story;
+
+	(void)state;
+	listen_for("was not ready within its boot timeout");
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .kind = CREW_THREAD, .on_start = starts,
+					   .boot_timeout_ms = 100, .stop_timeout_ms = 100 });
+	turn_until(&story, &story.spawned, 3);
+	assert_int_equal(ear.count, 2);
+	listen_for(NULL);
+	stop(&story);
+}
+
+static void a_crash_is_no_orderly_end(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = crash_when_told, .count = 2 });
+	turn_until(&story, &story.ready, 2);
+	listen_for("(SIGUSR1)");
+	plan_scale(story.plan, -1);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(ear.count, 1);
+	assert_int_equal(story.last.cause, CREW_CAUSE_SIGNAL);
+	assert_string_equal(story.last.name, "SIGUSR1");
+	listen_for("died");
+	plan_remove(story.plan, 0, 0, 0, NULL, NULL);
+	turn_until(&story, &story.died, 2);
+	assert_int_equal(ear.count, 0);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	assert_string_equal(story.last.name, "SIGINT");
+	listen_for(NULL);
+	stop(&story);
+}
+
+static void no_host_is_left_without_threads(void **state)
+{
+	const uint64_t end = clock_now_ms() + PATIENCE_MS;
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = fail_at_once, .count = 1,
+					   .kind = CREW_THREAD, .max_restarts = 1,
+					   .degraded_retry_ms = 60000 });
+	turn_until(&story, &story.died, 2);
+	assert_true(story.degraded);
+	assert_int_equal(kill(story.last.pid, 0), 0);
+	plan_reload(story.plan, 0);
+	while (kill(story.last.pid, 0) == 0) {
+		assert_true(clock_now_ms() < end);
+		turn_for(&story, 10);
+	}
+	stop(&story);
+}
+
+static void what_the_parent_has_not_written_is_not_the_childs(void **state)
+{
+	struct story story;
+
+	(void)state;
+	printf("(not written yet)");
+	assert_true(__fpending(stdout) > 0);
+	begin(&story, (struct crew_group){ .name = "kids", .run = look_at_stdout, .count = 1 });
+	printf("\n");
+	turn_until(&story, &story.messages, 1);
+	assert_string_equal(story.said, "it is empty");
+	stop(&story);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +753,21 @@ int main(void)
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(freeing_kills_who_is_left),
+		cmocka_unit_test(a_place_that_comes_back_goes_on_counting),
+		cmocka_unit_test(a_stop_does_not_hurry_who_was_leaving_before),
+		cmocka_unit_test(who_is_asked_to_leave_by_somebody_is_replaced),
+		cmocka_unit_test(a_host_that_is_asked_to_leave_by_somebody_is_replaced),
+		cmocka_unit_test(who_is_asked_to_leave_with_its_parent_waits_for_its_turn),
+		cmocka_unit_test(who_leaves_is_not_ended_by_the_parents_word),
+		cmocka_unit_test(nor_by_somebodys_after_the_parents),
+		cmocka_unit_test(the_parents_second_word_ends_it),
+		cmocka_unit_test(the_parents_word_is_not_lost_behind_somebodys),
+		cmocka_unit_test(threads_are_back_at_once_when_their_host_dies),
+		cmocka_unit_test(who_was_stopped_with_its_parent_is_not_stuck),
+		cmocka_unit_test(a_thread_that_never_comes_up_is_told_of_once),
+		cmocka_unit_test(a_crash_is_no_orderly_end),
+		cmocka_unit_test(no_host_is_left_without_threads),
+		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,8 @@ struct life {
 	uint64_t boot_until_ms;
 	uint64_t ready_ms;
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
+	int told_signal;      /* by that */
+	uint64_t leave_ms;    /* since when it has been asked to by somebody else; 0 */
 	uint64_t extended_ms; /* it asked for time until then, to boot or to stop */
 	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
 	bool is_host;
@@ -170,6 +172,7 @@ struct plan {
 	struct timer room;     /* looks whether sinks have room again */
 	struct list waiting;   /* streams that wait for it */
 	unsigned tick;
+	uint64_t resumed_ms;   /* when it went on after having been stopped */
 	unsigned alive;
 	int64_t oom_kills;     /* of the cgroup, as last seen */
 	bool started;
@@ -245,6 +248,10 @@ void life_ready(struct life *life);
 /** Ask it to stop by this signal. */
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);
+/** Somebody else asks it to stop, and maybe all of us: wait whether we hear of it. */
+void life_ask_to_leave(struct life *life);
+/** Tell it to stop, if it was asked to and we were not, LEAVE_MS later. */
+void life_let_leave(struct life *life, uint64_t now_ms);
 /** Show it to all as draining or stale. */
 void life_mark(struct life *life, enum crew_child_state mark);
 /* reap.c */

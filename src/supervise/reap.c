@@ -36,6 +36,7 @@ static const char *const cause_names[] = {
 _Static_assert(COUNT_OF(cause_names) == CREW_CAUSE_COUNT, "every cause has a name");
 
 static void judge(struct life *life, struct crew_death *death);
+static bool is_order(int signal, int told);
 static bool was_out_of_memory(struct plan *plan);
 static void tell(const struct life *life, const struct crew_death *death);
 static void bury_threads(struct life *host, const struct crew_death *death);
@@ -92,6 +93,8 @@ void life_bury(struct life *life, const struct crew_death *how)
 	judge(life, &death);
 	death.last_lines = last_lines ? last_lines : "";
 	tell(life, &death);
+	if (group->host == life)
+		group->host = NULL; /* whoever is started now needs another one */
 	if (life->is_host)
 		bury_threads(life, &death);
 	list_remove(&life->in_group);
@@ -105,6 +108,9 @@ void life_bury(struct life *life, const struct crew_death *how)
 					    &death);
 	}
 	if (place && place->next == life) {
+		if (!group->rolling && !plan->stopping)
+			log_error("%s[%u]: its successor did not come up, so it stays",
+				  group->options.is.name, place->index);
 		place->next = NULL;
 		place = NULL;
 		life->place = NULL;
@@ -113,8 +119,6 @@ void life_bury(struct life *life, const struct crew_death *how)
 		place->now = place->next;
 		place->next = NULL;
 	}
-	if (group->host == life)
-		group->host = NULL;
 	host = life->host;
 	life_free(life);
 	if (host && !host->buried)
@@ -170,6 +174,9 @@ static bool hear_channel(struct life *life)
 		} else if (n == sizeof(READY_MESSAGE) &&
 			   memcmp(data, READY_MESSAGE, sizeof(READY_MESSAGE)) == 0) {
 			life_ready(life);
+		} else if (n == sizeof(LEAVE_MESSAGE) &&
+			   memcmp(data, LEAVE_MESSAGE, sizeof(LEAVE_MESSAGE)) == 0) {
+			life_ask_to_leave(life);
 		} else if (n > 3 && memcmp(data, ERROR_MESSAGE, 3) == 0 &&
 			   group->is.kind == CREW_EXEC) {
 			life->executing = false;
@@ -249,10 +256,16 @@ static void judge(struct life *life, struct crew_death *death)
 		death->cause = life->cause;
 	else if (life->stale)
 		death->cause = CREW_CAUSE_STUCK;
-	else if (life->told_ms)
+	else if (life->told_ms && is_order(death->signal, life->told_signal))
 		death->cause = CREW_CAUSE_ORDER;
 	else if (death->signal == SIGKILL && was_out_of_memory(child->plan))
 		death->cause = CREW_CAUSE_OUT_OF_MEMORY;
+}
+
+/* A crash on the way out is none. (A Ctrl-C reaches other programs too.) */
+static bool is_order(int signal, int told)
+{
+	return !signal || signal == told || signal == SIGTERM || signal == SIGINT;
 }
 
 /* The kernel counts whom it killed for the memory of our cgroup. */

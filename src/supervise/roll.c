@@ -16,6 +16,7 @@
 void plan_reload(struct plan *plan, unsigned number)
 {
 	struct group_state *group = &plan->groups[number];
+	struct life *host = group->host;
 
 	if (plan->stopping)
 		return;
@@ -26,6 +27,8 @@ void plan_reload(struct plan *plan, unsigned number)
 	if (is_threads(group))
 		group->host = NULL; /* the next thread gets a new one */
 	roll_step(group);
+	if (host)
+		host_check(host); /* of nobody: each of its places waits for a restart */
 }
 
 void plan_reload_all(struct plan *plan)

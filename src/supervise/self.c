@@ -34,6 +34,7 @@ static struct crew_child *self_of_signals; /* of this process */
 static timer_t interrupts;
 
 static void handle_stop(int signal, siginfo_t *info, void *context);
+static bool is_said_to_all(bool by_parent);
 static void handle_nothing(int signal);
 static unsigned rest_slice_ms(const struct crew_child *self);
 
@@ -158,6 +159,8 @@ int self_block_signals(struct crew_child *self)
 	sigset_t stop;
 
 	sigaction(SIGINT, &ignore, NULL);
+	/* A file that may not become larger is an error of who writes it, no end of all. */
+	sigaction(SIGXFSZ, &ignore, NULL);
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	pthread_sigmask(SIG_SETMASK, &stop, NULL);
@@ -165,13 +168,24 @@ int self_block_signals(struct crew_child *self)
 	return self->stop_fd < 0 ? self->stop_fd : 0;
 }
 
-bool self_take_stop(struct crew_child *self)
+bool self_take_stop(struct crew_child *self, bool *ret_by_parent)
 {
 	uint64_t count;
+	pid_t sender;
 
-	if (!self->is_thread)
-		return os_signals_next(self->stop_fd, NULL) > 0;
-	return read(self->stop_fd, &count, sizeof(count)) == sizeof(count);
+	if (self->is_thread) {
+		*ret_by_parent = true;
+		return read(self->stop_fd, &count, sizeof(count)) == sizeof(count);
+	}
+	if (os_signals_next(self->stop_fd, &sender) <= 0)
+		return false;
+	*ret_by_parent = sender == self->parent;
+	return true;
+}
+
+int self_ask_to_leave(struct crew_child *self)
+{
+	return os_channel_send(self->channel, LEAVE_MESSAGE, sizeof(LEAVE_MESSAGE), NULL, 0);
 }
 
 /* Async-signal-safe. The stronger wish stays. */
@@ -211,6 +225,8 @@ static void handle_stop(int signal, siginfo_t *info, void *context)
 	(void)context;
 	if (signal == SIGINT && info->si_code == SI_KERNEL)
 		return;
+	if (signal == SIGTERM && is_said_to_all(info->si_pid == self->parent))
+		return;
 	if (atomic_load_explicit(&self->asked, memory_order_relaxed)) {
 		sigaction(signal, &fatal, NULL);
 		raise(signal);
@@ -222,6 +238,17 @@ static void handle_stop(int signal, siginfo_t *info, void *context)
 	self_ask(self, signal == SIGINT ? ASKED_TO_INTERRUPT : ASKED_TO_FINISH);
 	if (signal == SIGINT)
 		timer_settime(interrupts, 0, &soon, NULL);
+}
+
+/* Of a SIGTERM of the parent's and one of somebody else, who may have sent it to all processes
+ * (systemd.kill(5)), the second is none. Which comes first is a matter of luck. */
+static bool is_said_to_all(bool by_parent)
+{
+	static volatile sig_atomic_t heard[2];
+	const bool is_second = heard[!by_parent] && !heard[by_parent];
+
+	heard[by_parent] = 1;
+	return is_second;
 }
 
 static void handle_nothing(int signal)

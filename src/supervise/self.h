@@ -43,8 +43,13 @@ int self_take_signals(struct crew_child *self);
 /** In a process whose code has a loop of its own (`raw`): SIGTERM makes
  * stop_fd readable, and interrupts nothing. 0 or -errno. */
 int self_block_signals(struct crew_child *self);
-/** For such code: was it asked to stop? Takes what made stop_fd readable. */
-bool self_take_stop(struct crew_child *self);
+/** For such code: was it asked to stop? Takes what made stop_fd readable, and says whether it
+ * was the parent who asked (a thread hears nobody else). */
+bool self_take_stop(struct crew_child *self, bool *ret_by_parent);
+/** Tell the parent that somebody else asks this process to stop. It lets it go, unless all are
+ * asked to stop, in which case it is this process's turn when the parent says so: systemd by
+ * default sends SIGTERM to all of a service, systemd.kill(5). 0 or -errno. */
+int self_ask_to_leave(struct crew_child *self);
 /** From another thread: ask a thread to stop, and make stop_fd readable. */
 void self_ask(struct crew_child *self, enum self_asked what);
 /** The signal that makes blocking calls of a thread return. */

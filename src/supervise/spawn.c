@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -232,6 +233,9 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 		_exit(EX_OSERR);
 	if (group->is.kind == CREW_EXEC)
 		exec_become(life, birth->channel[1], birth->notify_name);
+	/* What the parent has not written yet is the parent's to write. */
+	__fpurge(stdout);
+	__fpurge(stderr);
 	log_become_child();
 	log_use_level_word(&life->child.score->log_level);
 	close_inherited(group, &self);

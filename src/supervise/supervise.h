@@ -24,6 +24,7 @@
 #include "supervise/self.h"
 
 #define READY_MESSAGE "RDY"
+#define LEAVE_MESSAGE "BYE" /* somebody else asks it to stop */
 
 struct plan;
 struct place;

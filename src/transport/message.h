@@ -19,7 +19,7 @@
 
 #include "base/span.h"
 
-#define MESSAGE_VERSION 3u
+#define MESSAGE_VERSION 4u
 
 enum message_kind {
 	MESSAGE_NONE = 0,
@@ -64,6 +64,8 @@ enum message_flag {
 	MESSAGE_HALF = 1u << 3,   /* see MESSAGE_CANCEL */
 	MESSAGE_ABORT = 1u << 4,  /* with MESSAGE_LAST: the stream ends as a failure,
 				     visibly */
+	MESSAGE_MORE = 1u << 5,   /* with MESSAGE_ANSWER_PART of a stream: it ends in the
+				     middle of what was sent at once, the rest follows */
 };
 
 /** An entry of a ring. */

@@ -178,6 +178,7 @@ struct worker {
 	uint32_t next_serial;
 	unsigned streams;
 	bool paused;
+	bool set_up;          /* until then the scoreboard shows it as starting */
 	struct spin spin;
 	bool follows;         /* it spins while a dispatcher does */
 	unsigned looks;       /* of has_news() so far */

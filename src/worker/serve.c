@@ -69,13 +69,18 @@ struct worker *worker_of(const struct crew_request *request)
 			    : NULL;
 }
 
-/* Held ones are told: their clients have gone, with the dispatcher. */
+/* Whose handlers have returned, and who have not ended, are told: their clients have gone, with
+ * the dispatcher. First of all, so that none is sent anything by another that is told. */
 void serve_drop(struct worker *worker, struct peer *peer)
 {
-	list_each(link, &worker->held) {
-		if (container_of(link, struct job, link)->peer == peer) {
-			list_remove(link);
-			list_push_back(&worker->cancelled, link);
+	for (uint32_t i = 0; i < peer->jobs_used; i++) {
+		struct job *job = peer->jobs[i];
+
+		if (job && (job->state == JOB_HELD ||
+			    (job->state == JOB_SENDING && job->streaming && !job->ending))) {
+			job->cancelled = true;
+			list_remove(&job->link);
+			list_push_back(&worker->cancelled, &job->link);
 		}
 	}
 	later_tell_cancelled(worker);
@@ -510,6 +515,9 @@ static int begin_sending(struct worker *worker, struct job *job)
 		job->state = JOB_HELD;
 		return 0;
 	}
+	/* Nobody waits for it, nor gives credit for more. */
+	if (job->cancelled)
+		output_cut(job);
 	job->state = JOB_SENDING;
 	list_push_back(&worker->sending, &job->link);
 	return serve_send(worker, job);

@@ -282,6 +282,8 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 int stream_send(struct worker *worker, struct job *job)
 {
 	struct pending *pending = &job->pending;
+	/* The last word frees the slot for another request: not before the handler has returned. */
+	const bool may_end = job->ending && job->state != JOB_RUNNING;
 	int r = 1;
 
 	while (r > 0 && !job->last_sent) {
@@ -293,9 +295,11 @@ int stream_send(struct worker *worker, struct job *job)
 			size = LINK_PART_BYTES;
 		if (size > LINK_CREDIT_BYTES - job->owed)
 			size = LINK_CREDIT_BYTES - job->owed;
-		if (size == 0 && (left > 0 || !job->ending))
+		if (size == 0 && (left > 0 || !may_end))
 			break;
-		if (job->ending && size == left)
+		if (size < left)
+			flags = MESSAGE_MORE;
+		else if (may_end)
 			flags = job->aborting ? MESSAGE_LAST | MESSAGE_ABORT
 					      : MESSAGE_LAST;
 		r = output_part(job, flags, (struct span){

@@ -2,8 +2,9 @@
 /*
  * The life of a worker process. The parent forks it and calls worker_main;
  * setup runs, then the worker says that it is ready, is sent its links over the
- * channel, and serves until it is told to stop (SIGTERM) or finds its parent
- * gone (the channel ends: it leaves at once, there is nobody to work for).
+ * channel, and serves until the parent tells it to stop (SIGTERM; of somebody
+ * else's the parent is told) or is gone (the channel ends: it leaves at once,
+ * there is nobody to work for).
  *
  * An orderly stop runs no further request. Those that were not claimed go back
  * to their dispatchers by themselves; answers that were begun are sent to their
@@ -43,6 +44,7 @@ static size_t link_memory(struct crew_worker *public, void **ret_start,
 static void take_config(struct worker *worker, int fd);
 static int knows_pool(const struct crew_worker *public, const char *pool);
 static void set_paused(struct crew_worker *public, bool paused);
+static void show_state(const struct worker *worker);
 
 int worker_main(struct crew_child *self, const struct worker_options *options)
 {
@@ -59,6 +61,8 @@ int worker_main(struct crew_child *self, const struct worker_options *options)
 	r = app_set_up(worker);
 	if (r == 0) {
 		crew_ready(self);
+		worker->set_up = true;
+		show_state(worker); /* setup() may have paused it */
 		serve_until_over(worker);
 		for (unsigned i = 0; i < worker->peer_count; i++)
 			peer_drop(worker, &worker->peers[i]);
@@ -252,13 +256,18 @@ static void set_paused(struct crew_worker *public, bool paused)
 	if (public->is_dispatcher || worker->paused == paused)
 		return;
 	worker->paused = paused;
-	score_set_state(worker->self->score,
-			worker->draining ? CREW_CHILD_DRAINING
-			: paused	 ? CREW_CHILD_PAUSED
-					 : CREW_CHILD_READY);
+	if (worker->set_up)
+		show_state(worker);
 	for (unsigned i = 0; i < worker->peer_count; i++)
 		(void)peer_say(worker, &worker->peers[i],
 			       paused ? MESSAGE_PAUSE : MESSAGE_RESUME, 0, NULL);
+}
+
+static void show_state(const struct worker *worker)
+{
+	score_set_state(worker->self->score, worker->draining ? CREW_CHILD_DRAINING
+					     : worker->paused ? CREW_CHILD_PAUSED
+							      : CREW_CHILD_READY);
 }
 
 static void stop_orderly(struct worker *worker)
@@ -280,10 +289,14 @@ static void stop_orderly(struct worker *worker)
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct worker *worker = loop->owner;
+	bool by_parent;
 
 	(void)watch;
 	(void)events;
-	if (self_take_stop(worker->self))
+	if (!self_take_stop(worker->self, &by_parent))
+		return;
+	/* Who goes while requests are still taken in leaves them without a worker. */
+	if (by_parent || self_ask_to_leave(worker->self) < 0)
 		stop_orderly(worker);
 }
 

@@ -20,6 +20,7 @@
 #include "base/os/os.h"
 #include "handler/encode.h"
 #include "handler/reply.h"
+#include "supervise/supervise.h"
 #include "transport/control.h"
 #include "transport/link.h"
 #include "worker/worker.h"
@@ -106,6 +107,19 @@ static int fail_setup(struct crew_worker *worker)
 	return 9;
 }
 
+static int pause_in_setup(struct crew_worker *worker)
+{
+	crew_pause(worker);
+	return 0;
+}
+
+static int pause_and_resume(struct crew_worker *worker)
+{
+	crew_pause(worker);
+	crew_resume(worker);
+	return 0;
+}
+
 static const struct crew_route routes[] = {
 	[HELLO] = { .on = "GET /hello", .run = hello },
 	[BIG] = { .on = "GET /big", .run = big_answer },
@@ -118,6 +132,10 @@ static const struct crew_app app = { .name = "test", .routes = routes,
 				     .teardown = count_teardown };
 static const struct crew_app broken = { .name = "broken", .routes = routes,
 					.setup = fail_setup };
+static const struct crew_app paused = { .name = "paused", .routes = routes,
+					.setup = pause_in_setup };
+static const struct crew_app resumed = { .name = "resumed", .routes = routes,
+					 .setup = pause_and_resume };
 
 /* ---- the parent ---- */
 
@@ -214,6 +232,20 @@ static void wait_until(_Atomic uint32_t *word, uint32_t value)
 		poll(NULL, 0, 1);
 	}
 	fail_msg("waited in vain for a state of %u", value);
+}
+
+/* The worker says that it is. */
+static void wait_until_ready(void)
+{
+	struct pollfd news = { .fd = channel, .events = POLLIN };
+	int fds[OS_CHANNEL_FDS_MAX];
+	char word[16] = "";
+	size_t fd_count;
+
+	assert_int_equal(poll(&news, 1, PATIENCE_MS), 1);
+	assert_int_equal(os_channel_receive(channel, word, sizeof(word), fds, &fd_count),
+			 sizeof(READY_MESSAGE));
+	assert_string_equal(word, READY_MESSAGE);
 }
 
 /* ---- the dispatcher ---- */
@@ -569,6 +601,25 @@ static void a_failed_setup_is_the_exit_code(void **state)
 	assert_int_not_equal(atomic_load(&shared->score.state), CREW_CHILD_READY);
 }
 
+static void a_worker_may_pause_before_it_is_ready(void **state)
+{
+	(void)state;
+	start(&paused);
+	wait_until_ready();
+	wait_until(&shared->score.state, CREW_CHILD_PAUSED);
+}
+
+static void a_pause_may_end_before_it_is_ready(void **state)
+{
+	(void)state;
+	start(&resumed);
+	wait_until_ready();
+	give_link();
+	ask(0, HELLO, 1);
+	expect_text(0, "{\"id\":1}");
+	wait_until(&shared->score.state, CREW_CHILD_READY);
+}
+
 static void nonsense_ends_the_worker(void **state)
 {
 	(void)state;
@@ -623,6 +674,8 @@ int main(void)
 		with_worker(a_stop_waits_for_a_slow_client),
 		with_worker(without_a_parent_it_leaves),
 		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),
+		cmocka_unit_test_teardown(a_worker_may_pause_before_it_is_ready, stop),
+		cmocka_unit_test_teardown(a_pause_may_end_before_it_is_ready, stop),
 		with_worker(nonsense_ends_the_worker),
 		with_worker(a_part_too_many_ends_the_worker),
 		with_worker(an_idle_worker_beats),

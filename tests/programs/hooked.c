@@ -163,6 +163,81 @@ static crew_reply get_subscribe(struct crew_request *request)
 	return reply;
 }
 
+/* First what happened before, which is more than goes at once. */
+static crew_reply get_history(struct crew_request *request)
+{
+	static char data[512 * 1024];
+	const crew_reply reply = crew_events(request, NULL);
+
+	memset(data, 'a', sizeof(data));
+	if (crew_subscribe(request, "numbered") < 0 ||
+	    crew_send_event(request, &(struct crew_event){ .data = data,
+							   .data_bytes = sizeof(data) }) < 0)
+		abort();
+	return reply;
+}
+
+/* Subscribed to so many topics. */
+static crew_reply get_topics(struct crew_request *request)
+{
+	const crew_reply reply = crew_events(request, NULL);
+	char name[32];
+
+	for (int64_t i = 0; i < crew_path_int(request, "n"); i++) {
+		snprintf(name, sizeof(name), "topic %d", (int)i);
+		if (crew_subscribe(request, name) < 0)
+			abort();
+	}
+	crew_send_event(request, &(struct crew_event){ .comment = "subscribed" });
+	return reply;
+}
+
+static void published(struct crew_worker *worker, unsigned streams, void *context)
+{
+	(void)worker;
+	(void)streams;
+	(void)context;
+}
+
+/* Is told much, and reads nothing of it for a while. */
+static void be_deaf(struct crew_worker *worker, void *context)
+{
+	const struct crew_event event = { .data = "x", .data_bytes = 1 };
+
+	(void)context;
+	for (int i = 0; i < 300; i++)
+		(void)crew_publish(worker, "nobody's", &event, published, NULL);
+	usleep(1200000);
+}
+
+static crew_reply get_deaf(struct crew_request *request)
+{
+	crew_after(crew_worker(request), 30, be_deaf, NULL);
+	return crew_text(request, 200, "soon");
+}
+
+/* Subscribed, and then no stream after all, but an answer of so many bytes. */
+static crew_reply get_subscribe_bytes(struct crew_request *request)
+{
+	const size_t size = (size_t)crew_path_int(request, "n");
+	char *bytes = crew_alloc(request, size);
+
+	crew_events(request, NULL);
+	if (!bytes || crew_subscribe(request, "numbered") < 0)
+		abort();
+	memset(bytes, 'b', size);
+	return crew_bytes_nocopy(request, 200, "text/plain", bytes, size);
+}
+
+/* A stream that is given up, whose status allows no body. */
+static crew_reply get_no_content(struct crew_request *request)
+{
+	crew_reply reply = crew_stream(request, 204, NULL, NULL);
+
+	crew_abort(request);
+	return reply;
+}
+
 /* What can be done wrong, each answered with 500 and told to on_error. */
 static crew_reply get_wrong(struct crew_request *request)
 {
@@ -227,6 +302,20 @@ static crew_reply get_wrong(struct crew_request *request)
 	return crew_error(request, 500, "on purpose");
 }
 
+/* All is said, which it does not know of HEAD, but the handler goes on. */
+static crew_reply get_said(struct crew_request *request)
+{
+	static const char much[512 * 1024];
+	const crew_reply reply = crew_stream(request, 200, "text/plain", NULL);
+
+	crew_send(request, much, crew_query(request, "much") ? sizeof(much) : 5);
+	if (strcmp(crew_method(request), "HEAD") != 0)
+		crew_end(request);
+	for (int i = 0; i < 30 && !crew_cancelled(request); i++)
+		usleep(10000);
+	return reply;
+}
+
 static void send_later(struct crew_worker *worker, void *context)
 {
 	struct crew_request *request =
@@ -272,7 +361,13 @@ static const struct crew_app app = {
 		{ .on = "GET /write", .run = get_write },
 		{ .on = "GET /timer", .run = get_timer },
 		{ .on = "GET /early", .run = get_early },
+		{ .on = "GET /said", .run = get_said },
+		{ .on = "GET /history", .run = get_history },
+		{ .on = "GET /topics/{n:int}", .run = get_topics },
+		{ .on = "GET /deaf", .run = get_deaf },
 		{ .on = "GET /subscribe", .run = get_subscribe },
+		{ .on = "GET /subscribe/{n:int}", .run = get_subscribe_bytes },
+		{ .on = "GET /no-content", .run = get_no_content },
 		{ .on = "GET /wrong/{how}", .run = get_wrong },
 		{ .on = "GET /later/{how}", .run = get_later },
 		{ 0 },
@@ -387,6 +482,17 @@ static crew_reply local_call(struct crew_request *request)
 	return crew_text(request, 200, path);
 }
 
+/* A call that may take so many milliseconds, and no longer. */
+static crew_reply local_call_within(struct crew_request *request)
+{
+	static char who[] = "the hurried one";
+	const struct crew_call call = { .target = "/later/called",
+					.timeout_ms = (unsigned)crew_path_int(request, "ms") };
+
+	crew_call(crew_worker(request), &call, called, who);
+	return crew_text(request, 200, "called");
+}
+
 static crew_reply local_status(struct crew_request *request)
 {
 	char *text = crew_status_json(crew_worker(request));
@@ -475,6 +581,7 @@ int main(int argc, char **argv)
 			{ .on = "GET /local/config/{n:int}", .run = local_config },
 			{ .on = "GET /local/wrong", .run = local_wrong },
 			{ .on = "GET /local/call", .run = local_call },
+			{ .on = "GET /local/call/{ms:int}", .run = local_call_within },
 			{ .on = "GET /local/publish/{n:int}", .run = local_publish },
 			{ .on = "GET /local/numbered/{n:int}", .run = local_numbered },
 			{ .on = "GET /local/nap", .run = local_nap },

@@ -152,6 +152,21 @@ def server(tmp_path_factory, always):
     assert running.stop() == 0
 
 
+@pytest.fixture
+def hooked(tmp_path):
+    """A function that starts tests/programs/hooked; it is stopped after the test."""
+    servers = []
+
+    def starter(*arguments):
+        servers.append(Server(str(tmp_path), arguments,
+                              program=os.path.join(BUILD, "tests", "hooked")))
+        return servers[-1]
+
+    yield starter
+    for server in servers:
+        server.stop()
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -39,6 +39,22 @@ def test_a_body_may_not_stand_still(start):
         assert client.answer().body == b"0123456789"
 
 
+def test_who_waits_for_100_continue_behind_others_has_time(start):
+    server = start("--workers", "1", SAMPLER_BODY_TIMEOUT_MS="300")
+    with server.client() as client:
+        client.send(b"GET /sleep/800 HTTP/1.1\r\nHost: x\r\n\r\n"
+                    b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+                    b"Expect: 100-continue\r\n\r\n")
+        assert client.answer().status == 200
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue"
+        client.send(b"hello")
+        assert client.answer().body == b"hello"
+        client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+                    b"Expect: 100-continue\r\n\r\n")
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue"
+        assert client.answer().status == 408, "and no more than others"
+
+
 def test_an_idle_connection_is_closed(start):
     server = start(SAMPLER_IDLE_TIMEOUT_MS="400")
     with server.client() as client:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Real processes, real signals: who dies, who stays, and what clients see."""
+import contextlib
 import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -82,6 +84,34 @@ def test_a_killed_dispatcher_is_back_on_the_same_listener(start):
         assert server.workers() == workers, "workers outlive their dispatcher"
         for _ in range(10):
             assert server.get("/whoami").status == 200
+
+
+def test_a_dispatcher_that_reads_late_is_told_all(start):
+    """More than its channel holds, some two hundred orders: each death of a worker is two."""
+    server = start("--workers", "30")
+    dispatcher, items = server.dispatcher(), server.workers(1)
+    os.kill(dispatcher, signal.SIGSTOP)
+    try:
+        for _ in range(6):
+            before = set(children_of(server.pid)) - {dispatcher, *items}
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda before=before: (
+                lambda now: len(now) == 32 and now.isdisjoint(before))(
+                    set(children_of(server.pid))), what="new workers")
+            server.known.update(children_of(server.pid))
+    finally:
+        os.kill(dispatcher, signal.SIGCONT)
+    wait_for(lambda: [worker["generation"] for worker in server.status()["pools"][0]["workers"]] ==
+             [7] * 30, what="all of them")
+    assert server.dispatcher() == dispatcher
+    clients = [server.client() for _ in range(30)]
+    for client in clients:
+        client.send(b"GET /sleep/200 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [client.answer().status for client in clients] == [200] * 30
+    assert all(worker["served"] for worker in server.status()["pools"][0]["workers"])
+    for client in clients:
+        client.socket.close()
 
 
 def test_the_dispatcher_dies_under_load(start):
@@ -167,6 +197,21 @@ def test_a_stop_answers_503_to_what_takes_too_long(start):
     assert server.process.wait(10) == 0
 
 
+def test_a_stop_ends_streams_and_what_was_asked_behind_them_alone(start):
+    server = start("--workers", "1")
+    with server.client() as listener, server.client() as waiting:
+        assert listener.begin("/ticks/20").status == 200
+        listener.send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        waiting.send(b"GET /defer/700 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["in_hand"] == 5)
+        server.process.terminate()
+        while listener.event() is not None:
+            pass
+        assert listener.is_closed()
+        assert waiting.answer().status == 200
+    assert server.process.wait(5) == 0
+
+
 def test_a_second_signal_stops_at_once(start):
     server = start("--workers", "1")
     with server.client() as client:
@@ -213,7 +258,40 @@ def test_spinning_without_a_heartbeat_and_with_one(start):
     assert server.workers() == before
     with server.client() as client:
         assert client.get("/spin/3000").status == 502
+    # Its place shows the dead one until another is born.
+    wait_for(lambda: set(server.workers()) != set(before))
     assert len(set(server.workers()) - set(before)) == 1
+
+
+def test_who_was_connected_before_a_stop_is_answered(start):
+    server = start("--workers", "1")
+    dispatcher = server.dispatcher()
+    os.kill(dispatcher, signal.SIGSTOP)
+    sockets = [socket.create_connection(server.address, 20) for _ in range(600)]
+    for sock in sockets:
+        sock.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.process.send_signal(signal.SIGTERM)
+    os.kill(dispatcher, signal.SIGCONT)
+    for sock in sockets:
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 "), "none is reset"
+        sock.close()
+    assert server.process.wait(15) == 0
+
+
+def test_a_limit_of_file_sizes_costs_one_request(tmp_path):
+    server = Server(str(tmp_path), ["--workers", "1"], before=["prlimit", "--fsize=4194304"])
+    try:
+        before = server.dispatcher()
+        with server.client() as client:
+            client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            with contextlib.suppress(OSError):
+                for _ in range(96):
+                    client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            assert client.answer().status == 507
+        assert server.dispatcher() == before
+        assert server.get("/hello").status == 200
+    finally:
+        server.stop()
 
 
 def test_garbage_in_the_link_harms_nobody_else(start):
@@ -395,3 +473,24 @@ def test_files_take_no_descriptor_that_a_link_needs(tmp_path):
     assert server.dispatcher() == dispatcher
     assert all(server.workers()) and server.get("/hello").status == 200
     server.stop()
+
+
+def test_each_client_too_many_is_told_so(tmp_path):
+    server = Server(str(tmp_path), ["--workers", "1"],
+                    before=["sh", "-c", "ulimit -n 100; exec \"$@\"", "sh"])
+    clients = [server.client() for _ in range(90)]
+    poll = select.poll()
+    for client in clients:
+        poll.register(client.socket, select.POLLIN)
+    try:
+        wait_for(lambda: len(poll.poll(0)) >= 3)
+        refused = {number for number, _ in poll.poll(0)}
+        for client in clients:
+            if client.socket.fileno() in refused:
+                while client.more():
+                    pass
+                assert client.buffer.startswith(b"HTTP/1.1 503 ")
+                assert client.buffer.endswith(b'{"error":"too many connections"}')
+            client.socket.close()
+    finally:
+        assert server.stop() == 0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import children_of, is_alive, wait_for
+from conftest import Server, children_of, is_alive, wait_for
 
 CLASSES = ["process", "thread"]
 
@@ -115,6 +115,81 @@ def test_scaling_under_load_loses_nothing(start, kind):
     assert load.stop() == []
 
 
+def states(server):
+    return [worker["state"] for worker in server.status()["pools"][0]["workers"]]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_place_that_comes_back_while_its_worker_drains(start, kind):
+    server = start("--workers", "2", "--worker-class", kind)
+
+    def keep_both_busy(milliseconds):
+        for client in (one, other):
+            client.send(b"GET /sleep/%d HTTP/1.1\r\nHost: x\r\n\r\n" % milliseconds)
+        wait_for(lambda: states(server) == ["busy", "busy"], what="work for both")
+    with server.client() as one, server.client() as other:
+        keep_both_busy(600)
+        server.process.send_signal(signal.SIGTTOU)
+        wait_for(lambda: "one less" in server.log())
+        server.process.send_signal(signal.SIGTTIN)
+        wait_for(lambda: 2 in generations(server))
+        load = Load(server, count=2)
+        assert [client.answer().status for client in (one, other)] == [200, 200]
+        wait_for(lambda: len(states(server)) == 2, what="the end of the old one")
+        load.go_on(50)
+        assert load.stop() == []
+        keep_both_busy(200)
+        assert [client.answer().status for client in (one, other)] == [200, 200]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_worker_that_somebody_asks_to_leave_is_replaced(start, kind):
+    server = start("--workers", "1", "--worker-class", kind)
+    load = Load(server, count=2)
+    with server.client() as client:
+        client.send(b"GET /sleep/300 HTTP/1.1\r\nHost: x\r\n\r\n")
+        os.kill(server.workers()[0], signal.SIGTERM)
+        wait_for(lambda: generations(server) == [2], what="the new worker")
+        assert client.answer().status == 200
+    load.go_on(20)
+    assert load.stop() == []
+    assert server.log().count("was asked to stop by another process") == 1
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_stop_of_all_processes_at_once_answers_all(tmp_path, kind):
+    """As systemd does it by default: workers hear of it before their dispatcher is done."""
+    server = Server(str(tmp_path), ["--workers", "1", "--worker-class", kind], before=["setsid"])
+    clients = [server.client() for _ in range(4)]
+    try:
+        for client in clients:
+            client.send(b"GET /sleep/100 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["queue"] > 0)
+        os.killpg(server.pid, signal.SIGTERM)
+        assert [client.answer().status for client in clients] == [200] * 4
+        for client in clients:
+            client.socket.close()
+        assert server.process.wait(10) == 0
+    finally:
+        server.stop()
+
+
+def test_a_timeout_of_nearly_for_ever_is_none_of_a_moment(start):
+    """With what is added to each they would be 300 ms, if they were added without a look."""
+    server = start("--workers", "1", SAMPLER_REQUEST_TIMEOUT_MS=str(2**32 - 4700),
+                   SAMPLER_SHUTDOWN_MS=str(2**32 - 1700))
+    with server.client() as one, server.client() as other:
+        one.send(b"GET /sleep/700 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: 2 in generations(server))
+        other.send(b"GET /sleep/700 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["in_hand"] == 2)
+        server.process.terminate()
+        assert [client.answer().status for client in (one, other)] == [200, 200]
+    assert server.process.wait(10) == 0
+
+
 def test_a_storm_of_all_signals_under_load(start):
     server = start("--workers", "3")
     load = Load(server)
@@ -163,7 +238,7 @@ def test_a_stuck_thread_is_replaced_and_listed_as_stale(start):
 
 
 def test_a_degraded_pool_answers_503_and_recovers(start):
-    server = start("--workers", "1", SAMPLER_MAX_RESTARTS="2")
+    server = start("--workers", "1", SAMPLER_MAX_RESTARTS="2", SAMPLER_DEGRADED_RETRY_MS="1500")
     for _ in range(3):
         assert server.get("/crash/abort").status == 502
     wait_for(lambda: server.status()["pools"][0]["state"] == "degraded")
@@ -176,6 +251,25 @@ def test_a_degraded_pool_answers_503_and_recovers(start):
     assert server.get("/api/items").status == 200, "the other pool works"
     wait_for(lambda: server.get("/hello").status == 200, 10, "another try")
     wait_for(lambda: server.status()["pools"][0]["state"] == "ready", 10, "the recovery")
+
+
+def test_a_daemons_relative_socket_is_where_it_was_started(tmp_path):
+    import subprocess
+    from client import Client
+    from conftest import SAMPLER
+    done = subprocess.run([SAMPLER, "--listen", "unix:here.sock", "--workers", "1", "--daemon",
+                           "--pidfile", "pid", "--log-file", "log"], cwd=tmp_path, timeout=20,
+                          capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, "")
+    pid = int((tmp_path / "pid").read_text())
+    family = children_of(pid)
+    try:
+        with Client(str(tmp_path / "here.sock")) as client:
+            wait_for(lambda: client.get("/hello").status == 200)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not is_alive(pid) and not any(map(is_alive, family)), 10)
+    assert not (tmp_path / "here.sock").exists()
 
 
 def test_a_daemon(tmp_path):
@@ -208,3 +302,22 @@ def test_a_daemon(tmp_path):
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not is_alive(pid) and not any(map(is_alive, family)), 10)
     assert not pidfile.exists()
+
+
+def test_restarts_stay_counted_while_a_worker_leaves(start):
+    server = start("--workers", "1")
+
+    def restarts():
+        return server.status()["pools"][0]["restarts"]
+    os.kill(server.workers()[0], signal.SIGKILL)
+    wait_for(lambda: restarts() == 1 and generations(server) == [2])
+    with server.client() as client:
+        client.send(b"GET /defer/800 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: generations(server) == [3])
+        seen = {restarts() for _ in range(20)}
+        assert client.answer().status == 200
+    assert seen == {1}
+    wait_for(lambda: len(server.status()["pools"][0]["workers"]) == 1)
+    assert restarts() == 1

@@ -104,6 +104,19 @@ def test_a_deadline_that_passes_answers_504_and_tells_the_worker(start):
     assert pool_of(server)["restarts"] == 0
 
 
+def test_who_answered_in_time_is_not_late_because_the_dispatcher_is(start, tmp_path):
+    ran = tmp_path / "ran"
+    server = start("--workers", "1", SAMPLER_REQUEST_TIMEOUT_MS="500", SAMPLER_RAN=str(ran))
+    dispatcher = server.dispatcher()
+    with server.client() as client:
+        client.send(b"GET /sleep/100 HTTP/1.1\r\nHost: x\r\nX-Request-Id: r\r\n\r\n")
+        wait_for(lambda: ran.exists() and ran.read_text())
+        os.kill(dispatcher, signal.SIGSTOP)
+        time.sleep(0.8)
+        os.kill(dispatcher, signal.SIGCONT)
+        assert client.answer().status == 200
+
+
 def test_a_late_answer_is_dropped_and_counted(start):
     server = start("--workers", "1", SAMPLER_REQUEST_TIMEOUT_MS="300")
     with server.client() as client:

@@ -33,6 +33,18 @@ def test_chunks(server):
         assert client.get("/chunks/0").body == b""
 
 
+def test_all_are_told_when_their_dispatcher_dies(start):
+    server = start("--workers", "1", "--log-level", "debug", SAMPLER_LOG_REPEAT_MS="4294967295")
+    clients = [server.client() for _ in range(40)]
+    for client in clients:
+        assert client.begin("/ticks/1").status == 200
+    dispatcher = server.dispatcher()
+    os.kill(dispatcher, signal.SIGSTOP)  # what all of them send finds no room any more
+    time.sleep(0.3)
+    os.kill(dispatcher, signal.SIGKILL)
+    wait_for(lambda: server.log().count("the client of /ticks/1 has gone") == 40)
+
+
 def test_the_old_protocol_ends_with_the_connection(server):
     with server.client() as client:
         client.send(b"GET /chunks/50 HTTP/1.0\r\n\r\n")
@@ -165,6 +177,42 @@ def test_a_death_ends_streams_visibly(start):
             while client.event() is not None:
                 pass
     assert server.get("/hello").status == 200
+
+
+def test_the_old_protocol_shows_that_a_stream_was_cut_off(start):
+    """Its end is that of the connection: only a reset says that there is more."""
+    server = start("--workers", "1")
+    with server.client() as client:
+        client.send(b"GET /ticks/10 HTTP/1.0\r\n\r\n")
+        client.read_until(b"data: 1\n\n")
+        os.kill(server.workers()[0], signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            while client.more():
+                pass
+    with server.client() as client:
+        client.send(b"GET /count/5 HTTP/1.0\r\n\r\n")
+        while client.more():
+            pass
+        assert client.buffer.endswith(b"data: 5\n\n")
+
+
+def test_a_death_behind_another_request_costs_one_answer(start):
+    """Nothing of it was sent yet, however much of it is there."""
+    server = start("--workers", "2")
+
+    def at_work_on(path):
+        return [worker["pid"] for worker in pool_of(server)["workers"]
+                for request in worker["requests"]
+                if (request["path"], request["state"]) == (path, "answering")]
+    with server.client() as client:
+        for path in ("/bytes/20000000", "/chunks/2000000"):
+            client.send(b"GET /defer/900 HTTP/1.1\r\nHost: x\r\n\r\n"
+                        b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+            os.kill(wait_for(lambda path=path: at_work_on(path))[0], signal.SIGKILL)
+            assert client.answer().body == b'{"deferred_ms":900}'
+            assert client.answer().status == 502
+            assert client.get("/hello").status == 200, "on the same connection"
+            wait_for(lambda: len(server.workers()) == 2)
 
 
 @pytest.mark.parametrize("how", ["reload", "stop"])

@@ -210,3 +210,160 @@ def test_what_is_said_while_all_are_sent_what_there_was(tmp_path):
                     number += 1
     finally:
         assert server.stop() == 0
+
+
+def slow_subscribers(client):
+    return json.loads(client.get("/status").body)["dispatchers"][0]["slow_subscribers"]
+
+
+def until_one_is_cut_off(client, publish_one):
+    """How many events of 60000 bytes that takes."""
+    for count in range(1, 500):
+        publish_one()
+        if slow_subscribers(client):
+            return count
+    raise AssertionError("nobody was cut off")
+
+
+def test_many_small_events_at_once_cut_off_only_who_does_not_read(hooked):
+    """More of them than may wait for a subscriber come before anything is sent."""
+    server = hooked()
+    with server.client(timeout=20) as publisher:
+        with server.client(timeout=20) as keen:
+            assert keen.begin("/subscribe").status == 200
+            assert keen.event() == ": subscribed"
+            publisher.send(b"GET /local/numbered/1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+            for number in range(1, 201):
+                assert publisher.answer().status == 200
+                assert keen.event() == f"id: {number}\ndata: {'x' * 1000}"
+        with server.client(timeout=20) as lazy:
+            assert lazy.begin("/subscribe").status == 200
+            assert slow_subscribers(publisher) == 0
+            publisher.send(b"GET /local/numbered/60000 HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+            for _ in range(200):
+                assert publisher.answer().status == 200
+            assert slow_subscribers(publisher) == 1
+            with pytest.raises((Closed, AssertionError, ConnectionResetError)):
+                while lazy.event() is not None:
+                    pass
+
+
+def test_an_answer_of_known_length_gets_no_events(hooked):
+    """Though its handler had subscribed, before it made something else of it than a stream."""
+    server = hooked()
+    size = 10_000_000
+    with server.client(timeout=20) as client, server.client() as publisher:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        assert client.begin(f"/subscribe/{size}").header("Content-Length") == str(size)
+        for _ in range(3):
+            assert publisher.get("/local/numbered/20").status == 200
+        assert client.read_exactly(size) == b"b" * size
+        assert client.get("/early").body == b"early"
+    assert server.status()["pools"][0]["restarts"] == 0
+
+
+def test_a_stop_at_which_a_subscriber_is_cut_off(hooked, tmp_path):
+    """By what is published for a request that was not read before, of the client before it."""
+    server = hooked("--listen", f"unix:{tmp_path}/s")
+    dispatcher = server.dispatcher()
+    with server.client() as publisher:
+        def publish_one():
+            assert publisher.get("/local/numbered/60000").status == 200
+        with server.client() as probe:
+            assert probe.begin("/subscribe").status == 200
+            count = until_one_is_cut_off(publisher, publish_one)
+        with server.client() as last, server.client() as lazy:
+            assert lazy.begin("/subscribe").status == 200
+            for _ in range(count - 1):
+                publish_one()
+            assert slow_subscribers(publisher) == 1
+            os.kill(dispatcher, signal.SIGSTOP)
+            server.process.terminate()
+            wait_for(lambda: has_pending(dispatcher, signal.SIGTERM))
+            last.send(b"GET /local/numbered/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            os.kill(dispatcher, signal.SIGCONT)
+            assert last.answer().status == 200
+    assert server.process.wait(5) == 0
+
+
+def has_pending(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        pending = next(line.split()[1] for line in file if line.startswith("ShdPnd"))
+    return int(pending, 16) >> (number - 1) & 1
+
+
+def test_the_old_protocol_shows_that_a_stream_lost_its_end(start):
+    """It is over, but when the server leaves the client has not taken all of it."""
+    server = start("--workers", "1", SAMPLER_SHUTDOWN_MS="100")
+
+    def listen():
+        client = server.client(timeout=20)
+        client.send(b"GET /events?channel=all HTTP/1.0\r\n\r\n")
+        client.read_until(b": subscribed\n\n")
+        return client
+    probe = listen()
+    with server.client() as publisher:
+        def publish_one():
+            publish(publisher, "all", "x" * 60000)
+        count = until_one_is_cut_off(publisher, publish_one)
+        listener = listen()
+        for _ in range(count - 1):
+            publish_one()
+    server.process.terminate()
+    assert server.process.wait(5) == 0
+    with pytest.raises(ConnectionResetError):
+        while listener.more():
+            pass
+    listener.socket.close()
+    probe.socket.close()
+
+
+def test_what_is_published_stands_between_events(hooked):
+    server = hooked("--workers", "1")
+    with server.client() as reader, server.client() as publisher:
+        reader.send(b"GET /history HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert reader.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        for _ in range(3):  # while the worker has more than there is room for
+            assert publisher.get("/local/numbered/10").status == 200
+        taken = b""
+        while taken.count(b"\n\n") < 4:
+            taken += reader.chunk()
+    events = taken.split(b"\n\n")[:4]
+    assert events[0] == b"data: " + b"a" * 512 * 1024
+    for number in range(3):
+        assert sorted(events[number + 1].split(b"\n")) == [b"data: xxxxxxxxxx",
+                                                           b"id: %d" % (number + 1)]
+
+
+def test_a_stream_has_some_topics_and_no_more(hooked):
+    server = hooked("--workers", "1")
+    with server.client() as client:
+        assert client.begin("/topics/256").status == 200
+        assert b"subscribed" in client.chunk()
+    with server.client() as client:
+        with pytest.raises((Closed, ConnectionError)):
+            client.begin("/topics/300")
+            client.chunk()
+    assert "a stream has 256 topics at most" in server.log()
+    assert server.status()["pools"][0]["restarts"] == 0
+
+
+def test_who_hears_nothing_keeps_no_other_waiting(hooked):
+    server = hooked("--workers", "2")
+    assert server.get("/deaf").status == 200
+    time.sleep(0.3)
+    began = time.monotonic()
+    for _ in range(20):
+        assert server.get("/later/x").status == 200
+    assert time.monotonic() - began < 0.9, "the other worker is there"
+
+
+def test_who_hears_nothing_is_asked_again(hooked):
+    server = hooked("--workers", "1")
+    assert server.get("/deaf").status == 200
+    time.sleep(0.1)
+    clients = [server.client() for _ in range(50)]
+    for client in clients:
+        client.send(b"GET /later/x HTTP/1.1\r\nHost: x\r\n\r\n")
+    for client in clients:
+        assert client.answer().status == 200

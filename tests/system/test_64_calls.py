@@ -64,6 +64,16 @@ def test_what_cannot_be_called(server):
         assert call(client, "target=/bytes/9000000")["status"] == 502, "more than 8 MiB"
 
 
+def test_a_target_is_one_line_and_nothing_else(server):
+    with server.client() as client:
+        for target in ("/headers%20HTTP/1.1%0d%0aX-Injected:%20yes%0d%0aX-Rest:%20a",
+                       "/hello%20HTTP/1.1%0d%0aHost:%20a%0d%0a%0d%0a", "/a%20b", "/%25zz", "/%7f"):
+            answer = client.get("/call?target=" + target)
+            assert answer.status == 400 and b"X-Injected" not in answer.body, target
+        answer = call(client, "target=/headers?a=%2520b")
+        assert answer["status"] == 200, "escaped it may be anything"
+
+
 def test_a_call_has_a_deadline(server):
     with server.client() as client:
         began = time.monotonic()

@@ -199,6 +199,18 @@ def test_configurations_of_any_size_and_wrong_ones(start):
         wait_for(lambda: client.get("/config").body == b"[1]")
 
 
+def test_a_configuration_that_cannot_be_passed_on_is_told_so(start):
+    server = start("--workers", "1")
+    with server.client() as client:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            answers = [client.request("POST", "/config", b"{}") for _ in range(600)]
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert {answer.status for answer in answers} == {202, 400}
+        assert b"the configuration cannot be passed on now: " in answers[-1].body
+
+
 def test_a_configuration_outlives_the_dispatcher(start):
     server = start("--workers", "1")
     with server.client() as client:

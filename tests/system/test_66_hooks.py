@@ -6,26 +6,14 @@ import os
 import re
 import resource
 import signal
+import time
 
 import pytest
 
 from client import Closed
-from conftest import BUILD, Server, wait_for
+from conftest import wait_for
 
 CLASSES = ["process", "thread"]
-
-
-@pytest.fixture
-def hooked(tmp_path):
-    servers = []
-
-    def starter(*arguments):
-        servers.append(Server(str(tmp_path), arguments,
-                              program=os.path.join(BUILD, "tests", "hooked")))
-        return servers[-1]
-    yield starter
-    for server in servers:
-        server.stop()
 
 
 def wait_until_deferred(server):
@@ -81,6 +69,33 @@ def test_a_stream_that_fails_is_seen_to_fail(hooked, how):
     assert server.status()["pools"][0]["restarts"] == 0
 
 
+def test_the_old_protocol_shows_that_a_stream_failed(hooked):
+    server = hooked()
+    with server.client() as client:
+        client.send(b"GET /wrong/abort HTTP/1.0\r\n\r\n")
+        client.read_until(b"begun\n")
+        with pytest.raises(ConnectionResetError):
+            client.more()
+
+
+def test_what_fails_behind_another_request_is_answered_so(hooked):
+    """Whatever it was to be, and with a body where there may be one."""
+    server = hooked()
+    failing = [("GET", "/wrong/abort"), ("GET", "/no-content"), ("HEAD", "/no-content")]
+    asked = [("GET", "/wait"), *failing, ("GET", "/early")]
+    with server.client() as client:
+        client.send(b"".join(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                             for method, path in asked))
+        wait_until_deferred(server)
+        assert server.get("/write?text=written").status == 200
+        answers = [client.answer(method) for method, _ in asked]
+    assert [answer.status for answer in answers] == [200, 502, 502, 502, 200]
+    for answer, (method, _) in zip(answers[1:], failing):
+        error = b"" if method == "HEAD" else b'{"error":"the worker gave up its answer"}'
+        assert answer.body == error
+        assert answer.header("Content-Length") == "41"
+
+
 def test_answers_that_come_later_in_each_way(hooked):
     server = hooked()
     with server.client() as client:
@@ -93,6 +108,30 @@ def test_answers_that_come_later_in_each_way(hooked):
             assert (answer.body, answer.header("X-Before")) == (b"streamed", "yes")
             assert client.get("/early").body == b"early"
     assert server.status()["pools"][0]["restarts"] == 0
+
+
+def test_what_nobody_waits_for_is_let_go(hooked):
+    server = hooked("--workers", "1")
+    for _ in range(3):
+        with server.client() as client:
+            client.send(b"GET /said?much=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(0.05)
+    wait_for(lambda: server.status()["pools"][0]["in_hand"] == 0)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_has_said_all_may_still_look_whether_somebody_waits(hooked, method):
+    server = hooked("--workers", "1")
+    before = server.workers()
+    with server.client() as one, server.client() as other:
+        one.send(f"{method} /said HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.05)
+        for _ in range(3):  # a slot that was let go too soon would be taken by these
+            other.send(b"GET /later/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert one.answer(method).status == 200
+        for _ in range(3):
+            assert other.answer().status == 200
+    assert server.workers() == before
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -153,6 +192,21 @@ def test_calls_from_inside_a_local_handler(hooked):
             assert client.get("/local/call").body == b"/local/call"
         wait_for(lambda: server.status()["pools"][0]["served"] >= before + 200)
     assert server.status()["dispatchers"][0]["calls"] == 0
+
+
+def test_a_call_that_took_too_long_has_no_answer_that_comes_later(hooked):
+    """It lies there already when the dispatcher finds that the time is up."""
+    server = hooked()
+    worker, dispatcher = server.workers()[0], server.dispatcher()
+    os.kill(worker, signal.SIGSTOP)
+    assert server.get("/local/call/800").body == b"called"
+    wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+    os.kill(dispatcher, signal.SIGSTOP)
+    os.kill(worker, signal.SIGCONT)
+    time.sleep(1)
+    os.kill(dispatcher, signal.SIGCONT)
+    told = wait_for(lambda: re.search(r"the hurried one answered (\d+): (\w*)", server.log()))
+    assert told.groups() in [("504", ""), ("200", "called")]
 
 
 def test_a_configuration_that_is_lost_is_told(hooked):

@@ -348,3 +348,17 @@ def test_policy_and_spinning(start, kind):
         for _ in range(500):
             assert client.get("/hello").status == 200
         assert client.get("/sleep/50").status == 200, "patience ends before the answer"
+
+
+def test_who_waits_for_a_worker_of_another_dispatchers_waits_no_longer(start):
+    server = start("--dispatchers", "2", "--workers", "1", SAMPLER_QUEUE_TIMEOUT_MS="500")
+    clients = [server.client() for _ in range(20)]
+    of = [json.loads(client.get("/whoami").body)["request"] >> 49 for client in clients]
+    assert len(set(of)) == 2
+    busy, waits = clients[of.index(min(of))], clients[of.index(max(of))]
+    busy.send(b"GET /cancelled/2500 HTTP/1.1\r\nHost: x\r\n\r\n")  # looks at its link meanwhile
+    time.sleep(0.1)
+    began = time.monotonic()
+    assert waits.get("/plain").status == 503
+    assert time.monotonic() - began < 2
+    assert busy.answer().status == 200

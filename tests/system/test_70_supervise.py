@@ -179,7 +179,7 @@ def test_a_host_that_dies_takes_its_threads_and_all_come_back(supervised):
 
 def test_a_stale_thread_is_replaced_while_it_drains(supervised):
     program = supervised("--count", 3, "--kind", "thread", "--heartbeat", 500, "--input",
-                         "--own-loop")
+                         "--own-loop", "--stop", 500)
     program.wait("ready", 3)
     program.command("send 0 spin")  # one of the threads reads it
     wait_for(lambda: "is listed as stale" in program.log())

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, is_alive, wait_for
+from conftest import BUILD, children_of, is_alive, wait_for
 
 SUPERVISED = os.path.join(os.path.abspath(BUILD), "tests", "supervised")
 PYTHON = "/usr/bin/python3"
@@ -434,7 +434,7 @@ write("said", os.getpid())
 os._exit(3)
 """
     supervised = run("--notify", script=script)
-    supervised.wait_event("pre_fork")
+    wait_for(lambda: children_of(supervised.process.pid))
     supervised.process.send_signal(signal.SIGSTOP)
     supervised.touch("go")
     try:

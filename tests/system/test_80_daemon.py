@@ -199,6 +199,22 @@ def test_it_becomes_another_user_after_what_needs_root(daemon):
         assert program.read(program.pidfile) == f"{program.pid}\n"
 
 
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_a_log_that_cannot_be_rotated_is_told_of(tmp_path):
+    tmp_path.chmod(0o755)
+    program = Daemon(str(tmp_path), "--count", 1, "--user", "nobody")
+    try:
+        import pwd
+        assert os.stat(program.log_path).st_uid == pwd.getpwnam("nobody").pw_uid
+        assert "cannot be rotated: user nobody may not write to its directory" in program.log()
+    finally:
+        program.stop()
+    os.chown(program.log_path, 0, 0)
+    again = Daemon(str(tmp_path), "--count", 1, "--user", "nobody")
+    again.stop()
+    assert os.stat(again.log_path).st_uid == 0, "what was there is not given away"
+
+
 @pytest.mark.skipif(not ROOT, reason="only root can mount a small disk")
 def test_a_full_disk_drops_lines_and_the_service_goes_on(tmp_path):
     small = tmp_path / "small"
