@@ -54,7 +54,7 @@ def table(found):
     """Text; ratios to the smallest value of an axis, within rounds."""
     lines = ["growth: CPU per request, of all processes"]
     for axis, by_value in found.items():
-        lines += ["", f"{axis[:57]:>8}", f"{'':>10}    req/s   CPU us  over the first  "
+        lines += ["", f"{axis:>8}", f"{'':>10}    req/s   CPU us  over the first  "
                   "switches  syscalls"]
         first = next(iter(by_value.values()))
         for value, rows in by_value.items():

@@ -336,9 +336,9 @@ bool crew_plan_degraded(const struct crew_supervisor *supervisor,
 
 /* In the child. SIGTERM lets run() finish; SIGINT also makes its blocking calls
  * return with EINTR, again and again (by SIGRTMAX - 1, which is crew's), until
- * run() has ended; a second signal ends the child at once, unless it is the
- * parent's SIGTERM, which may follow one that was sent to all processes. A Ctrl-C
- * on the terminal is the parent's to interpret. */
+ * run() has ended; a second signal ends the child at once, but of the parent's
+ * SIGTERM and one of somebody else, who may have sent it to all processes, the
+ * second is ignored. A Ctrl-C on the terminal is the parent's to interpret. */
 
 /** Beat the heart, then sleep for that long, or until asked to stop; the heart
  * beats on meanwhile. False: please stop. */

@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "http/respond.h"
+#include "http/scan.h"
 
 #define PATH_BYTES 4096u
 #define ETAG_BYTES 64u
@@ -207,10 +208,13 @@ static void describe(struct file_answer *answer, const struct stat *status,
 /* By the strong comparison (RFC 9110, 13.1.1): a weak tag names nothing. */
 static bool names_it(struct span match, const char *etag)
 {
-	const char *at = memmem(match.at, match.size, etag, strlen(etag));
+	struct span tag;
 
-	return (match.size == 1 && match.at[0] == '*') ||
-	       (at && (at - match.at < 2 || memcmp(at - 2, "W/", 2) != 0));
+	while (http_split(&match, ',', true, &tag)) {
+		if (span_equal(tag, span_of("*")) || span_equal(tag, span_of(etag)))
+			return true;
+	}
+	return false;
 }
 
 /* Not the one that the client has a part of. If-Match goes before If-Unmodified-Since (RFC 9110,

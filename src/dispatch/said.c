@@ -105,7 +105,8 @@ static void take_topic(struct seat *seat, const struct message *message)
 			return;
 		log_error("%s[%u]: request %llu cannot subscribe, so its client is cut off: %s",
 			  seat->pool->name, seat->index, (unsigned long long)exchange->id,
-			  r == -ENOSPC ? "a stream has 256 topics at most" : strerror(-r));
+			  r == -ENOSPC ? "it has as many topics as a stream may have"
+				       : strerror(-r));
 		connection_drop(exchange->connection);
 	}
 }

@@ -12,6 +12,7 @@
 
 #include "dispatch/private.h"
 
+static bool send_held(struct connection *connection, int32_t failure);
 static ssize_t send_some(struct connection *connection, struct span data);
 static void flushed(struct connection *connection);
 static void take_leave(struct connection *connection);
@@ -59,19 +60,8 @@ void writer_direct(struct connection *connection, struct span data)
 
 void writer_send_now(struct connection *connection)
 {
-	struct span held = buffer_span(&connection->out);
-	ssize_t n;
-
-	while (held.size > 0 && !connection->write_since_ms && !connection->gone) {
-		n = send_some(connection, held);
-		if (n == -EAGAIN)
-			writer_wait_for_room(connection);
-		else if (n < 0 && n != -EINTR)
-			connection_drop(connection);
-		else if (n > 0)
-			writer_sent(connection, (size_t)n);
-		held = buffer_span(&connection->out);
-	}
+	if (!connection->write_since_ms)
+		(void)send_held(connection, BATCH_UNDONE);
 }
 
 void writer_flush(struct connection *connection)
@@ -87,6 +77,13 @@ void writer_sent(struct connection *connection, size_t size)
 
 void writer_flush_on(struct connection *connection, int32_t failure)
 {
+	if (send_held(connection, failure))
+		flushed(connection);
+}
+
+/* As much as there is room for. Is the connection still there? */
+static bool send_held(struct connection *connection, int32_t failure)
+{
 	struct span held = buffer_span(&connection->out);
 	ssize_t n = failure;
 
@@ -101,12 +98,12 @@ void writer_flush_on(struct connection *connection, int32_t failure)
 		}
 		if (n < 0) {
 			connection_drop(connection);
-			return;
+			return false;
 		}
 		writer_sent(connection, (size_t)n);
 		held = buffer_span(&connection->out);
 	}
-	flushed(connection);
+	return true;
 }
 
 static ssize_t send_some(struct connection *connection, struct span data)
