@@ -18,10 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/path.h"
+
 #define LOOK_LINES 64u
 
 static int open_file(const char *path, int flags);
-static char *absolute(const char *path);
 static void rotate_now(struct rotate *rotate);
 static bool shift_files(const struct rotate *rotate);
 static void shift_back(const struct rotate *rotate);
@@ -37,17 +38,19 @@ int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 	/* A name that leads elsewhere is not new. */
 	const int made = open_file(path, O_EXCL);
 	const int fd = made == -EEXIST ? open_file(path, 0) : made;
+	int r;
 
 	if (fd < 0)
 		return fd;
-	*rotate = (struct rotate){ .path = absolute(path),
-				   .max_bytes = max_bytes,
+	*rotate = (struct rotate){ .max_bytes = max_bytes,
 				   .keep = keep,
 				   .fd = fd,
 				   .is_new = made >= 0 };
-	if (!rotate->path) {
+	r = path_absolute(path, &rotate->path);
+	if (r < 0) {
+		rotate->path = NULL;
 		close(fd);
-		return -ENOMEM;
+		return r;
 	}
 	rotate->next_try = max_bytes;
 	look(rotate);
@@ -100,21 +103,6 @@ static int open_file(const char *path, int flags)
 			    0640);
 
 	return fd < 0 ? -errno : fd;
-}
-
-/* A daemon changes its directory later. */
-static char *absolute(const char *path)
-{
-	char *here;
-	char *whole = NULL;
-
-	if (path[0] == '/')
-		return strdup(path);
-	here = getcwd(NULL, 0);
-	if (here && asprintf(&whole, "%s/%s", here, path) < 0)
-		whole = NULL;
-	free(here);
-	return whole;
 }
 
 /* If anything fails the old file goes on. One that has lost its name, to another

@@ -36,6 +36,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/path.h"
 
 #define OWNER_BYTE 0
 #define CLAIM_BYTE 1
@@ -44,7 +45,6 @@
 #define TAKE_TURNS 1000
 #define KEEP_TURNS 20
 
-static int absolute(const char *path, char **ret_path);
 static int place(struct pidfile *file, int turns, struct crew_error *error);
 static int make(struct pidfile *file, char **ret_path, struct crew_error *error);
 static int fill(int fd, pid_t number);
@@ -75,7 +75,7 @@ int pidfile_take(struct pidfile *file, const char *path, pid_t number, bool is_g
 	if (!path || !*path)
 		return error_set(error, EINVAL, "the name of the pid file is empty; "
 				 "give the file a name, or do without it");
-	r = absolute(path, &taken.path);
+	r = path_absolute(path, &taken.path);
 	if (r < 0)
 		return error_set(error, -r, "cannot tell where %s is: %s; give the "
 				 "pid file an absolute path", path, strerror(-r));
@@ -122,22 +122,6 @@ void pidfile_drop(struct pidfile *file)
 	close(file->fd);
 	free(file->path);
 	*file = (struct pidfile){ .fd = -1 };
-}
-
-/* A daemon changes its directory later. */
-static int absolute(const char *path, char **ret_path)
-{
-	char *here = NULL;
-	int n;
-
-	if (path[0] != '/') {
-		here = getcwd(NULL, 0);
-		if (!here)
-			return -errno;
-	}
-	n = asprintf(ret_path, "%s%s%s", here ? here : "", here ? "/" : "", path);
-	free(here);
-	return n < 0 ? -ENOMEM : 0;
 }
 
 /* Have a file of ours under the name; sets fd, device and inode. */

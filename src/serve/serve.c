@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
+#include "base/path.h"
 #include "dispatch/files.h"
 #include "serve/address.h"
 #include "serve/defaults.h"
@@ -173,15 +173,20 @@ static int stay_put(struct server_run *run, struct crew_error *ret_error)
 {
 	const struct crew_daemon *daemon = &run->server.daemon;
 	const char *listen = run->server.listen;
+	const size_t prefix = strlen(LOCAL);
 	int r = 0;
 
 	if (!daemon->detach && !daemon->directory)
 		return 0;
-	if (strncmp(listen, LOCAL, strlen(LOCAL)) == 0)
-		r = make_absolute(run, LOCAL, listen + strlen(LOCAL), &run->server.listen);
-	for (unsigned i = 0; r == 0 && i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++)
-		r = make_absolute(run, "", run->server.mounts[i].root,
-				  &run->server.mounts[i].root);
+	/* What is none is told of later; what begins with @ is no file (unix(7)). */
+	if (strncmp(listen, LOCAL, prefix) == 0 && listen[prefix] && listen[prefix] != '@')
+		r = make_absolute(run, LOCAL, listen + prefix, &run->server.listen);
+	for (unsigned i = 0; r == 0 && i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++) {
+		const char *root = run->server.mounts[i].root;
+
+		if (root && root[0])
+			r = make_absolute(run, "", root, &run->server.mounts[i].root);
+	}
 	return r < 0 ? error_set(ret_error, -r, "the name of this directory: %s", strerror(-r))
 		     : 0;
 }
@@ -189,21 +194,21 @@ static int stay_put(struct server_run *run, struct crew_error *ret_error)
 static int make_absolute(struct server_run *run, const char *prefix, const char *path,
 			 const char **ret_path)
 {
-	char here[PATH_MAX];
-	char *whole;
+	char *whole = NULL;
+	char *kept;
 	size_t size;
+	int r = path_absolute(path, &whole);
 
-	if (!path || path[0] == '/' || path[0] == '@' || !path[0])
-		return 0;
-	if (!getcwd(here, sizeof(here)))
-		return -errno;
-	size = strlen(prefix) + strlen(here) + 1 + strlen(path) + 1;
-	whole = arena_alloc(&run->tables, size);
-	if (!whole)
-		return -ENOMEM;
-	snprintf(whole, size, "%s%s/%s", prefix, here, path);
-	*ret_path = whole;
-	return 0;
+	if (r < 0)
+		return r;
+	size = strlen(prefix) + strlen(whole) + 1;
+	kept = arena_alloc(&run->tables, size);
+	if (kept) {
+		snprintf(kept, size, "%s%s", prefix, whole);
+		*ret_path = kept;
+	}
+	free(whole);
+	return kept ? 0 : -ENOMEM;
 }
 
 static int open_mounts(struct server_run *run, struct crew_error *ret_error)
