@@ -62,26 +62,31 @@ static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
 static void settle(struct call *call, int status);
 static void tell_worker(struct call *call);
+static void tell(struct seat *seat, uint32_t token, int status, struct span all,
+		 uint32_t headers_size);
 static void too_long(struct loop *loop, struct timer *timer);
 static void free_if_done(struct call *call);
 
 int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span bytes,
 	       crew_answered *done, void *context)
 {
-	char *copy = malloc(bytes.size + 1);
 	struct parts parts;
 	struct call *call;
-	int r;
+	char *copy;
 
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, bytes.at, bytes.size);
-	r = take_apart((struct span){ copy, bytes.size }, &parts);
-	call = r == 0 ? call_new(dispatcher, seat, &parts.head) : NULL;
+	if (take_apart(bytes, &parts) < 0)
+		return -EBADMSG;
+	copy = malloc(bytes.size);
+	call = copy ? call_new(dispatcher, seat, &parts.head) : NULL;
 	if (!call) {
 		free(copy);
-		return r < 0 ? r : -ENOMEM;
+		if (seat)
+			tell(seat, parts.head.token, 503, (struct span){ NULL, 0 }, 0);
+		return -ENOMEM;
 	}
+	memcpy(copy, bytes.at, bytes.size);
+	/* A worker may write there meanwhile: it stands as it was judged. */
+	memcpy(copy, &parts.head, sizeof(parts.head));
 	call->done = done;
 	call->context = context;
 	call->bytes = copy;
@@ -370,20 +375,27 @@ static void settle(struct call *call, int status)
 static void tell_worker(struct call *call)
 {
 	struct seat *seat = seat_find(call->pool, call->index, call->generation);
-	const struct span all = buffer_span(&call->answer);
+
+	if (seat)
+		tell(seat, call->token, call->status, buffer_span(&call->answer),
+		     call->headers_size);
+}
+
+/* The answer to its call: header lines, then the body. */
+static void tell(struct seat *seat, uint32_t token, int status, struct span all,
+		 uint32_t headers_size)
+{
 	struct wire_call_answer head = {
-		.token = call->token,
-		.status = (uint32_t)call->status,
-		.headers_size = call->headers_size,
-		.body_size = (uint32_t)(all.size - call->headers_size),
+		.token = token,
+		.status = (uint32_t)status,
+		.headers_size = headers_size,
+		.body_size = (uint32_t)(all.size - headers_size),
 	};
 	struct message message = { .kind = MESSAGE_CALL_ANSWER,
-				   .generation = call->token };
+				   .generation = token };
 	char part[ANSWER_PART_BYTES];
 	size_t at = 0;
 
-	if (!seat)
-		return;
 	do {
 		const size_t before = at == 0 ? sizeof(head) : 0;
 		size_t size = all.size - at;

@@ -28,13 +28,15 @@ static const struct crew_route local[] = {
 	{ .on = "GET /here", .run = run },
 	{ 0 },
 };
+#define LONG_METHOD "A-METHOD-THAT-TAKES-MOST-OF-THE-ROOM-THERE-IS-FOR-ALL-OF-THEM-IN-THE-HEADER-LINE"
 static const struct crew_route rows[] = {
+	{ .on = LONG_METHOD "," LONG_METHOD "-AND-MORE,SHORT /long", .run = run },
 	{ .on = "GET /", .run = run },
 	{ .on = "GET /items", .run = run },
 	{ .on = "POST /items", .run = run },
 	{ .on = "GET /items/{id:int}", .run = run },
 	{ .on = "/admin/users", .run = run },
-	{ .on = "BREW /items", .run = run },
+	{ .on = "BREW,WHEN /items", .run = run },
 	{ .on = "/files/**", .run = run },
 	{ 0 },
 };
@@ -105,6 +107,32 @@ static void what_took_no_parameter_is_noted(void **state)
 	assert_false(found.checked);
 }
 
+static void methods_of_ones_own_are_named_too(void **state)
+{
+	struct route_match found;
+
+	(void)state;
+	match("BREW", "/items", &found);
+	assert_int_equal(found.target, ROUTE_POOL);
+	match("PUT", "/items", &found);
+	assert_int_equal(found.target, ROUTE_METHOD);
+	assert_string_equal(found.allow, "GET, HEAD, POST, BREW, WHEN");
+	match("STEEP", "/items", &found);
+	assert_string_equal(found.allow, "GET, HEAD, POST, BREW, WHEN");
+	match("POST", "/here", &found);
+	assert_string_equal(found.allow, "GET, HEAD");
+}
+
+static void names_without_room_are_left_out(void **state)
+{
+	struct route_match found;
+
+	(void)state;
+	match("GET", "/long", &found);
+	assert_int_equal(found.target, ROUTE_METHOD);
+	assert_string_equal(found.allow, LONG_METHOD ", SHORT");
+}
+
 static void the_rest_is_searched_each_time(void **state)
 {
 	char path[100];
@@ -161,6 +189,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_took_no_parameter_is_noted),
+		cmocka_unit_test(methods_of_ones_own_are_named_too),
+		cmocka_unit_test(names_without_room_are_left_out),
 		cmocka_unit_test(the_rest_is_searched_each_time),
 		cmocka_unit_test(places_are_taken_over),
 	};

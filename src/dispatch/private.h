@@ -444,7 +444,8 @@ unsigned topic_publish(struct dispatcher *dispatcher, struct span topic,
 /* ---- calls (calls.c) ---- */
 
 /** A wire_call, from a worker's seat or, with `done`, from this process. The
- * bytes are copied. 0 or -errno (then nobody is called back). */
+ * bytes are copied. 0, or -errno: -EBADMSG, if they are no call; -ENOMEM, which a worker
+ * is told as 503, while `done` is not called back. */
 int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span bytes,
 	       crew_answered *done, void *context);
 /** The answer of a call's exchange. */

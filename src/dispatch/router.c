@@ -54,7 +54,8 @@ static bool match_pools(const struct router *router, enum http_method method,
 			struct route_match *match, struct trie_allow *allow);
 static bool is_checked(const struct router *router, struct span path);
 static bool has_dots(struct span path);
-static void write_allow(const struct trie_allow *allow, struct route_match *match);
+static void refuse_method(const struct trie_allow *allow, struct route_match *match);
+static void allow_one(struct route_match *match, size_t *used, struct span name);
 
 int router_new(const struct crew_server *server, struct router **ret_router,
 	       struct crew_error *ret_error)
@@ -104,8 +105,9 @@ void router_match(const struct router *router, enum http_method method,
 		  struct span method_text, struct span path,
 		  struct route_match *ret_match)
 {
-	struct trie_allow allow = { 0 };
+	struct trie_allow allow; /* not zeroed: its list is long, and seldom looked at */
 
+	allow.known = allow.other_count = 0;
 	ret_match->route = NULL;
 	ret_match->param_count = 0;
 	ret_match->checked = false;
@@ -128,28 +130,23 @@ void router_match(const struct router *router, enum http_method method,
 	}
 	if (match_pools(router, method, method_text, path, ret_match, &allow))
 		return;
-	if (allow.known || allow.any) {
-		ret_match->target = ROUTE_METHOD;
-		write_allow(&allow, ret_match);
-	}
+	refuse_method(&allow, ret_match);
 }
 
 void router_match_pool(const struct router *router, unsigned index,
 		       enum http_method method, struct span method_text,
 		       struct span path, struct route_match *ret_match)
 {
-	struct trie_allow allow = { 0 };
+	struct trie_allow allow;
 
+	allow.known = allow.other_count = 0;
 	ret_match->route = NULL;
 	ret_match->param_count = 0;
 	ret_match->target = ROUTE_NONE;
 	if (has_dots(path) || match_pool(router, index, method, method_text, path,
 					 ret_match, &allow))
 		return;
-	if (allow.known || allow.any) {
-		ret_match->target = ROUTE_METHOD;
-		write_allow(&allow, ret_match);
-	}
+	refuse_method(&allow, ret_match);
 }
 
 static int fail(struct crew_error *error, const char *where, unsigned row,
@@ -323,12 +320,10 @@ static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
 			struct route_match *match, struct trie_allow *allow)
 {
-	struct trie_allow ignored;
-
 	for (unsigned i = 0; i < router->pool_count; i++) {
 		if (router->pools[i].has_prefixes &&
 		    trie_match(&router->pools[i].prefixes, HTTP_GET, method_text,
-			       path, match, &ignored))
+			       path, match, NULL))
 			return match_pool(router, i, method, method_text, path,
 					  match, allow);
 	}
@@ -343,13 +338,12 @@ static bool match_pools(const struct router *router, enum http_method method,
 static bool is_checked(const struct router *router, struct span path)
 {
 	const struct crew_hooks *hooks = &router->server->hooks;
-	struct trie_allow ignored;
 	struct route_match match;
 
 	if (!hooks->check || router->checks_all)
 		return hooks->check != NULL;
 	return trie_match(&router->checked, HTTP_GET, (struct span){ "GET", 3 }, path,
-			  &match, &ignored);
+			  &match, NULL);
 }
 
 static bool has_dots(struct span path)
@@ -367,7 +361,8 @@ static bool has_dots(struct span path)
 	return false;
 }
 
-static void write_allow(const struct trie_allow *allow, struct route_match *match)
+/* A path that takes other methods, if there is one. */
+static void refuse_method(const struct trie_allow *allow, struct route_match *match)
 {
 	static const char *const names[HTTP_METHOD_COUNT] = {
 		[HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",
@@ -379,13 +374,27 @@ static void write_allow(const struct trie_allow *allow, struct route_match *matc
 	unsigned known = allow->known;
 	size_t used = 0;
 
+	if (known == 0 && allow->other_count == 0)
+		return;
+	match->target = ROUTE_METHOD;
+	match->allow[0] = '\0';
 	if (known & (1u << HTTP_GET))
 		known |= 1u << HTTP_HEAD;
-	match->allow[0] = '\0';
 	for (unsigned i = 1; i < HTTP_METHOD_COUNT; i++) {
 		if (known & (1u << i))
-			used += (size_t)snprintf(match->allow + used,
-						 sizeof(match->allow) - used,
-						 "%s%s", used ? ", " : "", names[i]);
+			allow_one(match, &used, span_of(names[i]));
 	}
+	for (unsigned i = 0; i < allow->other_count; i++)
+		allow_one(match, &used, allow->others[i]);
+}
+
+/* What there is no room for is not named. */
+static void allow_one(struct route_match *match, size_t *used, struct span name)
+{
+	const char *comma = *used ? ", " : "";
+
+	if (*used + strlen(comma) + name.size >= sizeof(match->allow))
+		return;
+	*used += (size_t)snprintf(match->allow + *used, sizeof(match->allow) - *used,
+				  "%s%.*s", comma, (int)name.size, name.at);
 }

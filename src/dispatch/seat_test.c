@@ -285,6 +285,62 @@ static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
 	assert_null(waits->seat);
 	assert_int_equal(pool->queued, 1);
 }
+
+/* A call as large as one may be, with that token. */
+static void call(uint32_t token)
+{
+	const struct wire_call head = {
+		.token = token, .depth = 1, .target_size = 1,
+		.body_size = WIRE_CALL_MAX_BYTES - sizeof(head) - 1,
+	};
+	struct message message = { .kind = MESSAGE_CALL,
+				   .size = WIRE_CALL_MAX_BYTES };
+	char *place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+
+	assert_non_null(place);
+	memcpy(place, &head, sizeof(head));
+	place[sizeof(head)] = '/';
+	assert_int_equal(link_send(&worker, &message), 0);
+}
+
+static void who_calls_when_there_is_no_memory_is_answered(void **state)
+{
+	struct hog {
+		struct hog *next;
+		char bytes[WIRE_CALL_MAX_BYTES - sizeof(struct hog *)];
+	} *hogs = NULL;
+	struct wire_call_answer answer;
+	struct message message;
+	struct rlimit limit;
+	struct rlimit none;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+	none = (struct rlimit){ 1, limit.rlim_max };
+	call(7);
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	/* What was freed before is still there. */
+	for (struct hog *hog; (hog = malloc(sizeof(*hog))) != NULL; hogs = hog)
+		hog->next = hogs;
+	seat_receive(&seat);
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	for (struct hog *next; hogs; hogs = next) {
+		next = hogs->next;
+		free(hogs);
+	}
+	assert_false(seat.condemned);
+	assert_int_equal(dispatcher->call_count, 0);
+	assert_int_equal(link_receive(&worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_CALL_ANSWER);
+	assert_int_equal(message.generation, 7);
+	assert_int_equal(message.flags, MESSAGE_LAST);
+	assert_int_equal(message.size, sizeof(answer));
+	memcpy(&answer, link_bytes(&worker, &message), sizeof(answer));
+	assert_int_equal(answer.token, 7);
+	assert_int_equal(answer.status, 503);
+	assert_int_equal(answer.headers_size, 0);
+	assert_int_equal(answer.body_size, 0);
+}
 #endif
 
 int main(void)
@@ -297,6 +353,7 @@ int main(void)
 		AT_A_SEAT(who_goes_on_talking_is_not_heard_to_the_end),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
+		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
 #endif
 	};
 

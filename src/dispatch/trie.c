@@ -58,6 +58,8 @@ static bool match_node(const struct trie_node *node, struct span path,
 static bool match_child(const struct trie_node *child, enum segment_kind kind,
 			struct span text, struct span path, struct search *search);
 static bool take_row(const struct trie_node *node, struct search *search);
+static void add_allowed(const struct trie_node *node, struct trie_allow *allow);
+static void add_other(struct span token, struct trie_allow *allow);
 static bool is_dots(struct span segment);
 
 const char *trie_add(struct trie *trie, const struct crew_route *route,
@@ -357,13 +359,30 @@ static bool take_row(const struct trie_node *node, struct search *search)
 		search->row = row;
 		return true;
 	}
+	if (search->allow)
+		add_allowed(node, search->allow);
+	return false;
+}
+
+static void add_allowed(const struct trie_node *node, struct trie_allow *allow)
+{
 	for (unsigned i = 0; i < HTTP_METHOD_COUNT; i++) {
 		if (node->rows[i] != NO_ROW)
-			search->allow->known |= 1u << i;
+			allow->known |= 1u << i;
 	}
-	if (node->other_count > 0)
-		search->allow->any = true;
-	return false;
+	for (unsigned i = 0; i < node->other_count; i++)
+		add_other(node->others[i].token, allow);
+}
+
+/* Once: several tables may have the path. */
+static void add_other(struct span token, struct trie_allow *allow)
+{
+	for (unsigned i = 0; i < allow->other_count; i++) {
+		if (span_equal(allow->others[i], token))
+			return;
+	}
+	if (allow->other_count < TRIE_OTHERS_MAX)
+		allow->others[allow->other_count++] = token;
 }
 
 /* Dot segments are no names: a path that has one left after the client's own

@@ -9,6 +9,9 @@
 #include "dispatch/pattern.h"
 #include "dispatch/router.h"
 
+/** Methods of one's own at one path that are named to who asks with another. */
+#define TRIE_OTHERS_MAX 16u
+
 struct trie_node;
 
 struct trie {
@@ -17,8 +20,9 @@ struct trie {
 
 /** Methods that would have done, where one did not. */
 struct trie_allow {
-	unsigned known;                /* bit: enum http_method */
-	bool any;
+	unsigned known; /* bit: enum http_method */
+	unsigned other_count;
+	struct span others[TRIE_OTHERS_MAX]; /* in the texts of the routes */
 };
 
 /** Add row `row` of a table: "GET,POST /x/{id}". NULL, or what is wrong (with
@@ -30,7 +34,7 @@ void trie_finish(struct trie *trie);
 void trie_free(struct trie *trie);
 
 /** Find the most particular row for a path and method. Fills row and params of
- * `ret_match`; otherwise adds to `allow` what the path would take. */
+ * `ret_match`; otherwise adds to `allow`, if it is not NULL, what the path would take. */
 bool trie_match(const struct trie *trie, enum http_method method,
 		struct span method_text, struct span path,
 		struct route_match *ret_match, struct trie_allow *allow);

@@ -181,8 +181,7 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 			sisters_heard(dispatcher, fds[0]);
 		else if (r == sizeof(order) && order.pool < dispatcher->pool_count)
 			obey(&dispatcher->pools[order.pool], &order, fds, &fd_count);
-		while (fd_count > 0)
-			close(fds[--fd_count]);
+		os_close_each(fds, fd_count);
 	}
 }
 

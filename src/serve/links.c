@@ -68,8 +68,7 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		tell_loss(child, order, fd_count);
 		obey(run, order);
 	}
-	while (fd_count > 0)
-		close(fds[--fd_count]);
+	os_close_each(fds, fd_count);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
 	    order->pool >= run->group_count - FIRST_POOL_GROUP)
 		return;
@@ -92,8 +91,7 @@ void links_worker_said(void *context, struct child *child, const void *data,
 		tell_loss(child, order, fd_count);
 		obey(context, order);
 	}
-	while (fd_count > 0)
-		close(fds[--fd_count]);
+	os_close_each(fds, fd_count);
 }
 
 void links_worker_spawned(void *context, struct child *child)

@@ -31,7 +31,6 @@ static bool keep(struct server_run *run, unsigned dispatcher, const struct contr
 		 const int *fds, size_t fd_count);
 static void retry(struct loop *loop, struct timer *timer);
 static void try_again_soon(struct server_run *run);
-static void close_all(const int *fds, size_t count);
 
 void orders_init(struct server_run *run)
 {
@@ -47,7 +46,7 @@ void orders_forget(struct server_run *run, unsigned dispatcher)
 	while ((link = list_pop_front(&run->orders[dispatcher])) != NULL) {
 		struct waiting_order *waiting = container_of(link, struct waiting_order, link);
 
-		close_all(waiting->fds, waiting->fd_count);
+		os_close_each(waiting->fds, waiting->fd_count);
 		free(waiting);
 	}
 }
@@ -65,7 +64,7 @@ void orders_give(struct server_run *run, unsigned dispatcher, const struct contr
 			  "successor will hear it", dispatcher, (int)child->pid);
 		plan_condemn(run->plan, child, CREW_CAUSE_STUCK);
 	}
-	close_all(fds, fd_count);
+	os_close_each(fds, fd_count);
 }
 
 /* Whether there is no more to do: it is told, or dead, which we are about to hear. Else there is
@@ -115,7 +114,7 @@ static void retry(struct loop *loop, struct timer *timer)
 				break;
 			}
 			list_remove(&waiting->link);
-			close_all(waiting->fds, waiting->fd_count);
+			os_close_each(waiting->fds, waiting->fd_count);
 			free(waiting);
 		}
 	}
@@ -126,10 +125,4 @@ static void try_again_soon(struct server_run *run)
 	if (!loop_timer_is_set(&run->orders_retry))
 		loop_timer_set(plan_loop(run->plan), &run->orders_retry,
 			       clock_now_ms() + RETRY_MS);
-}
-
-static void close_all(const int *fds, size_t count)
-{
-	while (count > 0)
-		close(fds[--count]);
 }

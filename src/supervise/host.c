@@ -130,8 +130,7 @@ static void order_came(struct loop *loop, struct watch *watch, uint32_t events)
 		start_thread(host, &message, fds[0]);
 		return;
 	}
-	while (fd_count > 0)
-		close(fds[--fd_count]);
+	os_close_each(fds, fd_count);
 	list_each(link, &host->threads) {
 		struct host_thread *thread =
 			container_of(link, struct host_thread, in_host);

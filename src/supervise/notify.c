@@ -139,8 +139,7 @@ static ssize_t receive(int fd, char *text, size_t room, struct ucred *ret_from)
 		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
 			continue;
 		memcpy(fds, CMSG_DATA(at), size);
-		for (size_t i = 0; i < size / sizeof(int); i++)
-			close(fds[i]);
+		os_close_each(fds, size / sizeof(int));
 	}
 	return n;
 }

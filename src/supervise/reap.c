@@ -196,8 +196,7 @@ static bool hear_channel(struct life *life)
 				       &life->child, data, (size_t)n, fds, fd_count);
 			fd_count = 0;
 		}
-		while (fd_count > 0)
-			close(fds[--fd_count]);
+		os_close_each(fds, fd_count);
 	}
 	return false;
 }

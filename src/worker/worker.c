@@ -323,8 +323,8 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 		take_config(worker, fds[0]);
 		return;
 	}
-	for (size_t i = 0; r > 0 && i < fd_count; i++)
-		close(fds[i]);
+	if (r > 0)
+		os_close_each(fds, fd_count);
 	/* Else it would be given requests that it cannot see. */
 	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK) {
 		worker_condemn_link(worker, "no descriptor is left for it");

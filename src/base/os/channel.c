@@ -79,8 +79,8 @@ int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
 	count = take_fds(&message, fds);
 	/* An empty message reads as the end, whose descriptors nobody takes. */
 	if (n == 0 || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		while (count > 0)
-			close(fds[--count]);
+		os_close_each(fds, count);
+		count = 0;
 	}
 	if (n > 0 && message.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;

@@ -198,6 +198,12 @@ void os_set_process_name(const char *name)
 	prctl(PR_SET_NAME, name);
 }
 
+void os_close_each(const int *fds, size_t count)
+{
+	while (count > 0)
+		close(fds[--count]);
+}
+
 void os_close_all_but(const int *keep, size_t count)
 {
 	unsigned from = 3;

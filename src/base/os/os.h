@@ -65,6 +65,8 @@ int os_die_with_parent(int signal, pid_t parent);
 void os_hold_standard_streams(void);
 /** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
 void os_set_process_name(const char *name);
+/** Close `count` descriptors; those of a message that nobody takes, say. */
+void os_close_each(const int *fds, size_t count);
 /** Close all descriptors from 3 up but the `count` given ones. */
 void os_close_all_but(const int *keep, size_t count);
 /** Run this thread as SCHED_BATCH (sched(7)): it does not pre-empt others when it
