@@ -107,6 +107,23 @@ void connection_drop(struct connection *connection)
 	list_push_back(&connection->dispatcher->gone, &connection->in_dispatcher);
 }
 
+void connection_break(struct connection *connection)
+{
+	if (connection->gone || connection->broken)
+		return;
+	/* A reset alone shows that this one is cut short: what goes before it goes now. */
+	if (connection->ends_answer)
+		writer_send_now(connection);
+	if (connection->ends_answer || connection->call) {
+		connection_drop(connection);
+		return;
+	}
+	connection->broken = true;
+	connection->closing = true;
+	reader_set_state(connection, CONNECTION_DEAF);
+	writer_later(connection);
+}
+
 void connection_update(struct connection *connection)
 {
 	const bool deaf = connection->state == CONNECTION_DEAF;

@@ -230,7 +230,7 @@ static void fini(struct dispatcher *dispatcher)
 			free(pool->seats[j]);
 		}
 		free(pool->seats);
-		free(pool->costs);
+		pool_fini_costs(pool);
 	}
 	arena_fini(&dispatcher->arena);
 	buffer_fini(&dispatcher->chunk);

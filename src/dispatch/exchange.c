@@ -9,11 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "dispatch/files.h"
 #include "dispatch/private.h"
 #include "http/respond.h"
 #include "http/text.h"
@@ -24,10 +22,10 @@ static void take_head(struct exchange *exchange, const struct http_head *head);
 static void answered_early(struct exchange *exchange);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
 static void write_bytes(struct exchange *exchange, struct span data);
+static void promise(struct exchange *exchange, size_t size);
 static void send_continue(struct exchange *exchange);
 static void finish(struct exchange *exchange);
 static void refuse_route(struct exchange *exchange);
-static void answer_file(struct exchange *exchange, const struct http_head *head);
 static void to_pool(struct exchange *exchange, struct encode_input *input);
 
 struct exchange *exchange_new(struct connection *connection,
@@ -90,6 +88,7 @@ void exchange_free(struct exchange *exchange)
 		connection->reading = NULL;
 	list_remove(&exchange->in_connection);
 	connection->exchange_count--;
+	connection->promised -= exchange->promised;
 	topic_forget(exchange);
 	buffer_fini(&exchange->out);
 	buffer_fini(&exchange->early);
@@ -136,8 +135,9 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 		.headers = headers,
 		.date = dispatcher_date(dispatcher),
 	};
-	struct buffer *out = exchange_is_first(exchange) ? &connection->out
-							 : &exchange->out;
+	struct buffer *out = exchange_is_first(exchange) && !connection->broken
+				     ? &connection->out
+				     : &exchange->out;
 	char *place;
 
 	exchange->status = status;
@@ -208,6 +208,8 @@ void exchange_end(struct exchange *exchange)
 		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
 	exchange->state = EXCHANGE_DONE;
 	exchange->connection->dispatcher->served++;
+	if (exchange->pool)
+		pool_note_size(exchange->pool, exchange);
 	if (exchange->pool &&
 	    exchange->connection->dispatcher->server->hooks.on_response)
 		hooks_responded(exchange);
@@ -221,9 +223,7 @@ void exchange_abort(struct exchange *exchange)
 		exchange_fail(exchange, 502, "the worker gave up its answer");
 		return;
 	}
-	if (!exchange->connection->gone)
-		writer_flush(exchange->connection);
-	connection_drop(exchange->connection);
+	connection_break(exchange->connection);
 }
 
 bool exchange_unsay(struct exchange *exchange)
@@ -276,7 +276,6 @@ bool exchange_end_stream(struct exchange *exchange)
 
 	if (exchange->state != EXCHANGE_ANSWERING || !exchange->events)
 		return false;
-	exchange->keep_alive = false;
 	if (seat)
 		slot_abandon(seat, exchange->slot);
 	exchange_end(exchange);
@@ -313,45 +312,6 @@ void exchange_advance(struct connection *connection)
 	if (connection->state == CONNECTION_IDLE)
 		connection->deadline_ms = connection->dispatcher->loop.now_ms +
 			connection->dispatcher->server->idle_timeout_ms;
-}
-
-void exchange_send_file(struct exchange *exchange)
-{
-	struct connection *connection = exchange->connection;
-	uint64_t turn = FILE_TURN_BYTES;
-	off_t offset = (off_t)exchange->file_offset;
-	ssize_t n;
-
-	while (exchange->answer_left > 0 && turn > 0) {
-		size_t want = exchange->answer_left < turn
-				      ? (size_t)exchange->answer_left
-				      : (size_t)turn;
-
-		n = sendfile(connection->watch.fd, exchange->file_fd, &offset, want);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n <= 0) {
-			/* It shrank, or the disk or the client failed. */
-			connection_drop(connection);
-			return;
-		}
-		exchange->answer_left -= (uint64_t)n;
-		turn -= (uint64_t)n;
-		connection->write_since_ms = 0;
-	}
-	exchange->file_offset = (uint64_t)offset;
-	if (exchange->answer_left > 0) {
-		if (turn > 0)
-			writer_wait_for_room(connection);
-		else
-			writer_later(connection); /* others first */
-		return;
-	}
-	close(exchange->file_fd);
-	exchange->file_fd = -1;
-	exchange_end(exchange);
 }
 
 void exchange_give_up(struct exchange *exchange)
@@ -429,7 +389,7 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		refuse_route(exchange);
 		break;
 	case ROUTE_MOUNT:
-		answer_file(exchange, head);
+		exchange_answer_file(exchange, head);
 		break;
 	case ROUTE_STATUS:
 		status_answer(exchange, match->row);
@@ -467,6 +427,7 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 
 	exchange->began_ms = dispatcher->loop.now_ms;
 	exchange->queued_ms = exchange->began_ms;
+	promise(exchange, pool_size_of(pool, exchange));
 	if (dispatcher->match.checked && !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
@@ -519,10 +480,22 @@ static void write_bytes(struct exchange *exchange, struct span data)
 {
 	struct connection *connection = exchange->connection;
 
-	if (exchange_is_first(exchange))
+	if (exchange_is_first(exchange)) {
 		writer_direct(connection, data);
-	else if (!buffer_append(&exchange->out, data.at, data.size))
+		return;
+	}
+	if (!buffer_append(&exchange->out, data.at, data.size))
 		connection_drop(connection);
+	promise(exchange, buffer_size(&exchange->out));
+}
+
+/* So that no more is taken in than what there is room for when it is answered. */
+static void promise(struct exchange *exchange, size_t size)
+{
+	if (size <= exchange->promised)
+		return;
+	exchange->connection->promised += size - exchange->promised;
+	exchange->promised = size;
 }
 
 static void send_continue(struct exchange *exchange)
@@ -550,43 +523,4 @@ static void finish(struct exchange *exchange)
 	reader_set_state(connection, CONNECTION_DEAF);
 	while ((next = connection->exchanges.next) != &connection->exchanges)
 		exchange_free(container_of(next, struct exchange, in_connection));
-}
-
-static void answer_file(struct exchange *exchange, const struct http_head *head)
-{
-	struct dispatcher *dispatcher = exchange->connection->dispatcher;
-	const struct route_match *match = &dispatcher->match;
-	struct file_answer answer;
-	struct span headers;
-
-	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
-		     head, &answer);
-	headers = (struct span){ answer.headers, answer.headers_size };
-	if (exchange->connection->call) {
-		if (answer.fd >= 0)
-			close(answer.fd);
-		exchange_fail(exchange, 501, "files cannot be asked for by calls");
-		return;
-	}
-	if (answer.fd >= dispatcher->fds_max) {
-		close(answer.fd);
-		exchange_refuse(exchange, 503, "Retry-After: 1\r\n",
-				"no descriptor is left for this file");
-		return;
-	}
-	if (answer.status >= 400) {
-		answer.headers[answer.headers_size] = '\0';
-		exchange_refuse(exchange, answer.status, answer.headers,
-				http_reason(answer.status));
-		return;
-	}
-	exchange_begin(exchange, answer.status, headers, answer.length);
-	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
-		exchange->file_fd = answer.fd;
-		exchange->file_offset = answer.offset;
-		return;
-	}
-	if (answer.fd >= 0)
-		close(answer.fd);
-	exchange_end(exchange);
 }

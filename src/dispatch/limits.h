@@ -20,6 +20,9 @@
 #define PIPELINE_MAX 64u
 /* Answers not yet taken by the client above which no more is read from it. */
 #define OUT_HIGH_BYTES (64u * 1024u)
+/* The same for what answers to more requests are thought to take that wait behind others
+ * of their connection: routes whose answers have so many bytes are not told apart. */
+#define SIZE_NOTED_BYTES (2u * OUT_HIGH_BYTES)
 /* Below this many unsent bytes a worker may send more of a body. */
 #define OUT_LOW_BYTES (16u * 1024u)
 /* Pieces of a body from which on a copy costs more than a system call. */

@@ -30,6 +30,7 @@ static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_u
 static bool is_quick(const struct seat *seat, unsigned each_us);
 static bool has_waited(const struct exchange *exchange);
 static struct seat *beside_us(const struct pool *pool);
+static size_t row_of(const struct pool *pool, const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
@@ -171,18 +172,46 @@ int pool_init_costs(struct pool *pool)
 	while (routes && routes[pool->route_count].on)
 		pool->route_count++;
 	pool->costs = malloc((pool->route_count + 1) * sizeof(*pool->costs));
+	pool->sizes = calloc(pool->route_count + 1, sizeof(*pool->sizes));
 	for (size_t i = 0; pool->costs && i <= pool->route_count; i++)
 		pool->costs[i] = PACK_US * 1000u;
-	return pool->costs ? 0 : -ENOMEM;
+	return pool->costs && pool->sizes ? 0 : -ENOMEM;
 }
 
-uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
+void pool_fini_costs(struct pool *pool)
+{
+	free(pool->costs);
+	free(pool->sizes);
+}
+
+static size_t row_of(const struct pool *pool, const struct exchange *exchange)
 {
 	const struct crew_route *routes = pool->options->app->routes;
 	const size_t row = exchange->route && routes ? (size_t)(exchange->route - routes)
 						     : pool->route_count;
 
-	return &pool->costs[row < pool->route_count ? row : pool->route_count];
+	return row < pool->route_count ? row : pool->route_count;
+}
+
+uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
+{
+	return &pool->costs[row_of(pool, exchange)];
+}
+
+uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange)
+{
+	return pool->sizes[row_of(pool, exchange)];
+}
+
+/* A larger one is believed at once, smaller ones by and by. */
+void pool_note_size(struct pool *pool, const struct exchange *exchange)
+{
+	uint32_t *noted = &pool->sizes[row_of(pool, exchange)];
+	const uint32_t size = exchange->answer_sent < SIZE_NOTED_BYTES
+				      ? (uint32_t)exchange->answer_sent
+				      : SIZE_NOTED_BYTES;
+
+	*noted = size >= *noted ? size : *noted - (*noted - size + 7) / 8;
 }
 
 /* The average moves by an eighth; one very slow answer counts as a millisecond,

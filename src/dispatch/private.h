@@ -77,6 +77,7 @@ struct connection {
 				    found idle */
 	enum connection_state state;
 	unsigned exchange_count;
+	size_t promised; /* bytes of its exchanges' answers (struct exchange) */
 	bool peer_closed;  /* its end of file was read */
 	bool read_on;      /* a short read does not mean that all was read: an end of
 			      file or urgent data stand behind it */
@@ -85,6 +86,8 @@ struct connection {
 	bool pipelines;    /* behind the last request stood another */
 	bool closing;      /* close when out is empty */
 	bool ends_answer;  /* an answer of it is as long as the connection lasts */
+	bool broken;       /* the answer that it is at will not be completed: what stands
+			      before is sent, then it ends */
 	bool gone;         /* to be freed at the end of the turn */
 	uint8_t ahead;     /* 1 + place of what was received for it (ahead.c); 0: nothing */
 	struct call *call; /* it is no client's: its one request is a call, and it has
@@ -102,6 +105,10 @@ bool connection_accept_all(struct dispatcher *dispatcher);
 void connection_free(struct connection *connection);
 /** Give the client up: it is freed at the end of the turn. */
 void connection_drop(struct connection *connection);
+/** The answer that it is at cannot be completed. What stands before is sent yet, then it
+ * is closed, so that its client sees that the last one is cut short. Nothing is freed
+ * before the connection's next flush. */
+void connection_break(struct connection *connection);
 /** Set what it is watched for from the state; call after any change. TCP is
  * watched edge-triggered, for all: who stops before the end calls loop_rearm. */
 void connection_update(struct connection *connection);
@@ -199,6 +206,8 @@ struct exchange {
 	uint64_t answer_left; /* bytes of the body still to come, or WIRE_UNKNOWN */
 	uint32_t credit_owed; /* bytes of parts not yet taken by the client */
 	uint64_t answer_sent; /* bytes of the body */
+	size_t promised;      /* bytes of it that are held, or may come to be, while others
+				 are before it: what its route answers, or what is held */
 	uint64_t began_ms;    /* when the request was whole */
 	uint64_t queued_ms;   /* since when it has waited for a worker to begin */
 	struct list subscriptions; /* of a stream (topics.c) */
@@ -258,6 +267,8 @@ void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 void exchange_give_up(struct exchange *exchange);
 /** The first exchange of a connection has changed: move its bytes along. */
 void exchange_advance(struct connection *connection);
+/** Answer with what the match of this turn names in its mount (send_file.c). */
+void exchange_answer_file(struct exchange *exchange, const struct http_head *head);
 /** Send file bytes of the first exchange; called when the socket has room. */
 void exchange_send_file(struct exchange *exchange);
 /** A request that could not be parsed: answer and close. */
@@ -329,6 +340,8 @@ struct pool {
 	unsigned seat_count;
 	uint32_t *costs;        /* of each route's handler: nanoseconds, moving average;
 				   one more for what has no route */
+	uint32_t *sizes;        /* of each route's answers: bytes of the body, the largest
+				   of late; up to SIZE_NOTED_BYTES */
 	size_t route_count;
 	uint64_t served;
 	uint64_t restarts;
@@ -339,6 +352,7 @@ struct pool {
 
 /** Routes are slow until they were seen to be fast. 0 or -ENOMEM. */
 int pool_init_costs(struct pool *pool);
+void pool_fini_costs(struct pool *pool);
 /** An exchange whose request is whole enters its pool. */
 void pool_enter(struct exchange *exchange);
 /** Give queued exchanges to workers that have room. */
@@ -361,6 +375,9 @@ bool pool_has_idle(const struct pool *pool);
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange);
 /** Where it is noted what a request like this takes. */
 uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange);
+/** How large the answer to a request like this may be, and that it was so large. */
+uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange);
+void pool_note_size(struct pool *pool, const struct exchange *exchange);
 /** A worker needed that long for one whose cost is noted there. */
 void pool_note_service(uint32_t *cost, uint32_t service_us);
 

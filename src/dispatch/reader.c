@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
+static bool has_enough(const struct connection *connection);
 static ssize_t read_some(struct connection *connection, struct span *ret_bytes);
 static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes);
 static ssize_t receive(const struct connection *connection, char *place, size_t room);
@@ -41,8 +42,14 @@ void reader_ready(struct connection *connection)
 		drop_input(connection);
 		return;
 	}
-	n = read_some(connection, &bytes);
-	more = n == READ_BYTES || (n > 0 && connection->read_on);
+	if (has_enough(connection)) {
+		bytes = buffer_span(&connection->in);
+		n = -EAGAIN;
+		more = true;
+	} else {
+		n = read_some(connection, &bytes);
+		more = n == READ_BYTES || (n > 0 && connection->read_on);
+	}
 	connection->unread = more;
 	if (n == -EAGAIN && bytes.size == 0)
 		return;
@@ -104,6 +111,15 @@ static void read_again(struct connection *connection)
 {
 	if (loop_rearm(&connection->dispatcher->loop, &connection->watch) < 0)
 		connection_drop(connection);
+}
+
+/* What was read before holds a whole head, or what is refused as one: it was left since
+ * there was no room for more answers. Reading on would keep in memory what a client that
+ * asks faster than it is answered can keep itself. */
+static bool has_enough(const struct connection *connection)
+{
+	return !connection->reading &&
+	       buffer_size(&connection->in) > connection->dispatcher->limits.head_max_bytes;
 }
 
 /* Read once, unless that was done with others; what is given to the parser begins with
@@ -216,6 +232,7 @@ static size_t feed(struct connection *connection, struct span bytes)
 			return size;
 		if (!connection->reading &&
 		    (connection->exchange_count >= PIPELINE_MAX ||
+		     connection->promised > OUT_HIGH_BYTES ||
 		     buffer_size(&connection->out) > OUT_HIGH_BYTES)) {
 			reader_set_state(connection, CONNECTION_FULL);
 			break;

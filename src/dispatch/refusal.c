@@ -90,7 +90,7 @@ void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 	int n;
 
 	if (exchange->state == EXCHANGE_ANSWERING && !exchange_unsay(exchange)) {
-		connection_drop(exchange->connection);
+		connection_break(exchange->connection);
 		return;
 	}
 	size = http_error_body(body, sizeof(body), exchange->error_form, status,

@@ -20,7 +20,7 @@ static void grant_credit(struct connection *connection);
 
 void writer_append(struct connection *connection, const void *data, size_t size)
 {
-	if (connection->gone)
+	if (connection->gone || connection->broken)
 		return;
 	if (!buffer_append(&connection->out, data, size)) {
 		connection_drop(connection);
@@ -40,7 +40,7 @@ void writer_direct(struct connection *connection, struct span data)
 	size_t taken;
 	ssize_t n;
 
-	if (connection->gone)
+	if (connection->gone || connection->broken)
 		return;
 	if (data.size < DIRECT_SEND_BYTES || connection->write_since_ms) {
 		writer_append(connection, data.at, data.size);
@@ -139,6 +139,10 @@ static void flushed(struct connection *connection)
 	struct list *first = connection->exchanges.next;
 	struct exchange *exchange;
 
+	while (connection->broken && first != &connection->exchanges) {
+		exchange_free(container_of(first, struct exchange, in_connection));
+		first = connection->exchanges.next;
+	}
 	if (first != &connection->exchanges) {
 		exchange = container_of(first, struct exchange, in_connection);
 		if (exchange->file_fd >= 0 && buffer_size(&connection->out) == 0)
@@ -150,6 +154,7 @@ static void flushed(struct connection *connection)
 	}
 	if (connection->state == CONNECTION_FULL &&
 	    connection->exchange_count < PIPELINE_MAX / 2 &&
+	    connection->promised <= OUT_HIGH_BYTES &&
 	    buffer_size(&connection->out) <= OUT_LOW_BYTES)
 		connection_resume(connection);
 	connection_update(connection);

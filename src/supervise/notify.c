@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/os/os.h"
 #include "supervise/private.h"
 
 #define NOTIFY_BYTES 4096

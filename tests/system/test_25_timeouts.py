@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Clients that are slow: each wait has its own clock, and its own end."""
+import os
 import socket
+import threading
 import time
 
 import pytest
@@ -144,3 +146,62 @@ def test_slow_readers_hold_up_nobody_and_cost_bounded_memory(start):
     for client in clients:
         client.socket.close()
     wait_for(lambda: server.status()["pools"][0]["in_hand"] == 0)
+
+
+def resident_of(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def test_who_asks_faster_than_it_is_answered_costs_bounded_memory(start):
+    """What there is no room to answer stays with the client."""
+    server = start("--workers", "1")
+    pid = server.dispatcher()
+    before = most = resident_of(pid)
+    over = threading.Event()
+    asked = 0
+    answered = b""
+
+    def ask(sock):
+        nonlocal asked
+        while not over.is_set():
+            sock.sendall(b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+            asked += 2000
+
+    with server.client() as client:
+        asker = threading.Thread(target=ask, args=(client.socket,))
+        asker.start()
+        answers = 0
+        ends = time.monotonic() + 2
+        while not over.is_set() or asker.is_alive() or answers < asked:
+            answered += client.socket.recv(1 << 16)
+            answers += answered.count(b"\r\n\r\n")
+            answered = answered[-3:]
+            most = max(most, resident_of(pid))
+            if time.monotonic() > ends:
+                over.set()
+        asker.join()
+        assert answers == asked
+    if not os.environ.get("CREW_CFLAGS"):  # sanitizers keep what is freed
+        assert most - before < 4 << 20, f"{most - before} bytes for {asked} requests"
+
+
+def test_who_pipelines_large_answers_and_does_not_read_costs_bounded_memory(start, tmp_path):
+    server = start("--workers", "1", "--listen", f"unix:{tmp_path}/s")
+    pid = server.dispatcher()
+    assert len(server.get("/bytes/90000").body) == 90000
+    before = resident_of(pid)
+    clients = [server.client() for _ in range(20)]
+    for client in clients:
+        client.send(b"GET /bytes/90000 HTTP/1.1\r\nHost: x\r\n\r\n" * 64)
+    served = -1
+    while served != (served := server.status()["pools"][0]["served"]):
+        time.sleep(0.3)
+    grown = resident_of(pid) - before
+    if not os.environ.get("CREW_CFLAGS"):
+        assert grown < 20 << 20, f"{grown} bytes for {len(clients)} clients"
+    for client in clients:
+        for _ in range(64):
+            assert len(client.answer().body) == 90000
+        assert client.get("/hello").status == 200
+        client.socket.close()

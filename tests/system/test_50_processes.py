@@ -197,19 +197,44 @@ def test_a_stop_answers_503_to_what_takes_too_long(start):
     assert server.process.wait(10) == 0
 
 
-def test_a_stop_ends_streams_and_what_was_asked_behind_them_alone(start):
+def test_a_stop_ends_streams_and_answers_what_was_asked_behind_them(start):
     server = start("--workers", "1")
     with server.client() as listener, server.client() as waiting:
         assert listener.begin("/ticks/20").status == 200
-        listener.send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        listener.send(b"GET /defer/500 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         waiting.send(b"GET /defer/700 HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for(lambda: server.status()["pools"][0]["in_hand"] == 5)
         server.process.terminate()
         while listener.event() is not None:
             pass
+        assert [listener.answer().status for _ in range(2)] == [200, 200]
+        assert listener.answer().header("Connection") == "close"
         assert listener.is_closed()
         assert waiting.answer().status == 200
     assert server.process.wait(5) == 0
+
+
+def test_whole_answers_are_sent_though_a_worker_dies_behind_them(start, tmp_path):
+    """As many as the kernel does not take: they lie with the dispatcher."""
+    server = start("--workers", "1", "--listen", f"unix:{tmp_path}/s")
+    with server.client() as client, server.client() as other:
+        client.send(b"GET /bytes/260000 HTTP/1.1\r\nHost: x\r\n\r\n" +
+                    b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n" * 60 +
+                    b"GET /events?channel=c HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: other.get("/subscribers").body == b"1\n")
+        while server.status()["pools"][0]["in_hand"] > 1:
+            client.buffer += client.socket.recv(4096)
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: server.status()["pools"][0]["restarts"] == 1)
+        assert len(client.answer().body) == 260_000
+        for _ in range(60):
+            assert client.answer().status == 200
+        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+        while client.more():
+            pass
+        assert b"0\r\n\r\n" not in client.buffer, "and it is seen to be cut short"
+        assert other.get("/hello").status == 200
 
 
 def test_a_second_signal_stops_at_once(start):

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers that are files of a mount: which one it is files.c says, here its bytes go
+ * from the file to the client's socket without being read (sendfile(2)), as much in a
+ * turn as leaves time for others. A file that shrinks meanwhile cuts its answer short,
+ * which its client sees.
+ */
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include "dispatch/files.h"
+#include "dispatch/private.h"
+#include "http/respond.h"
+
+void exchange_answer_file(struct exchange *exchange, const struct http_head *head)
+{
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	const struct route_match *match = &dispatcher->match;
+	struct file_answer answer;
+	struct span headers;
+
+	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
+		     head, &answer);
+	headers = (struct span){ answer.headers, answer.headers_size };
+	if (exchange->connection->call) {
+		if (answer.fd >= 0)
+			close(answer.fd);
+		exchange_fail(exchange, 501, "files cannot be asked for by calls");
+		return;
+	}
+	if (answer.fd >= dispatcher->fds_max) {
+		close(answer.fd);
+		exchange_refuse(exchange, 503, "Retry-After: 1\r\n",
+				"no descriptor is left for this file");
+		return;
+	}
+	if (answer.status >= 400) {
+		answer.headers[answer.headers_size] = '\0';
+		exchange_refuse(exchange, answer.status, answer.headers,
+				http_reason(answer.status));
+		return;
+	}
+	exchange_begin(exchange, answer.status, headers, answer.length);
+	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
+		exchange->file_fd = answer.fd;
+		exchange->file_offset = answer.offset;
+		return;
+	}
+	if (answer.fd >= 0)
+		close(answer.fd);
+	exchange_end(exchange);
+}
+
+void exchange_send_file(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+	uint64_t turn = FILE_TURN_BYTES;
+	off_t offset = (off_t)exchange->file_offset;
+	ssize_t n;
+
+	while (exchange->answer_left > 0 && turn > 0) {
+		size_t want = exchange->answer_left < turn
+				      ? (size_t)exchange->answer_left
+				      : (size_t)turn;
+
+		n = sendfile(connection->watch.fd, exchange->file_fd, &offset, want);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			/* It shrank, or the disk or the client failed. */
+			connection_drop(connection);
+			return;
+		}
+		exchange->answer_left -= (uint64_t)n;
+		turn -= (uint64_t)n;
+		connection->write_since_ms = 0;
+	}
+	exchange->file_offset = (uint64_t)offset;
+	if (exchange->answer_left > 0) {
+		if (turn > 0)
+			writer_wait_for_room(connection);
+		else
+			writer_later(connection); /* others first */
+		return;
+	}
+	close(exchange->file_fd);
+	exchange->file_fd = -1;
+	exchange_end(exchange);
+}
