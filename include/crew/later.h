@@ -56,6 +56,8 @@ void *crew_data(const struct crew_request *request);
 
 /** Begin an answer whose end is not known, and return from the handler with
  * it; crew_send() and crew_end() go on from anywhere. A stream has no deadline.
+ * The request's own texts move, as with crew_defer(): also in a handler that goes
+ * on for long, what it has read of them before is valid until it returns.
  * When its client goes, on_disconnect of the application is called, within
  * moments also if nothing is being sent. (A client that closes its sending side
  * has gone.) A status without a body (204, 304), and the method HEAD, end it at

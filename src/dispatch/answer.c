@@ -36,7 +36,8 @@ void answer_received(struct seat *seat, const struct message *message)
 	}
 	if (message->kind == MESSAGE_ANSWER) {
 		seat->progress_ms = seat->dispatcher->loop.now_ms;
-		if (slot->used && slot->generation == message->generation)
+		if (slot->used && slot->generation == message->generation &&
+		    !(message->flags & MESSAGE_RUNNING))
 			slot_answering(seat, message->slot);
 	}
 	if (!slot->used || slot->generation != message->generation || !exchange) {
@@ -91,7 +92,9 @@ static void answer_begins(struct seat *seat, const struct message *message,
 	lines = (struct span){ headers, answer.headers_size };
 	body = (struct span){ (const char *)bytes + sizeof(answer) + lines.size,
 			      message->size - sizeof(answer) - lines.size };
-	pool_note_service(seat->slots[message->slot].cost, message->service_us);
+	/* How long its handler takes is not known while it goes on. */
+	if (!(message->flags & MESSAGE_RUNNING))
+		pool_note_service(seat->slots[message->slot].cost, message->service_us);
 	pool_leave(exchange);
 	fault = check_lines(seat->dispatcher, lines);
 	if (answer.status < 200 || answer.status > 599)

@@ -292,7 +292,7 @@ struct slot {
 	uint32_t *cost;             /* what it is thought to take: its route's */
 	bool used;
 	bool holds_block;           /* its request stands in the arena */
-	bool at_work;               /* no answer has begun */
+	bool at_work;               /* no answer has begun, or its handler goes on */
 };
 
 struct seat {
@@ -309,8 +309,8 @@ struct seat {
 	struct slots free_slots;
 	struct slots used_slots; /* a slot whose parts are not all back is neither */
 	unsigned in_hand;       /* slots in use */
-	unsigned at_work;       /* those without an answer yet: what keeps the worker
-				   busy. A client that reads slowly does not */
+	unsigned at_work;       /* those whose handlers have not returned: what keeps the
+				   worker busy. A client that reads slowly does not */
 	uint64_t work_ns;       /* what those are thought to take */
 	uint64_t progress_ms;   /* last answer that began, or first request after
 				   idleness */
@@ -432,7 +432,7 @@ void slot_let_block_go(struct seat *seat, uint32_t slot);
 void slot_copied(struct seat *seat, uint32_t slot);
 /** Note method and path, before the block goes. */
 void slot_label(struct seat *seat, uint32_t slot);
-/** Its answer has begun: the worker can do something else. */
+/** Its handler has returned: the worker can do something else. */
 void slot_answering(struct seat *seat, uint32_t slot);
 /** Its client may have gone: tell the worker. */
 void slot_half_closed(struct seat *seat, uint32_t slot);

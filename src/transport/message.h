@@ -10,7 +10,7 @@
  * offers the claim, and sends MESSAGE_REQUEST. The worker takes the claim,
  * runs the handler, and sends MESSAGE_ANSWER, MESSAGE_ANSWER_PART…, the last
  * one marked MESSAGE_LAST. The request block is the worker's to read until its
- * answer's last part is sent.
+ * answer's last part is sent, or MESSAGE_COPIED said.
  */
 #ifndef TRANSPORT_MESSAGE_H
 #define TRANSPORT_MESSAGE_H
@@ -19,7 +19,7 @@
 
 #include "base/span.h"
 
-#define MESSAGE_VERSION 4u
+#define MESSAGE_VERSION 5u
 
 enum message_kind {
 	MESSAGE_NONE = 0,
@@ -43,7 +43,7 @@ enum message_kind {
 				 LINK_CREDIT_BYTES: release frees the arena, credit
 				 says that the client keeps up */
 	MESSAGE_DEFER,        /* the slot's handler has returned, its answer comes
-				 later; the worker can do something else */
+				 later, or goes on; the worker can do something else */
 	MESSAGE_ALIVE,        /* the slot's deadline starts anew */
 	MESSAGE_SUBSCRIBE,    /* bytes: a topic of which the slot's stream is to get
 				 all that is published */
@@ -66,6 +66,9 @@ enum message_flag {
 				     visibly */
 	MESSAGE_MORE = 1u << 5,   /* with MESSAGE_ANSWER_PART of a stream: it ends in the
 				     middle of what was sent at once, the rest follows */
+	MESSAGE_RUNNING = 1u << 6, /* with MESSAGE_ANSWER of a stream: its handler goes on,
+				     and reads the request's block. Unless it ends the
+				     stream a MESSAGE_DEFER follows when it returns */
 };
 
 /** An entry of a ring. */

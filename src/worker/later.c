@@ -171,7 +171,12 @@ int later_begin(struct worker *worker, struct job *job)
 		list_remove(&job->link);
 		list_push_back(&worker->cancelled, &job->link);
 	}
-	/* Should there be no memory to say it, it is only thought to be busier. */
+	return later_say_returned(worker, job);
+}
+
+/* Should there be no memory to say it, it is only thought to be busier. */
+int later_say_returned(struct worker *worker, const struct job *job)
+{
 	return peer_say_of(worker, job, MESSAGE_DEFER, MESSAGE_COPIED, 0, NULL) ==
 			       -EBADMSG
 		       ? -EBADMSG

@@ -107,7 +107,8 @@ static int send_head(struct job *job)
 		return 0;
 	write_answer(at, job, first);
 	if (job->streaming)
-		flags = MESSAGE_COPIED | (job->events ? MESSAGE_EVENTS : 0);
+		flags = (job->state == JOB_RUNNING ? MESSAGE_RUNNING : MESSAGE_COPIED) |
+			(job->events ? MESSAGE_EVENTS : 0);
 	else if (first == request->reply_body.size)
 		flags = MESSAGE_LAST;
 	r = send_message(job, MESSAGE_ANSWER, flags, offset, size);

@@ -291,6 +291,9 @@ int output_part(struct job *job, unsigned flags, struct span bytes);
 
 /** The handler has returned, the answer comes later. -EBADMSG. */
 int later_begin(struct worker *worker, struct job *job);
+/** Say that the handler has returned, and reads the request's block no more. 0 or
+ * -EBADMSG. */
+int later_say_returned(struct worker *worker, const struct job *job);
 /** Tell the application of those whose clients have gone, and end them. */
 void later_tell_cancelled(struct worker *worker);
 /** The request's bytes are to outlive the handler. False: no memory. */

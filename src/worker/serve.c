@@ -505,6 +505,10 @@ static void job_reset_answer(struct job *job)
 
 static int begin_sending(struct worker *worker, struct job *job)
 {
+	/* By its handler, which the dispatcher takes to be at it still. */
+	const bool begun = job->head_sent;
+	int r;
+
 	if (job->request.state == REPLY_STREAM)
 		stream_begin(worker, job);
 	else if (job->streaming)
@@ -520,5 +524,6 @@ static int begin_sending(struct worker *worker, struct job *job)
 		output_cut(job);
 	job->state = JOB_SENDING;
 	list_push_back(&worker->sending, &job->link);
-	return serve_send(worker, job);
+	r = serve_send(worker, job);
+	return r == 0 && begun ? later_say_returned(worker, job) : r;
 }

@@ -9,7 +9,9 @@
  *
  * A handler that sends before it returns has begun the stream for good: the
  * head leaves with the first bytes, at once, since such a handler may go on for
- * long. If it then returns something else, the stream ends as a failure.
+ * long. If it then returns something else, the stream ends as a failure. What it
+ * has read of the request before stays where it was until it returns: only then
+ * the dispatcher is told that the request's block is read no more.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -316,6 +316,19 @@ static crew_reply get_said(struct crew_request *request)
 	return reply;
 }
 
+/* Streams its own name, which it read before, for as long as its client stays. */
+static crew_reply get_own(struct crew_request *request)
+{
+	const char *name = crew_path_str(request, "name");
+	const crew_reply reply = crew_stream(request, 200, "text/plain", NULL);
+
+	while (!crew_cancelled(request) && crew_send(request, name, strlen(name)) != -EPIPE) {
+		crew_beat(crew_worker(request));
+		usleep(10000);
+	}
+	return reply;
+}
+
 static void send_later(struct crew_worker *worker, void *context)
 {
 	struct crew_request *request =
@@ -362,6 +375,7 @@ static const struct crew_app app = {
 		{ .on = "GET /timer", .run = get_timer },
 		{ .on = "GET /early", .run = get_early },
 		{ .on = "GET /said", .run = get_said },
+		{ .on = "GET /own/{name}", .run = get_own },
 		{ .on = "GET /history", .run = get_history },
 		{ .on = "GET /topics/{n:int}", .run = get_topics },
 		{ .on = "GET /deaf", .run = get_deaf },

@@ -167,6 +167,28 @@ def test_a_handler_that_waits_notices_that_its_client_has_gone(start):
     wait_for(lambda: pool_of(server)["in_hand"] == 0)
 
 
+def test_a_handler_that_streams_keeps_its_request(hooked):
+    """What it has read of it before stays, though others ask."""
+    server = hooked("--workers", "1")
+    with server.client() as first, server.client() as second:
+        assert first.begin("/own/aaaa").status == 200
+        second.send(b"GET /own/bbbb HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        said = b"".join(first.chunk() for _ in range(30))
+        assert set(said) == set(b"a")
+        first.socket.close()
+        second.read_until(b"\r\n\r\n")
+        assert set(second.chunk()) == set(b"b")
+
+
+def test_nobody_waits_behind_a_handler_that_streams(hooked):
+    server = hooked("--workers", "2")
+    with server.client() as streaming, server.client() as other:
+        assert streaming.begin("/own/name").status == 200
+        for _ in range(20):
+            assert other.get("/early").status == 200
+        assert streaming.chunk().startswith(b"name")
+
+
 def test_a_death_ends_streams_visibly(start):
     server = start("--workers", "1")
     with server.client() as client:
