@@ -37,7 +37,8 @@ crew_ticket crew_ticket_of(const struct crew_request *request);
 struct crew_request *crew_claim(struct crew_worker *worker, crew_ticket ticket);
 /** Send the answer of a deferred request: crew_finish(request, crew_json(…)).
  * The request is over then, and the pointer no more valid. Returns 0, or
- * -EINVAL if the request was not deferred (it goes on as it is). A reply that
+ * -EINVAL if the request was not deferred (it goes on as it is), or is over since
+ * crew_cancelled() was asked (on_disconnect follows). A reply that
  * is not valid is answered with 500, as a handler's is. */
 int crew_finish(struct crew_request *request, crew_reply reply);
 /** Has the client gone, or the deadline passed? A long handler may ask now and
@@ -72,17 +73,19 @@ crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket)
 
 /** At most so many bytes in one call of crew_send() and its sisters. */
 #define CREW_SEND_MAX_BYTES (1024u * 1024u)
-/** So many bytes may wait for a client before -EAGAIN. */
+/** So many bytes may wait for a client before -EAGAIN; what is larger is taken when
+ * nothing waits. */
 #define CREW_SEND_ROOM_BYTES (64u * 1024u)
 
 /** Send bytes; copied. 0; -EAGAIN if the client reads too slowly: on_room is
- * called when there is room again; -EPIPE if the stream is over; -EMSGSIZE;
+ * called when there is room for as much; -EPIPE if the stream is over; -EMSGSIZE;
  * -EINVAL if the request is no stream; -ENOMEM. All of it or nothing is sent. */
 int crew_send(struct crew_request *stream, const void *data, size_t size_bytes);
 
 /** In the handler that has begun a stream and goes on with it: wait until half
- * of that room is free, or all is on its way. Blocks, and keeps the worker
- * alive. 0; -ETIMEDOUT; -EPIPE if the stream is over; -EINVAL elsewhere. */
+ * of that room is free, or all is on its way; after a send that was refused, until
+ * there is room for that one. Blocks, and keeps the worker alive. 0; -ETIMEDOUT;
+ * -EPIPE if the stream is over; -EINVAL elsewhere. */
 int crew_wait_room(struct crew_request *stream, unsigned timeout_ms);
 
 /** An event. All may be left out but one. */

@@ -100,7 +100,8 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 					 "last reply that it made";
 		return 0;
 	}
-	if (job->state != JOB_HELD || !job->deferred)
+	/* Nobody would give credit for it, and on_disconnect is still to be called. */
+	if (job->state != JOB_HELD || !job->deferred || job->cancelled)
 		return -EINVAL;
 	request_judge(request, reply,
 		      worker->options->pool->app->routes[request->wire->route].on);

@@ -59,6 +59,9 @@
 /* What the application publishes and calls is refused beyond that, while the
  * dispatcher does not keep up. */
 #define UNSAID_MAX 1024u
+/* How often is looked whether there is room for it: the dispatcher does not ring for that
+ * where it has nothing else in hand. */
+#define UNSAID_MS 1u
 
 enum job_state {
 	JOB_FREE = 0,
@@ -114,6 +117,7 @@ struct job {
 	bool ending;
 	bool aborting;
 	bool wants_room;         /* a send was refused */
+	size_t refused;          /* how large it was; 0: the last one was not */
 	struct pending pending;
 	const char *boundary;    /* of multipart */
 };
@@ -216,6 +220,11 @@ void serve_drop(struct worker *worker, struct peer *peer);
 void serve_batch(struct worker *worker);
 /** Would serve_batch find something to do now? */
 bool serve_has_work(const struct worker *worker);
+/** Does it run no requests for now, or no more? */
+static inline bool serve_rests(const struct worker *worker)
+{
+	return worker->draining || worker->paused;
+}
 /** The job is over, however it ended. */
 void job_end(struct worker *worker, struct job *job);
 

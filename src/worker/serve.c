@@ -21,7 +21,7 @@
 
 static int look(struct worker *worker);
 static int receive_all(struct worker *worker);
-static void forget_revoked(struct worker *worker);
+static void forget_revoked(struct worker *worker, struct list *jobs);
 static int continue_sending(struct worker *worker);
 static int run_next(struct worker *worker, uint64_t *now_ns);
 
@@ -113,8 +113,7 @@ bool serve_has_work(const struct worker *worker)
 {
 	return peers_have_news(worker) || worker->dirty ||
 	       !list_empty(&worker->cancelled) || !list_empty(&worker->come) ||
-	       (!worker->draining && !worker->paused &&
-		!list_empty(&worker->runnable));
+	       (!serve_rests(worker) && !list_empty(&worker->runnable));
 }
 
 void serve_batch(struct worker *worker)
@@ -139,9 +138,12 @@ void serve_batch(struct worker *worker)
 	if (r < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	else
-		forget_revoked(worker);
+		forget_revoked(worker, &worker->gathering);
 	if (worker->over)
 		return;
+	/* Else their turn comes soon. */
+	if (serve_rests(worker))
+		forget_revoked(worker, &worker->runnable);
 	/* What was released or sent outside an answer's own ring. */
 	atomic_store_explicit(&score->bells, peers_ring(worker), memory_order_relaxed);
 }
@@ -277,11 +279,11 @@ static int take_request(struct worker *worker, struct peer *peer,
 	return 0;
 }
 
-/* Bodies that came half before their request was taken back would lie here
+/* Bodies that came, whole or half, before their request was taken back would lie here
  * until their slot is used again. */
-static void forget_revoked(struct worker *worker)
+static void forget_revoked(struct worker *worker, struct list *jobs)
 {
-	list_each(link, &worker->gathering) {
+	list_each(link, jobs) {
 		struct job *job = container_of(link, struct job, link);
 
 		if (!still_offered(job))
@@ -458,7 +460,7 @@ static int run_next(struct worker *worker, uint64_t *now_ns)
 	struct list *link;
 	int r;
 
-	if (worker->draining || worker->paused || worker->over)
+	if (serve_rests(worker) || worker->over)
 		return 0;
 	link = list_pop_front(&worker->runnable);
 	if (!link)
@@ -500,6 +502,7 @@ static void job_reset_answer(struct job *job)
 	job->ending = false;
 	job->aborting = false;
 	job->wants_room = false;
+	job->refused = 0;
 	job->boundary = NULL;
 }
 

@@ -37,6 +37,7 @@
 
 static void count_stream(struct worker *worker, int by);
 static int begin_now(struct worker *worker, struct job *job);
+static bool has_room(const struct job *job);
 static bool is_stream(const struct job *job);
 static char *reserve(struct pending *pending, size_t size);
 static int go_on(struct worker *worker, struct job *job);
@@ -245,8 +246,10 @@ int stream_reserve(struct crew_request *stream, size_t size, char **ret_place)
 	waiting = job->pending.end - job->pending.start;
 	if (waiting > 0 && waiting + size > CREW_SEND_ROOM_BYTES) {
 		job->wants_room = true;
+		job->refused = size;
 		return -EAGAIN;
 	}
+	job->refused = 0;
 	*ret_place = reserve(&job->pending, size);
 	return *ret_place ? 0 : -ENOMEM;
 }
@@ -265,12 +268,12 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 		r = begin_now(worker, job);
 		if (r < 0 || job->cancelled || worker->over)
 			return -EPIPE;
-		if (job->pending.end - job->pending.start <= STREAM_LOW_BYTES)
+		crew_beat(stream->worker);
+		if (has_room(job))
 			return 0;
 		now_ms = clock_now_ms();
 		if (now_ms >= until_ms)
 			return -ETIMEDOUT;
-		crew_beat(stream->worker);
 		bell_announce(&job->peer->link.sleeper);
 		if (!link_has_news(&job->peer->link))
 			os_bell_wait(job->peer->link.sleeper.fd,
@@ -313,9 +316,7 @@ int stream_send(struct worker *worker, struct job *job)
 		free(pending->data);
 		*pending = (struct pending){ 0 };
 	}
-	if (job->wants_room && !job->ending &&
-	    pending->end - pending->start <= STREAM_LOW_BYTES &&
-	    list_empty(&job->in_roomy))
+	if (job->wants_room && !job->ending && has_room(job) && list_empty(&job->in_roomy))
 		list_push_back(&worker->roomy, &job->in_roomy);
 	if (r < 0)
 		return r;
@@ -391,6 +392,16 @@ static crew_reply begin(struct crew_request *request, int status, const char *ty
 	if (ret_ticket)
 		*ret_ticket = crew_ticket_of(request);
 	return reply_make_stream(request, status, type);
+}
+
+/* Enough for what was refused to be worth another try: else who waits and tries again
+ * would go round without a pause. */
+static bool has_room(const struct job *job)
+{
+	const size_t waiting = job->pending.end - job->pending.start;
+
+	return waiting == 0 || (waiting <= STREAM_LOW_BYTES &&
+				waiting + job->refused <= CREW_SEND_ROOM_BYTES);
 }
 
 /* Is it one to which can be sent? While the handler runs it is what it has made

@@ -181,6 +181,8 @@ static int turn_ms(const struct worker *worker)
 
 	if (quarter > 0 && quarter < wait)
 		wait = quarter;
+	if (!peers_told(worker))
+		wait = UNSAID_MS;
 	if (app->on_idle && worker->idle_at_ms <= worker->loop.now_ms)
 		wait = 0;
 	else if (app->on_idle && worker->idle_at_ms - worker->loop.now_ms < wait)
@@ -188,13 +190,13 @@ static int turn_ms(const struct worker *worker)
 	return (int)wait;
 }
 
-/* Nothing waits to be run: an idle moment, if it is time for one. */
+/* Nothing waits to be run, or will be: an idle moment, if it is time for one. */
 static void maybe_idle(struct worker *worker)
 {
 	const struct crew_app *app = worker->options->pool->app;
 
 	if (!app->on_idle || worker->loop.now_ms < worker->idle_at_ms ||
-	    !list_empty(&worker->runnable))
+	    (!serve_rests(worker) && !list_empty(&worker->runnable)))
 		return;
 	worker->idle_at_ms = worker->loop.now_ms + idle_interval_ms(worker);
 	app->on_idle(&worker->public);

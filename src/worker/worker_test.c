@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A real worker process, and this test as its parent and its dispatcher: over
  * a real channel and a real link. */
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -34,6 +35,11 @@ struct shared {
 	_Atomic unsigned ran;
 	_Atomic unsigned torn_down;
 	_Atomic unsigned gate; /* wait_at_gate waits until it is open */
+	_Atomic unsigned at_gate;
+	_Atomic unsigned idle;
+	_Atomic unsigned told; /* by on_disconnect */
+	_Atomic unsigned waits;
+	_Atomic int result;
 };
 
 static struct shared *shared;
@@ -47,7 +53,7 @@ static unsigned char received[BIG_BYTES];
 
 /* ---- the application ---- */
 
-enum { HELLO, BIG, ECHO, WAIT, HEAD };
+enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -95,6 +101,92 @@ static crew_reply large_head(struct crew_request *request)
 	return reply;
 }
 
+/* It goes on after it has begun its answer. */
+static crew_reply stream_at_gate(struct crew_request *request)
+{
+	const crew_reply reply = crew_stream(request, 200, "text/plain", NULL);
+
+	crew_send(request, "begun", 5);
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+	return reply;
+}
+
+/* The loop of later.h, with a piece that finds room only where nothing waits. */
+static crew_reply send_large_pieces(struct crew_request *request)
+{
+	const crew_reply reply = crew_stream(request, 200, "x/y", NULL);
+	int r;
+
+	crew_send(request, big, LINK_CREDIT_BYTES + 1000);
+	while ((r = crew_send(request, big, CREW_SEND_ROOM_BYTES)) == -EAGAIN &&
+	       atomic_fetch_add(&shared->waits, 1) < 100) {
+		r = crew_wait_room(request, 200);
+		if (r < 0)
+			break;
+	}
+	atomic_store(&shared->result, r);
+	crew_end(request);
+	return reply;
+}
+
+/* More than the ring holds. */
+static crew_reply publish_much(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "news" };
+
+	for (unsigned i = 0; i < 4 * LINK_RING_ENTRIES; i++)
+		assert_int_equal(crew_publish(crew_worker(request), "topic", &event, NULL,
+					      NULL), 0);
+	return crew_text(request, 200, "published");
+}
+
+/* What lies in the link is taken in before it rests. */
+static crew_reply pause_at_gate(struct crew_request *request)
+{
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+	crew_cancelled(request);
+	crew_pause(crew_worker(request));
+	return crew_text(request, 200, "paused");
+}
+
+static void count_idle(struct crew_worker *worker)
+{
+	(void)worker;
+	atomic_fetch_add(&shared->idle, 1);
+}
+
+/* That its client has gone it learns itself, and answers all the same. */
+static void finish_in_vain(struct crew_worker *worker, void *context)
+{
+	struct crew_request *request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+
+	atomic_store(&shared->at_gate, 1);
+	while (!crew_cancelled(request))
+		poll(NULL, 0, 1);
+	atomic_store(&shared->result,
+		     crew_finish(request, crew_bytes_nocopy(request, 200, "x/y", big,
+							    sizeof(big))));
+}
+
+static crew_reply defer(struct crew_request *request)
+{
+	crew_ticket ticket;
+	const crew_reply reply = crew_defer(request, &ticket);
+
+	crew_after(crew_worker(request), 1, finish_in_vain, (void *)(uintptr_t)ticket);
+	return reply;
+}
+
+static void count_told(struct crew_request *request)
+{
+	(void)request;
+	atomic_fetch_add(&shared->told, 1);
+}
+
 static void count_teardown(struct crew_worker *worker)
 {
 	(void)worker;
@@ -126,10 +218,18 @@ static const struct crew_route routes[] = {
 	[ECHO] = { .on = "POST /echo", .run = echo },
 	[WAIT] = { .on = "GET /wait", .run = wait_at_gate },
 	[HEAD] = { .on = "GET /head", .run = large_head },
+	[STREAM] = { .on = "GET /stream", .run = stream_at_gate },
+	[ROOM] = { .on = "GET /room", .run = send_large_pieces },
+	[PUBLISH] = { .on = "GET /publish", .run = publish_much },
+	[PAUSE] = { .on = "GET /pause", .run = pause_at_gate },
+	[DEFER] = { .on = "GET /defer", .run = defer },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
-				     .teardown = count_teardown };
+				     .teardown = count_teardown,
+				     .on_disconnect = count_told };
+static const struct crew_app idling = { .name = "idling", .routes = routes,
+					.on_idle = count_idle };
 static const struct crew_app broken = { .name = "broken", .routes = routes,
 					.setup = fail_setup };
 static const struct crew_app paused = { .name = "paused", .routes = routes,
@@ -154,7 +254,7 @@ static void give_link(void)
 
 static int be_worker(int end, const struct crew_app *of)
 {
-	const struct crew_pool pool = { .app = of };
+	const struct crew_pool pool = { .app = of, .idle_interval_ms = 20 };
 	const struct worker_options options = { .pool = &pool,
 						.pool_name = of->name };
 	struct crew_child self = {
@@ -496,6 +596,105 @@ static void a_slot_used_anew_drops_the_old_answer(void **state)
 	expect_text(0, "{\"id\":2}");
 }
 
+static void expect_message(uint32_t slot, enum message_kind kind, unsigned flags)
+{
+	struct message message;
+
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.slot, slot);
+	assert_int_equal(message.kind, kind);
+	assert_int_equal(message.flags, flags);
+	release(&message);
+}
+
+/* What its handler has read of the request stands in the block until it returns. */
+static void the_block_is_kept_while_a_handler_streams(void **state)
+{
+	(void)state;
+	ask(0, STREAM, 1);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING);
+	expect_message(0, MESSAGE_ANSWER_PART, 0);
+	wait_until(&shared->at_gate, 1);
+	atomic_store(&shared->gate, 1);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	ask(1, HELLO, 2);
+	expect_text(1, "{\"id\":2}");
+}
+
+static void a_large_piece_waits_until_there_is_room_for_it(void **state)
+{
+	struct message message;
+	size_t size = 0;
+
+	(void)state;
+	ask(0, ROOM, 1);
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		if (message.kind == MESSAGE_ANSWER_PART)
+			size += message.size;
+		release(&message);
+		/* So long it waits in vain. */
+		if (message.kind == MESSAGE_DEFER)
+			send_note(MESSAGE_CREDIT, 0, LINK_CREDIT_BYTES);
+	} while (!(message.flags & MESSAGE_LAST));
+	assert_int_equal(size, LINK_CREDIT_BYTES + 1000);
+	assert_int_equal(atomic_load(&shared->result), -ETIMEDOUT);
+	assert_int_equal(atomic_load(&shared->waits), 1);
+}
+
+/* Though nobody rings: who has nothing of it in hand need not know that it waits. */
+static void what_waits_for_room_is_said_soon(void **state)
+{
+	const uint64_t began_ms = clock_now_ms();
+	struct message message;
+	unsigned events = 0;
+
+	(void)state;
+	ask(0, PUBLISH, 1);
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		events += message.kind == MESSAGE_PUBLISH;
+		assert_int_equal(link_release(&link_, message.offset), 0);
+	} while (message.kind != MESSAGE_ANSWER);
+	assert_int_equal(events, 4 * LINK_RING_ENTRIES);
+	assert_true(clock_now_ms() - began_ms < 2000);
+}
+
+static void who_rests_is_idle_though_requests_lie_there(void **state)
+{
+	uint32_t idle;
+
+	(void)state;
+	start(&idling);
+	give_link();
+	ask(0, PAUSE, 1);
+	wait_until(&shared->at_gate, 1);
+	ask(1, HELLO, 2);
+	atomic_store(&shared->gate, 1);
+	expect_message(0, MESSAGE_PAUSE, 0);
+	expect_text(0, "paused");
+	assert_true(link_revoke(&link_, 1, generations[1]));
+	idle = atomic_load(&shared->idle);
+	for (unsigned ms = 0; ms < PATIENCE_MS && atomic_load(&shared->idle) < idle + 2; ms++)
+		poll(NULL, 0, 1);
+	assert_true(atomic_load(&shared->idle) >= idle + 2);
+	assert_int_equal(atomic_load(&shared->ran), 0);
+}
+
+static void what_is_finished_for_nobody_ends(void **state)
+{
+	(void)state;
+	ask(0, DEFER, 1);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	wait_until(&shared->at_gate, 1);
+	send_note(MESSAGE_CANCEL, 0, 0);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->result), -EINVAL);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+}
+
 /* Send the rest of a body as the arena has room for it. */
 static void send_parts(uint32_t slot, const unsigned char *at, size_t left)
 {
@@ -668,6 +867,11 @@ int main(void)
 		with_worker(a_slow_client_holds_up_nobody),
 		with_worker(a_cancelled_answer_ends),
 		with_worker(a_slot_used_anew_drops_the_old_answer),
+		with_worker(the_block_is_kept_while_a_handler_streams),
+		with_worker(a_large_piece_waits_until_there_is_room_for_it),
+		with_worker(what_waits_for_room_is_said_soon),
+		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
+		with_worker(what_is_finished_for_nobody_ends),
 		with_worker(a_large_body_goes_in_parts),
 		with_worker(a_new_link_replaces_the_old),
 		with_worker(an_orderly_stop_finishes_what_was_begun),
