@@ -178,8 +178,8 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 	if (life->told_ms || life->killed)
 		return;
 	name_life(life, name, sizeof(name));
-	log_info("%s (pid %d) was asked to stop by another process: another one takes its "
-		 "place", name, (int)life->child.pid);
+	log_info("%s (pid %d) was asked to stop by another process, or cannot go on: another "
+		 "one takes its place", name, (int)life->child.pid);
 	if (life->is_host && group_of(life)->host == life)
 		plan_reload(plan, life->child.group_index);
 	else if (!life->ready || !place || place->now != life)

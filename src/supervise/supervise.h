@@ -24,7 +24,7 @@
 #include "supervise/self.h"
 
 #define READY_MESSAGE "RDY"
-#define LEAVE_MESSAGE "BYE" /* somebody else asks it to stop */
+#define LEAVE_MESSAGE "BYE" /* somebody else asks it to stop, or it cannot go on */
 
 struct plan;
 struct place;

@@ -42,6 +42,7 @@ static void beat(struct crew_worker *public);
 static size_t link_memory(struct crew_worker *public, void **ret_start,
 			  size_t *ret_size, size_t max);
 static void take_config(struct worker *worker, int fd);
+static void lose_config(struct worker *worker, const char *why);
 static int knows_pool(const struct crew_worker *public, const char *pool);
 static void set_paused(struct crew_worker *public, bool paused);
 static void show_state(const struct worker *worker);
@@ -327,6 +328,10 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 	}
 	if (r > 0)
 		os_close_each(fds, fd_count);
+	if (r == (int)sizeof(control) && control.kind == CONTROL_CONFIG) {
+		lose_config(worker, "no descriptor is left for it");
+		return;
+	}
 	/* Else it would be given requests that it cannot see. */
 	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK) {
 		worker_condemn_link(worker, "no descriptor is left for it");
@@ -353,12 +358,19 @@ static void take_config(struct worker *worker, int fd)
 
 	data = os_map_file(fd, &size);
 	close(fd);
-	text = data ? memchr(data, '\0', size) : NULL;
+	if (!data) {
+		lose_config(worker, "its memory cannot be mapped");
+		return;
+	}
+	text = memchr(data, '\0', size);
 	config = text ? json_loadb(text + 1, size - (size_t)(text + 1 - (char *)data),
 				   JSON_DECODE_ANY, &error)
 		      : NULL;
-	if (data)
-		os_unmap_file(data, size);
+	os_unmap_file(data, size);
+	if (!config && text && json_error_code(&error) == json_error_out_of_memory) {
+		lose_config(worker, "out of memory");
+		return;
+	}
 	if (!config) {
 		log_error("a configuration from the parent cannot be read");
 		return;
@@ -367,6 +379,17 @@ static void take_config(struct worker *worker, int fd)
 	worker->public.config = config;
 	if (app->on_config)
 		app->on_config(&worker->public, config);
+}
+
+/* Who is born next is given it. What we have in hand is finished with the old one. */
+static void lose_config(struct worker *worker, const char *why)
+{
+	log_error("a configuration cannot be taken, so that another worker is asked for: %s",
+		  why);
+	if (self_ask_to_leave(worker->self) < 0) {
+		worker->exit_code = EXIT_SYSTEM;
+		worker->over = true;
+	}
 }
 
 static int knows_pool(const struct crew_worker *public, const char *pool)

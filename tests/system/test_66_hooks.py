@@ -224,6 +224,20 @@ def test_a_configuration_that_is_lost_is_told(hooked):
         assert server.dispatcher() == dispatcher
 
 
+def test_a_worker_that_cannot_take_a_configuration_has_a_successor(hooked):
+    server = hooked()
+    worker = server.workers()[0]
+    with server.client() as client, server.client() as waiting:
+        waiting.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until_deferred(server)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, 1000))
+        assert client.get("/local/config/7").status == 200
+        wait_for(lambda: "on_config 7" in server.log())
+        assert waiting.answer().body == b"the worker leaves"
+        wait_for(lambda: server.workers() != [worker])
+        assert client.get("/early").status == 200
+
+
 def test_who_publishes_faster_than_it_is_taken_is_refused(hooked):
     server = hooked()
     with server.client(timeout=30) as client:
