@@ -71,7 +71,8 @@ struct crew_app {
 	 * crew_pass(). Headers that it sets are the handler's answer's too. */
 	crew_reply (*check)(struct crew_request *request);
 	/* Called when a handler or check answers with 500 or more, or with nothing
-	 * valid: with what is logged. The answer stands already. */
+	 * valid: with what is logged, which is what crew_error() was told, or the
+	 * status' reason phrase. The answer stands already. */
 	void (*on_error)(struct crew_request *request, int status,
 			 const char *text);
 	/* Called with each configuration of crew_pool_config(), in order; for one

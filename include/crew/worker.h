@@ -130,7 +130,8 @@ crew_reply crew_pass(struct crew_request *request);
 /* ---- what the dispatcher's check tells the worker ---- */
 
 /** In the dispatcher's check: the request's handler sees this value. At most 16
- * of them. 0, -EINVAL (elsewhere than in that check), -ENOSPC, -ENOMEM. */
+ * of them, and 64 KiB of names and values together. 0, -EINVAL (elsewhere than in
+ * that check), -ENOSPC, -ENOMEM. */
 int crew_set_value(struct crew_request *request, const char *name,
 		   const char *value);
 /** What the dispatcher's check has set; NULL if nothing is so named. No client

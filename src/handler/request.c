@@ -179,10 +179,13 @@ int crew_set_value(struct crew_request *request, const char *name,
 		   const char *value)
 {
 	struct request_value copy = { { NULL, strlen(name) }, { NULL, strlen(value) } };
+	size_t sum = copy.name.size + copy.value.size;
 
 	if (!request->values)
 		return -EINVAL;
-	if (request->value_count == REQUEST_VALUES_MAX)
+	for (unsigned i = 0; i < request->value_count; i++)
+		sum += request->values[i].name.size + request->values[i].value.size;
+	if (request->value_count == REQUEST_VALUES_MAX || sum > REQUEST_VALUES_MAX_BYTES)
 		return -ENOSPC;
 	copy.name.at = arena_copy(request->arena, name, copy.name.size);
 	copy.value.at = arena_copy(request->arena, value, copy.value.size);

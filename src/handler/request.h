@@ -71,6 +71,9 @@ struct request_value {
 };
 
 #define REQUEST_VALUES_MAX 16u
+/* Names and values together: they travel in the request's block, of which a link must
+ * have room for some. */
+#define REQUEST_VALUES_MAX_BYTES (64u * 1024u)
 
 struct crew_request {
 	const struct wire_request *wire;

@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -360,6 +362,106 @@ static void bad_answers_become_500(void **state)
 	}
 }
 
+static int told_status;
+static char told_text[64];
+
+static void note_error(struct crew_request *r, int status, const char *text)
+{
+	(void)r;
+	told_status = status;
+	snprintf(told_text, sizeof(told_text), "%s", text);
+}
+
+static crew_reply be_busy(struct crew_request *r)
+{
+	return crew_json(r, 503, crew_bool("busy", true));
+}
+
+static crew_reply have_nothing(struct crew_request *r)
+{
+	return crew_text(r, 404, "nothing");
+}
+
+static void each_answer_of_500_and_up_is_told(void **state)
+{
+	(void)state;
+	worker.on_error = note_error;
+	given_plain();
+	run(have_nothing);
+	assert_int_equal(told_status, 0);
+	run(be_busy);
+	expect(503, "Content-Type: application/json\r\n", "{\"busy\":true}");
+	assert_int_equal(told_status, 503);
+	assert_string_equal(told_text, "Service Unavailable");
+	run(forget_to_answer);
+	assert_int_equal(told_status, 500);
+	assert_string_equal(told_text, "returned without making a reply");
+	worker.on_error = NULL;
+}
+
+/* The sanitizer would end the program for what it cannot have itself. */
+#ifndef __SANITIZE_ADDRESS__
+static struct rlimit memory;
+static int set_without;
+static int set_with;
+
+static crew_reply use_up_memory(struct crew_request *r)
+{
+	const struct rlimit none = { 1, memory.rlim_max };
+
+	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+	while (crew_alloc(r, 1))
+		;
+	return crew_text(r, 200, "text");
+}
+
+static void add_a_header(struct crew_request *r, int status, const char *text)
+{
+	(void)status;
+	(void)text;
+	set_without = crew_set_header(r, "X-Why", "no memory");
+	assert_int_equal(setrlimit(RLIMIT_AS, &memory), 0);
+	set_with = crew_set_header(r, "X-Why", "no memory");
+}
+
+static void what_is_answered_without_memory_is_not_written_to(void **state)
+{
+	static const char body[] = "{\"error\":\"internal server error\"}";
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_AS, &memory), 0);
+	worker.on_error = add_a_header;
+	given_plain();
+	run(use_up_memory);
+	worker.on_error = NULL;
+	assert_int_equal(set_without, -ENOMEM);
+	assert_int_equal(set_with, 0);
+	expect(500, "Content-Type: application/json\r\nX-Why: no memory\r\n", body);
+	given_plain();
+	run(use_up_memory);
+	assert_int_equal(setrlimit(RLIMIT_AS, &memory), 0);
+	expect(500, "Content-Type: application/json\r\n", body);
+}
+#endif
+
+/* Else its request would fit into no link. */
+static void values_are_bounded_in_sum(void **state)
+{
+	struct request_value values[REQUEST_VALUES_MAX];
+	static char half[32 * 1024];
+
+	(void)state;
+	given_plain();
+	assert_int_equal(crew_set_value(&request, "a", "b"), -EINVAL);
+	request.values = values;
+	memset(half, 'x', sizeof(half) - 1);
+	assert_int_equal(crew_set_value(&request, "", half), 0);
+	assert_int_equal(crew_set_value(&request, "123", half), -ENOSPC);
+	assert_int_equal(crew_set_value(&request, "12", half), 0);
+	assert_int_equal(crew_set_value(&request, "", "x"), -ENOSPC);
+	assert_int_equal(request.value_count, 2);
+}
+
 static crew_reply change_its_mind(struct crew_request *r)
 {
 	crew_set_header(r, "X-A", "1");
@@ -449,6 +551,12 @@ int main(void)
 					  forget),
 		cmocka_unit_test_teardown(headers_are_checked, forget),
 		cmocka_unit_test_teardown(bad_answers_become_500, forget),
+		cmocka_unit_test_teardown(each_answer_of_500_and_up_is_told, forget),
+#ifndef __SANITIZE_ADDRESS__
+		cmocka_unit_test_teardown(what_is_answered_without_memory_is_not_written_to,
+					  forget),
+#endif
+		cmocka_unit_test_teardown(values_are_bounded_in_sum, forget),
 		cmocka_unit_test_teardown(the_last_answer_counts, forget),
 		cmocka_unit_test_teardown(what_a_check_sets_goes_with_the_answer, forget),
 		cmocka_unit_test(a_timer_counts_from_when_it_is_set),

@@ -10,12 +10,13 @@
 
 #include "base/log.h"
 #include "handler/reply.h"
+#include "http/respond.h"
 
 static void judge(struct crew_request *request, const char *fault,
 		  const char *name);
 static const char *find_fault(const struct crew_request *request,
 			      crew_reply reply);
-static void log_error_of(struct crew_request *request, const char *name);
+static void tell_error(struct crew_request *request, const char *name);
 static void fail(struct crew_request *request);
 
 void request_init(struct crew_request *request, const struct wire_request *wire,
@@ -121,8 +122,8 @@ static void judge(struct crew_request *request, const char *fault,
 		log_warning("route %s, request %" PRIu64
 			    ": the handler made %u replies; the last counts",
 			    name, id, request->replies);
-	if (request->error_text && request->status >= 500)
-		log_error_of(request, name);
+	if (request->status >= 500)
+		tell_error(request, name);
 }
 
 static const char *find_fault(const struct crew_request *request,
@@ -138,16 +139,23 @@ static const char *find_fault(const struct crew_request *request,
 	return request->fault;
 }
 
-static void log_error_of(struct crew_request *request, const char *name)
+/* What was answered without crew_error() has no other reason than its status'. */
+static void tell_error(struct crew_request *request, const char *name)
 {
-	log_error("route %s, request %" PRIu64 ": %d: %s (%s:%d)%s%s", name,
-		  request->wire->id, request->status, request->error_text,
-		  request->error_file, request->error_line,
-		  request->backtrace ? "; " : "",
-		  request->backtrace ? request->backtrace : "");
+	const char *text = request->error_text ? request->error_text
+					       : http_reason(request->status);
+
+	if (request->error_text)
+		log_error("route %s, request %" PRIu64 ": %d: %s (%s:%d)%s%s", name,
+			  request->wire->id, request->status, text,
+			  request->error_file, request->error_line,
+			  request->backtrace ? "; " : "",
+			  request->backtrace ? request->backtrace : "");
+	else
+		log_error("route %s, request %" PRIu64 ": %d: %s", name,
+			  request->wire->id, request->status, text);
 	if (request->worker->on_error)
-		request->worker->on_error(request, request->status,
-					  request->error_text);
+		request->worker->on_error(request, request->status, text);
 }
 
 /* With memory, an error as the client wants it; without, as it can be had. */
@@ -162,6 +170,7 @@ static void fail(struct crew_request *request)
 		return;
 	request->headers = headers;
 	request->headers_size = sizeof(headers) - 1;
-	request->headers_room = 0;
+	/* There is no room for more: who adds a line copies them. */
+	request->headers_room = request->headers_size;
 	request->reply_body = (struct span){ body, sizeof(body) - 1 };
 }
