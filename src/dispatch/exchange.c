@@ -367,6 +367,11 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		exchange_fail(exchange, 400, "broken percent-encoding in the path");
 		return;
 	}
+	/* The server as a whole (RFC 9110, 9.3.7), and nothing that is called so. */
+	if (dispatcher->path[0] == '*') {
+		exchange_answer(exchange, 204, (struct span){ 0 }, (struct span){ 0 });
+		return;
+	}
 	input.path = (struct span){ dispatcher->path, (size_t)n };
 	input.depth = exchange->connection->call
 			      ? call_depth(exchange->connection->call)

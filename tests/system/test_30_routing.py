@@ -46,6 +46,14 @@ def test_any_method(server):
             assert client.request(method, "/echo").status == 200
 
 
+def test_options_of_the_server_as_a_whole(server):
+    with server.client() as client:
+        for _ in range(2):
+            answer = client.request("OPTIONS", "*")
+            assert answer.status == 204 and answer.body == b""
+        assert client.get("/hello").status == 200
+
+
 def test_a_file(server):
     answer = server.get("/static/hello.txt")
     assert answer.status == 200 and len(answer.body) > 2048
