@@ -5,10 +5,13 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <crew/crew.h>
@@ -329,6 +332,39 @@ static crew_reply get_own(struct crew_request *request)
 	return reply;
 }
 
+/* As docs/handlers.md has it. */
+static int start(char *const arguments[], pid_t *ret_pid)
+{
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	sigset_t all;
+	int r = posix_spawnattr_init(&attributes);
+
+	if (r != 0)
+		return -r;
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setsigdefault(&attributes, &all);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawnp(ret_pid, arguments[0], NULL, &attributes, arguments, environ);
+	posix_spawnattr_destroy(&attributes);
+	return -r;
+}
+
+/* A program that says which signals it cannot get. */
+static crew_reply get_program(struct crew_request *request)
+{
+	static char grep[] = "grep", lines[] = "^Sig", file[] = "/proc/self/status";
+	char *const arguments[] = { grep, lines, file, NULL };
+	int status;
+	pid_t pid;
+
+	if (start(arguments, &pid) < 0 || waitpid(pid, &status, 0) != pid)
+		return crew_error(request, 500, "no program");
+	return crew_json(request, 200, crew_int("status", status));
+}
+
 static void send_later(struct crew_worker *worker, void *context)
 {
 	struct crew_request *request =
@@ -376,6 +412,7 @@ static const struct crew_app app = {
 		{ .on = "GET /early", .run = get_early },
 		{ .on = "GET /said", .run = get_said },
 		{ .on = "GET /own/{name}", .run = get_own },
+		{ .on = "GET /program", .run = get_program },
 		{ .on = "GET /history", .run = get_history },
 		{ .on = "GET /topics/{n:int}", .run = get_topics },
 		{ .on = "GET /deaf", .run = get_deaf },

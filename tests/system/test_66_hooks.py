@@ -224,6 +224,18 @@ def test_a_configuration_that_is_lost_is_told(hooked):
         assert server.dispatcher() == dispatcher
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_program_that_a_handler_starts_gets_all_signals(hooked, kind):
+    """As docs/handlers.md says."""
+    server = hooked("--worker-class", kind)
+    assert server.get("/program").body == b'{"status":0}'
+    for line in ("SigBlk", "SigIgn"):
+        found = wait_for(lambda line=line: re.search(line + r":\s*([0-9a-f]{16})\b",
+                                                     server.log()))
+        # 32 and 33 are the C library's own.
+        assert int(found.group(1), 16) & ~(3 << 31) == 0
+
+
 def test_a_worker_that_cannot_take_a_configuration_has_a_successor(hooked):
     server = hooked()
     worker = server.workers()[0]
