@@ -32,7 +32,7 @@ static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
 static void fini(struct dispatcher *dispatcher);
 static void beat(struct loop *loop, struct timer *timer);
-static void pull_back(struct loop *loop, struct timer *timer);
+static bool pull_back_in(struct pool *pool, unsigned least);
 
 int dispatcher_main(struct crew_child *self, const struct dispatcher_options *options)
 {
@@ -269,8 +269,9 @@ void pull_back_soon(struct dispatcher *dispatcher)
 			       dispatcher->loop.now_ms + PULL_BACK_MS);
 }
 
-/* Take back what is stuck behind a slow request. */
-static void pull_back(struct loop *loop, struct timer *timer)
+/* By place, not by the list of active ones: what is taken back may have waited too long, and
+ * be answered, and that can end a connection and take requests back from any seat. */
+void pull_back(struct loop *loop, struct timer *timer)
 {
 	struct dispatcher *dispatcher = loop->owner;
 	/* Of several dispatchers each hears only of its own requests: who waits here
@@ -286,19 +287,33 @@ static void pull_back(struct loop *loop, struct timer *timer)
 		pool_feed(pool);
 		again = again || (pool->queued && (others || pool_has_idle(pool)));
 	}
-	list_each(link, &dispatcher->active) {
-		struct seat *seat = container_of(link, struct seat, in_active);
-
-		if (seat->at_work < (others ? 1 : 2) || seat->condemned)
-			continue;
-		/* What is still there then has begun. */
-		if (!is_stuck(seat, loop->now_ms)) {
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		if (pull_back_in(&dispatcher->pools[i], others ? 1 : 2))
 			again = true;
-			continue;
-		}
-		seat_pull_back(seat);
-		pool_feed(seat->pool);
 	}
 	if (again)
 		loop_timer_set(loop, timer, loop->now_ms + PULL_BACK_MS);
+}
+
+/* From workers that have so many requests, or more. True: one of them is to be looked at again. */
+static bool pull_back_in(struct pool *pool, unsigned least)
+{
+	const uint64_t now_ms = pool->dispatcher->loop.now_ms;
+	bool again = false;
+
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		struct seat *seat = pool->seats[i];
+
+		if (!seat->up || seat->condemned || seat->at_work < least)
+			continue;
+		/* What is still there then has begun. */
+		if (!is_stuck(seat, now_ms)) {
+			again = true;
+			continue;
+		}
+		if (seat_pull_back(seat, true))
+			again = true;
+		pool_feed(pool);
+	}
+	return again;
 }

@@ -61,6 +61,9 @@
 #define PULL_BACK_MS 1u
 /* The same where no other worker is idle to take it. */
 #define PULL_BACK_ANYWAY_MS 10u
+/* The same for a body that it has taken some of; twice as long for each time that this was so
+ * before, up to so many times. */
+#define PULL_BACK_DOUBLINGS 7u
 /* What may wait for a subscriber of topics before it is cut off. */
 #define SUBSCRIBER_MAX_BYTES (128u * 1024u)
 /* Topics of one stream: each is looked at when another comes. */

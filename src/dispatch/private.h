@@ -190,6 +190,8 @@ struct exchange {
 	uint32_t block_size;
 	struct body body;
 	unsigned deaths;      /* workers that died with it taken */
+	unsigned begun_anew;  /* times that it was taken back when some of its body was
+				 with a worker */
 	int minor;
 	int error_form;       /* enum http_error_form, by its Accept */
 	bool is_local;        /* a local handler answers */
@@ -312,8 +314,8 @@ struct seat {
 	unsigned at_work;       /* those whose handlers have not returned: what keeps the
 				   worker busy. A client that reads slowly does not */
 	uint64_t work_ns;       /* what those are thought to take */
-	uint64_t progress_ms;   /* last answer that began, or first request after
-				   idleness */
+	uint64_t progress_ms;   /* last answer that began or part of a body that was
+				   taken, or first request after idleness */
 	bool up;
 	bool condemned;
 	bool untold;            /* the parent does not know yet that it is */
@@ -442,8 +444,9 @@ void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 bool seat_is_beside(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);
-/** Take back what a worker has not begun. */
-void seat_pull_back(struct seat *seat);
+/** Take back what a worker has not begun; patiently: not yet a body of which it has some. True:
+ * something is to be looked at again. */
+bool seat_pull_back(struct seat *seat, bool patiently);
 
 /* ---- topics (topics.c) ---- */
 
@@ -567,6 +570,8 @@ struct dispatcher {
 
 /** Look soon whether what waits with one worker had better go to another. */
 void pull_back_soon(struct dispatcher *dispatcher);
+/** Take back what is stuck behind a slow request. The timer's. */
+void pull_back(struct loop *loop, struct timer *timer);
 
 /* The loop's events (turn.c). */
 /** Hear what the workers have said. Any seat, connection and exchange may change. */

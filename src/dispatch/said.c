@@ -41,7 +41,7 @@ void said_received(struct seat *seat, const struct message *message)
 		break;
 	case MESSAGE_PAUSE:
 		seat->paused = true;
-		seat_pull_back(seat);
+		seat_pull_back(seat, false);
 		break;
 	case MESSAGE_RESUME:
 		seat->paused = false;

@@ -23,6 +23,8 @@ static int have_killed(const struct pool *pool, unsigned index, uint32_t generat
 		       enum crew_cause cause);
 static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
+static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot);
+static bool has_part(const struct slot *slot);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
 static void settle(struct seat *seat, struct slot *slot);
 static int make_slots(struct seat *seat);
@@ -92,7 +94,7 @@ struct seat *seat_find(const struct pool *pool, uint32_t index, uint32_t generat
 void seat_drain(struct seat *seat)
 {
 	seat->draining = true;
-	seat_pull_back(seat);
+	seat_pull_back(seat, false);
 	pool_feed(seat->pool);
 }
 
@@ -260,8 +262,9 @@ bool seat_is_silent(const struct seat *seat)
 	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
 }
 
-void seat_pull_back(struct seat *seat)
+bool seat_pull_back(struct seat *seat, bool patiently)
 {
+	bool again = false;
 	unsigned count;
 	uint32_t *slots = in_order(seat, true, &count);
 
@@ -272,16 +275,40 @@ void seat_pull_back(struct seat *seat)
 		if (!exchange || exchange->state != EXCHANGE_LINKED ||
 		    !slot_keep_block(seat, slot))
 			continue;
+		if (patiently && is_worth_waiting_for(seat, slot)) {
+			again = true;
+			continue;
+		}
 		if (!link_revoke(&seat->link, slots[count], slot->generation)) {
 			/* Is this what the others were stuck behind? */
 			if (seat_is_silent(seat))
 				*slot->cost = PACK_US * 1000u;
 			continue;
 		}
+		exchange->begun_anew += has_part(slot);
 		slot_free(seat, slots[count]);
 		pool_return(exchange, false);
 	}
 	free(slots);
+	return again;
+}
+
+/* What has come of a body would have to come again. It does for who is stuck; but to be found so
+ * takes twice as long each time, since on a machine that is busy all workers are slow. */
+static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot)
+{
+	const unsigned times = slot->exchange->begun_anew < PULL_BACK_DOUBLINGS
+				       ? slot->exchange->begun_anew
+				       : PULL_BACK_DOUBLINGS;
+
+	return has_part(slot) && seat->dispatcher->loop.now_ms - seat->progress_ms <=
+					 (uint64_t)PULL_BACK_ANYWAY_MS << times;
+}
+
+/* The worker has taken some of its body. */
+static bool has_part(const struct slot *slot)
+{
+	return slot->body_sent > slot->parts_out;
 }
 
 /* One that nobody has now; or a new one, since while workers are replaced there
@@ -337,6 +364,8 @@ static void part_came_back(void *context, uint32_t number, uint32_t size)
 		return;
 	}
 	slot->parts_out -= size;
+	/* Who gathers a body has answered nothing yet, and is not stuck. */
+	seat->progress_ms = seat->dispatcher->loop.now_ms;
 	if (slot->parts_out == 0 && !slot->used)
 		slots_add(&seat->free_slots, number);
 }

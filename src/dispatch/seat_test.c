@@ -19,6 +19,7 @@
 
 #define BLOCK_SIZE 256u
 #define REQUESTS   2u
+#define PARTS      6u /* more than may be on their way at once */
 
 static crew_reply run(struct crew_request *request)
 {
@@ -46,16 +47,30 @@ static struct message requests[REQUESTS];
 static unsigned answered;
 static bool talks_on;
 
-static void open_link(void)
+static void open_seat(struct seat *place, struct link *its_worker)
 {
 	struct link_fds ours;
 	struct link_fds theirs;
 
+	*place = (struct seat){ .dispatcher = dispatcher, .pool = pool, .up = true };
+	place->slots = calloc(LINK_SLOTS, sizeof(*place->slots));
+	assert_non_null(place->slots);
+	memset(&place->free_slots, 0xff, sizeof(place->free_slots));
+	list_init(&place->in_active);
+	outbox_init(&place->outbox);
 	assert_int_equal(link_create(&ours), 0);
 	theirs = (struct link_fds){ dup(ours.memory),
 				    { dup(ours.bell[0]), dup(ours.bell[1]) } };
-	assert_int_equal(link_open(&seat.link, LINK_DISPATCHER, &ours), 0);
-	assert_int_equal(link_open(&worker, LINK_WORKER, &theirs), 0);
+	assert_int_equal(link_open(&place->link, LINK_DISPATCHER, &ours), 0);
+	assert_int_equal(link_open(its_worker, LINK_WORKER, &theirs), 0);
+}
+
+static void close_seat(struct seat *place, struct link *its_worker)
+{
+	outbox_fini(&place->outbox);
+	link_fini(&place->link);
+	link_fini(its_worker);
+	free(place->slots);
 }
 
 static int set_up(void **state)
@@ -69,6 +84,8 @@ static int set_up(void **state)
 	dispatcher->kept_exchanges = (struct kept){ sizeof(struct exchange), 0, 0, NULL };
 	dispatcher->kept_blocks = (struct kept){ KEPT_BLOCK_BYTES, 0, 0, NULL };
 	assert_int_equal(loop_init(&dispatcher->loop), 0);
+	dispatcher->loop.owner = dispatcher;
+	dispatcher->pull_back.fire = pull_back;
 	list_init(&dispatcher->to_flush);
 	list_init(&dispatcher->active);
 	pool = &dispatcher->pools[0];
@@ -81,13 +98,7 @@ static int set_up(void **state)
 	list_init(&pool->linked);
 	assert_int_equal(pool_init_costs(pool), 0);
 	dispatcher->pool_count = 1;
-	seat = (struct seat){ .dispatcher = dispatcher, .pool = pool, .up = true };
-	seat.slots = calloc(LINK_SLOTS, sizeof(*seat.slots));
-	assert_non_null(seat.slots);
-	memset(&seat.free_slots, 0xff, sizeof(seat.free_slots));
-	list_init(&seat.in_active);
-	outbox_init(&seat.outbox);
-	open_link();
+	open_seat(&seat, &worker);
 	connection->dispatcher = dispatcher;
 	connection->watch.fd = -1;
 	list_init(&connection->in_flush);
@@ -107,20 +118,17 @@ static int tear_down(void **state)
 	buffer_fini(&connection->out);
 	buffer_free_kept();
 	free(connection);
-	outbox_fini(&seat.outbox);
-	link_fini(&seat.link);
-	link_fini(&worker);
-	free(seat.slots);
+	close_seat(&seat, &worker);
 	free(pool->costs);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 	return 0;
 }
 
-/* A request of the client, with a body of so many bytes, given to the worker. */
-static struct exchange *ask(size_t size)
+/* A request of the client, with a body of so many bytes, given to the worker of that place. */
+static struct exchange *ask_at(struct seat *place, size_t size)
 {
-	static const char body[LINK_PART_BYTES];
+	static const char body[PARTS * LINK_PART_BYTES];
 	const struct http_head head = { .method = HTTP_GET, .minor = 1, .keep_alive = true };
 	struct exchange *exchange = exchange_new(connection, &head);
 
@@ -130,8 +138,13 @@ static struct exchange *ask(size_t size)
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
 	assert_int_equal(body_append(&exchange->body, body, size), 0);
-	assert_int_equal(slot_send(&seat, exchange), 0);
+	assert_int_equal(slot_send(place, exchange), 0);
 	return exchange;
+}
+
+static struct exchange *ask(size_t size)
+{
+	return ask_at(&seat, size);
 }
 
 static struct message take(void)
@@ -239,6 +252,119 @@ static void a_whole_answer_that_is_refused_is_over(void **state)
 	assert_int_equal(seat.in_hand, 0);
 	assert_true(slots_has(&seat.free_slots, message.slot));
 	assert_int_equal(link_receive(&worker, &message), 0);
+}
+
+/* The worker copies what has come of bodies, and gives it back. How much that was; none of
+ * it is a request. */
+static unsigned take_parts(void)
+{
+	struct message message;
+	unsigned count = 0;
+
+	while (link_receive(&worker, &message) > 0) {
+		assert_int_equal(message.kind, MESSAGE_BODY_PART);
+		assert_int_equal(link_release(&worker, message.offset), 0);
+		count++;
+	}
+	return count;
+}
+
+static void look_for_who_is_stuck_after(uint64_t ms)
+{
+	dispatcher->loop.now_ms += ms;
+	pull_back(&dispatcher->loop, &dispatcher->pull_back);
+}
+
+/* Until the body of a request is whole nobody can begin with it. */
+static void who_takes_bodies_in_parts_is_not_stuck(void **state)
+{
+	struct message message;
+	unsigned count;
+	unsigned parts = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		ask(PARTS * LINK_PART_BYTES);
+		assert_int_equal(link_receive(&worker, &message), 1);
+		assert_int_equal(message.kind, MESSAGE_REQUEST);
+		parts += take_parts();
+	}
+	for (count = 1; count > 0; parts += count) {
+		look_for_who_is_stuck_after(PULL_BACK_ANYWAY_MS + 1);
+		count = take_parts();
+	}
+	assert_int_equal(parts, REQUESTS * PARTS);
+	/* It gave back all, and has not begun: now it gets them anew. */
+	look_for_who_is_stuck_after(PULL_BACK_ANYWAY_MS + 1);
+	assert_int_equal(link_receive(&worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_REQUEST);
+}
+
+/* Else, where all workers are slow, a body would never be whole. */
+static void who_gets_a_body_anew_is_given_more_time(void **state)
+{
+	struct exchange *exchanges[REQUESTS];
+	struct message message;
+
+	(void)state;
+	/* Cheap, so that the worker is given both each time. */
+	pool->costs[pool->route_count] = 1;
+	dispatcher->processors = 1;
+	for (unsigned i = 0; i < REQUESTS; i++)
+		exchanges[i] = ask(PARTS * LINK_PART_BYTES);
+	for (unsigned times = 0; times < 3; times++) {
+		while (link_receive(&worker, &message) > 0) {
+			if (message.kind == MESSAGE_BODY_PART)
+				assert_int_equal(link_release(&worker, message.offset), 0);
+		}
+		look_for_who_is_stuck_after(1);
+		take_parts();
+		look_for_who_is_stuck_after(1);
+		take_parts();
+		assert_int_equal(exchanges[0]->begun_anew, times);
+		look_for_who_is_stuck_after(1);
+		look_for_who_is_stuck_after(PULL_BACK_ANYWAY_MS << times);
+		assert_int_equal(exchanges[0]->begun_anew, times);
+		assert_true(loop_timer_is_set(&dispatcher->pull_back));
+		look_for_who_is_stuck_after(1);
+		assert_int_equal(exchanges[0]->begun_anew, times + 1);
+	}
+}
+
+/* One that is taken back from a worker is answered, with it those behind it are over, and
+ * another worker has nothing left to do. */
+static void whose_requests_end_meanwhile_is_not_looked_at(void **state)
+{
+	struct seat other;
+	struct link other_worker;
+	struct seat *both[] = { &seat, &other };
+	struct message message;
+	struct exchange *late;
+	struct exchange *last;
+
+	(void)state;
+	open_seat(&other, &other_worker);
+	pool->seats = both;
+	pool->seat_count = 2;
+	late = ask(0);
+	last = ask(0);
+	ask_at(&other, 0);
+	ask(0);
+	assert_int_equal(link_receive(&worker, &message), 1);
+	message = take();
+	answer(&message, "");
+	take();
+	seat_receive(&seat);
+	assert_int_equal(last->state, EXCHANGE_DONE);
+	last->keep_alive = false;
+	late->queued_ms = dispatcher->loop.now_ms;
+	look_for_who_is_stuck_after(options.queue_timeout_ms);
+	assert_true(client_was_told(503));
+	assert_true(list_empty(&connection->exchanges));
+	assert_int_equal(other.in_hand, 0);
+	pool->seats = seats;
+	pool->seat_count = 1;
+	close_seat(&other, &other_worker);
 }
 
 /* Others have their turn meanwhile. */
@@ -351,6 +477,9 @@ int main(void)
 		AT_A_SEAT(who_gives_back_a_request_before_its_answer_is_condemned),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
 		AT_A_SEAT(who_goes_on_talking_is_not_heard_to_the_end),
+		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),
+		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),
+		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),

@@ -362,3 +362,27 @@ def test_who_waits_for_a_worker_of_another_dispatchers_waits_no_longer(start):
     assert waits.get("/plain").status == 503
     assert time.monotonic() - began < 2
     assert busy.answer().status == 200
+
+
+def put_all(server, body, clients, times):
+    """PUT it so many times by each of so many clients at once; all answers' states."""
+    found = []
+
+    def put():
+        with server.client(timeout=60) as client:
+            for _ in range(times):
+                answer = client.request("PUT", "/echo", body)
+                found.append(answer.status if answer.body == body else (answer.status, "other"))
+
+    threads = [threading.Thread(target=put) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == clients * times
+    return set(found)
+
+
+def test_large_bodies_are_not_taken_back_while_they_are_handed_over(start):
+    server = start("--dispatchers", "2", "--workers", "2", SAMPLER_QUEUE_TIMEOUT_MS="8000")
+    assert put_all(server, os.urandom(8 << 20), clients=4, times=4) == {200}
