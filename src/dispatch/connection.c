@@ -34,6 +34,7 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
+static void read_what_is_there(struct connection *connection);
 static bool waits_for_us(const struct connection *connection);
 static void name_client(struct connection *connection,
 			const struct sockaddr_storage *address);
@@ -356,13 +357,16 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 {
 	struct connection *connection =
 		container_of(timer, struct connection, timer);
-	uint64_t due = connection->deadline_ms;
-	uint64_t write_due = connection->write_since_ms
-				     ? connection->write_since_ms + WRITE_TIMEOUT_MS
-				     : 0;
+	uint64_t write_due;
+	uint64_t due;
 
+	read_what_is_there(connection);
 	if (connection->gone)
 		return;
+	due = connection->deadline_ms;
+	write_due = connection->write_since_ms
+			    ? connection->write_since_ms + WRITE_TIMEOUT_MS
+			    : 0;
 	if (write_due && write_due <= loop->now_ms) {
 		connection_drop(connection);
 		return;
@@ -391,6 +395,20 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 		due = write_due;
 	if (due)
 		loop_timer_set(loop, timer, due);
+}
+
+/* It may be we who are late, and not the client: what lies there is read, once, before it is
+ * judged. */
+static void read_what_is_there(struct connection *connection)
+{
+	const enum connection_state state = connection->state;
+
+	if (connection->gone || connection->deadline_ms > connection->dispatcher->loop.now_ms)
+		return;
+	if (state != CONNECTION_IDLE && state != CONNECTION_HEAD && state != CONNECTION_BODY)
+		return;
+	if (connection->ahead || os_socket_unread(connection->watch.fd) > 0)
+		reader_ready(connection);
 }
 
 /* For 100 Continue, which cannot be said before other answers. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Clients that are slow: each wait has its own clock, and its own end."""
 import os
+import signal
 import socket
 import threading
 import time
@@ -68,6 +69,33 @@ def test_an_idle_connection_is_closed(start):
         assert time.monotonic() - began < 2
     with server.client() as client:  # and one that never said anything
         assert client.is_closed()
+
+
+def test_who_sent_in_time_is_answered_though_we_are_late(start):
+    """More clients than events are taken in at once, and a dispatcher that stands still."""
+    server = start(SAMPLER_IDLE_TIMEOUT_MS="2500", SAMPLER_HEAD_TIMEOUT_MS="2500",
+                   SAMPLER_BODY_TIMEOUT_MS="2500")
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    dispatcher = server.dispatcher()
+    sent_before = [0, 20, len(request) - 2]
+    clients = [server.client() for _ in range(270)]
+    for client in clients:
+        client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    for client in clients:
+        assert client.answer().status == 200
+    for number, client in enumerate(clients):
+        client.send(request[:sent_before[number % 3]])
+    time.sleep(0.2)
+    os.kill(dispatcher, signal.SIGSTOP)
+    try:
+        for number, client in enumerate(clients):
+            client.send(request[sent_before[number % 3]:])
+        time.sleep(3)
+    finally:
+        os.kill(dispatcher, signal.SIGCONT)
+    for client in clients:
+        assert client.answer().body == b"hello"
+    assert server.dispatcher() == dispatcher
 
 
 def test_who_still_takes_an_answer_is_not_idle(start):

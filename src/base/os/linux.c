@@ -92,6 +92,13 @@ unsigned os_socket_unsent(int fd)
 	return ioctl(fd, SIOCOUTQ, &size) < 0 || size < 0 ? 0 : (unsigned)size;
 }
 
+unsigned os_socket_unread(int fd)
+{
+	int size = 0;
+
+	return ioctl(fd, SIOCINQ, &size) < 0 || size < 0 ? 0 : (unsigned)size;
+}
+
 void os_bell_ring(int fd)
 {
 	const uint64_t one = 1;

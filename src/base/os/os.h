@@ -28,6 +28,9 @@ void os_unmap_file(void *data, size_t size);
 /** How many bytes that were written to a socket its peer has not taken (SIOCOUTQ:
  * tcp(7), unix(7)); 0 where that is not known. */
 unsigned os_socket_unsent(int fd);
+/** How many bytes of it have come that were not received (SIOCINQ: tcp(7), unix(7)); 0 where
+ * that is not known. */
+unsigned os_socket_unread(int fd);
 
 /** A bell: an eventfd(2), non-blocking. */
 int os_bell_create(void);
