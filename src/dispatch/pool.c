@@ -35,6 +35,8 @@ static unsigned held(const struct seat *seat);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
 static bool client_has_enough(const struct exchange *exchange);
+static uint64_t queue_due(const struct exchange *exchange);
+static struct exchange *next_due(const struct pool *pool);
 static void set_timer(struct pool *pool);
 static void too_long_in_queue(struct exchange *exchange);
 static void too_long_at_work(struct exchange *exchange);
@@ -137,12 +139,8 @@ void pool_deadline(struct loop *loop, struct timer *timer)
 
 	/* What is answered already is not late, though we may be. */
 	turn_receive(pool->dispatcher);
-	while (!list_empty(&pool->queue)) {
-		exchange = container_of(pool->queue.next, struct exchange, in_pool);
-		if (exchange->since_ms + pool->options->queue_timeout_ms > loop->now_ms)
-			break;
+	while ((exchange = next_due(pool)) && queue_due(exchange) <= loop->now_ms)
 		too_long_in_queue(exchange);
-	}
 	while (!list_empty(&pool->linked)) {
 		exchange = container_of(pool->linked.next, struct exchange, in_pool);
 		if (exchange->since_ms + pool->options->request_timeout_ms > loop->now_ms)
@@ -399,19 +397,36 @@ static bool client_has_enough(const struct exchange *exchange)
 	return count >= max;
 }
 
-/* Both lists are in the order of their deadlines, since all waits of a pool
- * are equally long; a returned request, at the head, has waited longest, unless
- * a worker had begun with it: then its clock starts anew. */
+static uint64_t queue_due(const struct exchange *exchange)
+{
+	return exchange->since_ms + exchange->pool->options->queue_timeout_ms;
+}
+
+/* Of the queue, whose deadline is next; NULL if it is empty. It is in the order of deadlines,
+ * since all waits of a pool are equally long, and what is returned to its head has waited
+ * longest. But who is to run again has a clock that started anew, and others behind it. */
+static struct exchange *next_due(const struct pool *pool)
+{
+	struct exchange *next = NULL;
+
+	list_each(link, &pool->queue) {
+		struct exchange *exchange = container_of(link, struct exchange, in_pool);
+
+		if (!next || exchange->since_ms < next->since_ms)
+			next = exchange;
+		if (exchange->deaths == 0)
+			break;
+	}
+	return next;
+}
+
+/* Those with workers are in the order of their deadlines. */
 static void set_timer(struct pool *pool)
 {
 	struct loop *loop = &pool->dispatcher->loop;
-	uint64_t due = UINT64_MAX;
-	struct exchange *exchange;
+	struct exchange *exchange = next_due(pool);
+	uint64_t due = exchange ? queue_due(exchange) : UINT64_MAX;
 
-	if (!list_empty(&pool->queue)) {
-		exchange = container_of(pool->queue.next, struct exchange, in_pool);
-		due = exchange->since_ms + pool->options->queue_timeout_ms;
-	}
 	if (!list_empty(&pool->linked)) {
 		exchange = container_of(pool->linked.next, struct exchange, in_pool);
 		if (exchange->since_ms + pool->options->request_timeout_ms < due)

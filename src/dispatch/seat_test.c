@@ -26,7 +26,8 @@ static crew_reply run(struct crew_request *request)
 	return crew_text(request, 200, "");
 }
 
-static const struct crew_route rows[] = { { .on = "GET /", .run = run }, { 0 } };
+static const struct crew_route rows[] = { { .on = "GET /", .run = run, .idempotent = true },
+					  { 0 } };
 static const struct crew_app app = { .name = "app", .routes = rows };
 static const struct crew_pool options = { .app = &app, .request_timeout_ms = 60000,
 					  .queue_timeout_ms = 60000,
@@ -387,6 +388,33 @@ static void who_goes_on_talking_is_not_heard_to_the_end(void **state)
 	assert_false(seat.condemned || seat_has_news(&seat));
 }
 
+/* It is at the head of the queue, but those behind it wait no longer for that. */
+static void what_runs_again_does_not_hide_who_waits_behind_it(void **state)
+{
+	const uint64_t start_ms = dispatcher->loop.now_ms;
+	struct exchange *again;
+	struct exchange *behind;
+
+	(void)state;
+	again = ask(0);
+	again->route = &rows[0];
+	behind = ask(0);
+	take();
+	dispatcher->loop.now_ms = start_ms + options.queue_timeout_ms / 2;
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_int_equal(pool->queued, 2);
+	assert_ptr_equal(pool->queue.next, &again->in_pool);
+	assert_int_equal(pool->timer.due_ms, start_ms + options.queue_timeout_ms);
+	dispatcher->loop.now_ms = start_ms + options.queue_timeout_ms;
+	pool_deadline(&dispatcher->loop, &pool->timer);
+	assert_int_equal(behind->state, EXCHANGE_DONE);
+	assert_int_equal(behind->status, 503);
+	assert_int_equal(again->state, EXCHANGE_QUEUED);
+	dispatcher->loop.now_ms += options.queue_timeout_ms / 2;
+	pool_deadline(&dispatcher->loop, &pool->timer);
+	assert_true(list_empty(&connection->exchanges));
+}
+
 /* Of what the sanitizer allocates itself some would fail too. */
 #ifndef __SANITIZE_ADDRESS__
 static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
@@ -480,6 +508,7 @@ int main(void)
 		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),
 		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
+		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
