@@ -127,6 +127,9 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	outbox_fini(&seat->outbox);
 	link_fini(&seat->link);
 	pool_feed(seat->pool);
+	/* Nobody may come for long for whom the queue could wait. */
+	if (seat->pool->degraded)
+		pool_set_degraded(seat->pool, true);
 }
 
 void seat_receive(struct seat *seat)

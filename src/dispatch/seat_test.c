@@ -415,6 +415,20 @@ static void what_runs_again_does_not_hide_who_waits_behind_it(void **state)
 	assert_true(list_empty(&connection->exchanges));
 }
 
+/* Of that the parent has told long ago. */
+static void who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting(void **state)
+{
+	(void)state;
+	pool_set_degraded(pool, true);
+	ask(0);
+	ask(0);
+	take();
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_true(client_was_told(502));
+	assert_int_equal(pool->queued, 0);
+	assert_true(list_empty(&connection->exchanges));
+}
+
 /* Of what the sanitizer allocates itself some would fail too. */
 #ifndef __SANITIZE_ADDRESS__
 static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
@@ -509,6 +523,7 @@ int main(void)
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),
 		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
+		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),

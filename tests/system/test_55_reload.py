@@ -253,6 +253,30 @@ def test_a_degraded_pool_answers_503_and_recovers(start):
     wait_for(lambda: server.status()["pools"][0]["state"] == "ready", 10, "the recovery")
 
 
+def test_who_waits_when_the_last_worker_of_a_degraded_pool_dies_is_told(start):
+    server = start("--workers", "2", SAMPLER_MAX_RESTARTS="2", SAMPLER_DEGRADED_RETRY_MS="60000")
+    keeps, *_ = server.workers()
+
+    def others():
+        return [worker["pid"] for worker in server.status()["pools"][0]["workers"]
+                if worker["pid"] not in (0, keeps)]
+    for _ in range(3):
+        pid, = wait_for(others)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: pid not in others())
+    wait_for(lambda: "is degraded" in server.log() and not others())
+    with server.client(timeout=30) as first, server.client(timeout=30) as second:
+        first.send(b"GET /sleep/20000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["workers"][0]["state"] == "busy")
+        second.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["queue"] == 1)
+        os.kill(keeps, signal.SIGKILL)
+        began = time.monotonic()
+        assert first.answer().status == 502
+        assert second.answer().status == 503
+        assert time.monotonic() - began < 3, "it does not wait for a worker"
+
+
 def test_a_daemons_relative_socket_is_where_it_was_started(tmp_path):
     import subprocess
     from client import Client
