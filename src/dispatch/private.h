@@ -318,7 +318,8 @@ struct seat {
 				   taken, or first request after idleness */
 	bool up;
 	bool condemned;
-	bool untold;            /* the parent does not know yet that it is */
+	bool untold;            /* the parent does not know yet that it is; or, if it is
+				   not up, that its worker was refused */
 	bool draining;          /* gets no more work: the worker is leaving */
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
@@ -399,7 +400,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
 void seat_receive(struct seat *seat);
 /** Our side found nonsense: have it killed. */
 void seat_condemn(struct seat *seat, const char *why);
-/** Tell the parent, if it could not be told yet. */
+/** Tell the parent, if it could not be told yet; the same of one that was refused. */
 void seat_tell_condemned(struct seat *seat);
 /** That worker cannot be linked: have another made in its place. */
 void seat_refuse(struct pool *pool, const struct control *up, const char *why);

@@ -21,6 +21,7 @@
 
 static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,
 		       enum crew_cause cause);
+static bool is_for_later(int r);
 static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot);
@@ -111,6 +112,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	if (!seat->condemned)
 		seat_receive(seat);
 	seat->up = false;
+	seat->untold = false;
 	slots = in_order(seat, false, &count);
 	while (count-- > 0)
 		settle(seat, &seat->slots[slots[count]]);
@@ -180,20 +182,41 @@ void seat_condemn(struct seat *seat, const char *why)
 
 void seat_tell_condemned(struct seat *seat)
 {
+	int r;
+
 	if (!seat->untold)
 		return;
-	seat->untold = have_killed(seat->pool, seat->index, seat->worker_generation,
-				   CREW_CAUSE_PROTOCOL) == -EAGAIN;
+	r = have_killed(seat->pool, seat->index, seat->worker_generation,
+			seat->up ? CREW_CAUSE_PROTOCOL : CREW_CAUSE_DESCRIPTOR_LIMIT);
+	seat->untold = is_for_later(r);
 	if (seat->untold)
 		retry_soon(seat->dispatcher);
 }
 
-/* A worker without a link would stay idle for good; another may have better luck. */
+/* A worker without a link would stay idle for good; another may have better luck. If the parent
+ * cannot be told now, an empty seat keeps what is to be said. */
 void seat_refuse(struct pool *pool, const struct control *up, const char *why)
 {
+	struct seat *seat;
+
 	log_error("%s[%u]: cannot open its link, so it is replaced: %s", pool->name,
 		  up->index, why);
-	(void)have_killed(pool, up->index, up->generation, CREW_CAUSE_DESCRIPTOR_LIMIT);
+	if (!is_for_later(have_killed(pool, up->index, up->generation,
+				      CREW_CAUSE_DESCRIPTOR_LIMIT)))
+		return;
+	seat = empty_seat(pool);
+	if (!seat)
+		return;
+	seat->index = up->index;
+	seat->worker_generation = up->generation;
+	seat->untold = true;
+	retry_soon(pool->dispatcher);
+}
+
+/* The channel is full, or the system is short of memory. */
+static bool is_for_later(int r)
+{
+	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM;
 }
 
 static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,
@@ -322,7 +345,7 @@ static struct seat *empty_seat(struct pool *pool)
 	struct seat *seat;
 
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		if (!pool->seats[i]->up)
+		if (!pool->seats[i]->up && !pool->seats[i]->untold)
 			return pool->seats[i];
 	}
 	seat = calloc(1, sizeof(*seat));

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #include <crew/crew.h>
 
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 #define BLOCK_SIZE 256u
@@ -429,6 +431,55 @@ static void who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting(void **sta
 	assert_true(list_empty(&connection->exchanges));
 }
 
+/* Else it would stay idle for good. */
+static void who_is_refused_while_the_parent_hears_nothing_is_so_later(void **state)
+{
+	const struct control ups[] = {
+		{ .kind = CONTROL_LINK_UP, .index = 3, .generation = 7 },
+		{ .kind = CONTROL_LINK_UP, .index = 4, .generation = 8 },
+	};
+	int fds[OS_CHANNEL_FDS_MAX];
+	struct control order;
+	size_t fd_count;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	self.channel = ends[0];
+	while (os_channel_send(self.channel, "", 1, NULL, 0) == 0)
+		;
+	pool->seats = malloc(sizeof(*pool->seats));
+	assert_non_null(pool->seats);
+	pool->seats[0] = &seat;
+	seat.up = false;
+	seat_refuse(pool, &ups[0], "of this test");
+	seat_refuse(pool, &ups[1], "of this test");
+	retry_saying(&dispatcher->loop, &dispatcher->retry);
+	assert_true(loop_timer_is_set(&dispatcher->retry));
+	while (os_channel_receive(ends[1], &order, sizeof(order), fds, &fd_count) > 0)
+		;
+	retry_saying(&dispatcher->loop, &dispatcher->retry);
+	for (size_t i = 0; i < COUNT_OF(ups); i++) {
+		assert_int_equal(os_channel_receive(ends[1], &order, sizeof(order), fds,
+						    &fd_count), sizeof(order));
+		assert_int_equal(order.kind, CONTROL_CONDEMN);
+		assert_int_equal(order.index, ups[i].index);
+		assert_int_equal(order.generation, ups[i].generation);
+		assert_int_equal(order.cause, CREW_CAUSE_DESCRIPTOR_LIMIT);
+	}
+	retry_saying(&dispatcher->loop, &dispatcher->retry);
+	assert_int_equal(os_channel_receive(ends[1], &order, sizeof(order), fds, &fd_count),
+			 -EAGAIN);
+	assert_int_equal(pool->seat_count, 2);
+	free(pool->seats[1]);
+	free(pool->seats);
+	pool->seats = seats;
+	pool->seat_count = 1;
+	self.channel = -1;
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* Of what the sanitizer allocates itself some would fail too. */
 #ifndef __SANITIZE_ADDRESS__
 static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
@@ -524,6 +575,7 @@ int main(void)
 		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
+		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),

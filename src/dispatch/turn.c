@@ -366,9 +366,9 @@ void retry_saying(struct loop *loop, struct timer *timer)
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			struct seat *seat = pool->seats[j];
 
-			if (seat->up && seat->condemned)
+			if (seat->untold)
 				seat_tell_condemned(seat);
-			else if (seat->up && !outbox_empty(&seat->outbox))
+			else if (seat->up && !seat->condemned && !outbox_empty(&seat->outbox))
 				seat->must_ring = true;
 		}
 	}
