@@ -123,7 +123,7 @@ struct crew_group {
 	unsigned stop_timeout_ms;      /* from SIGTERM until SIGKILL; 0: 10000 */
 	unsigned max_starting;         /* that may be booting at once; 0: all */
 	uint64_t max_rss_bytes;        /* resident size; 0: no limit */
-	/* Open descriptors; 0: nine tenths of its limit, and at least ten less
+	/* Open descriptors; 0: nine tenths of its own limit, and at least ten less
 	 * than that (RLIMIT_NOFILE); CREW_NEVER: not watched. */
 	unsigned max_descriptors;
 	/* More restarts than max_restarts (0: no limit) within restart_window_ms

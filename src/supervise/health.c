@@ -10,7 +10,6 @@
  */
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -152,19 +151,18 @@ static void examine_limits(struct life *life)
 	}
 }
 
-/* Of our own limit, which the child has inherited, unless it was given one. */
+/* Of its own limit, which it may have raised, unless it was given one. */
 static unsigned descriptors_max(const struct life *life)
 {
 	const unsigned max = life->child.group->is.max_descriptors;
-	struct rlimit limit;
-	rlim_t tenth;
+	const uint64_t limit = max ? 0 : os_descriptor_limit(life->child.pid);
+	const uint64_t tenth = limit / 10;
 
 	if (max)
 		return max;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+	if (limit > INT_MAX || limit < DESCRIPTORS_FEW)
 		return CREW_NEVER;
-	tenth = limit.rlim_cur / 10;
-	return (unsigned)(limit.rlim_cur - (tenth > 10 ? tenth : 10));
+	return (unsigned)(limit - (tenth > 10 ? tenth : 10));
 }
 
 static uint64_t beat_of(const struct life *life)

@@ -20,6 +20,8 @@
  * descriptors, which cost a system call or two. */
 #define HEALTH_MS 100u
 #define LIMIT_TICKS 10u
+/* Who has so low a limit of descriptors has given them up (a sandbox), and leaks none. */
+#define DESCRIPTORS_FEW 64u
 /* A child that somebody else asked to stop waits so long for a word of the parent's: what is
  * sent to all processes of a group reaches one after another. */
 #define LEAVE_MS 200u

@@ -537,3 +537,29 @@ def test_a_program_that_ends_at_once(run):
     assert 4 <= len(deaths) <= 12
     assert {death["code"] for death in deaths} == {1}
     assert supervised.process.poll() is None
+
+
+MANY_FILES = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+write("limit", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+files = [open("/dev/null") for _ in range(500)]
+write("opened")
+wait("more")
+files += [open("/dev/null") for _ in range(450)]
+sleep()
+"""
+LIMIT_256 = ["sh", "-c", "ulimit -Sn 256; exec \"$@\"", "sh"]
+
+
+def test_the_limit_of_descriptors_is_the_childs(run):
+    """Who raises its own, as many servers do, may use what it has."""
+    supervised = run(script=MANY_FILES, before=LIMIT_256)
+    assert supervised.read("limit") == 256
+    supervised.read("opened")
+    time.sleep(2.5)  # it is looked at each second
+    assert not supervised.events("death"), supervised.log()
+    supervised.touch("more")
+    assert supervised.wait_event("death")["cause"] == "descriptor limit"
+    assert "more than its limit of 900" in supervised.log()

@@ -121,6 +121,9 @@ int64_t os_oom_kills(void);
 extern const char *os_files_root;
 /** How many descriptors a process has open, 0 if unknown. */
 long os_descriptor_count(pid_t pid);
+/** How many it may have open (the soft limit); our own if we may not ask, as of a process that
+ * has become another user. UINT64_MAX: no limit. */
+uint64_t os_descriptor_limit(pid_t pid);
 /** The calls that led to the caller's caller, innermost first, as "program(name
  * +0x1f) < …"; "" if they cannot be told. Allocates: not for signal handlers. */
 void os_backtrace(char *text, size_t room);

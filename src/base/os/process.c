@@ -122,6 +122,16 @@ long os_descriptor_count(pid_t pid)
 	return count - 2;
 }
 
+uint64_t os_descriptor_limit(pid_t pid)
+{
+	struct rlimit limit;
+
+	if (prlimit(pid, RLIMIT_NOFILE, NULL, &limit) < 0 &&
+	    getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return UINT64_MAX;
+	return limit.rlim_cur;
+}
+
 uint64_t os_resident_bytes(pid_t pid)
 {
 	unsigned long long pages = 0;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -180,6 +181,27 @@ static void descriptors_and_memory_are_counted(void **state)
 	assert_int_equal(os_descriptor_count(INT32_MAX), 0);
 }
 
+static void a_limit_of_descriptors_is_that_of_the_process(void **state)
+{
+	const uint64_t ours = os_descriptor_limit(0);
+	const struct rlimit forty = { 40, 50 };
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &forty, NULL), 0);
+	assert_int_equal(os_descriptor_limit(pid), 40);
+	assert_int_equal(os_descriptor_limit(0), ours);
+	assert_int_equal(os_descriptor_limit(INT32_MAX), ours);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+}
+
 int main(void)
 {
 #define IN_A_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
@@ -190,6 +212,7 @@ int main(void)
 		cmocka_unit_test(an_end_is_a_code_or_a_signal),
 		cmocka_unit_test(signals_have_names),
 		cmocka_unit_test(descriptors_and_memory_are_counted),
+		cmocka_unit_test(a_limit_of_descriptors_is_that_of_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
