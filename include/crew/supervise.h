@@ -266,7 +266,8 @@ struct crew_plan {
  * With daemon.detach it returns 0 in the caller when the daemon is up; the
  * daemon itself never returns from it. Must be called from a single-threaded
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
- * CONT.
+ * CONT. It raises its limit of open files (RLIMIT_NOFILE) as far as it may, since
+ * a child takes four of them and more; children get the limit that was found.
  */
 int crew_supervise(const struct crew_plan *plan);
 

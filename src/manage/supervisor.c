@@ -291,6 +291,7 @@ static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_
 		.groups = groups,
 		.context = supervisor,
 		.take_signals = supervisor->own_signals,
+		.raise_descriptors = supervisor->own_signals,
 		.log_repeat_ms = supervisor->tables.log_repeat_ms,
 		.stopping = call_stopping,
 		.reopen = call_reopen,

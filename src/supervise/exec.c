@@ -34,6 +34,7 @@ _Noreturn void exec_become(const struct life *life, int channel,
 	if (place_listeners(group, &channel) < 0)
 		fail(channel, "cannot hand over the listeners", "");
 	close_rest(group, channel);
+	give_limit_back(life->child.plan);
 	if (group->directory && chdir(group->directory) < 0)
 		fail(channel, "cannot change to directory ", group->directory);
 	if (set_environment(group, notify_name) < 0)

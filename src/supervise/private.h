@@ -172,6 +172,8 @@ struct plan {
 	struct timer room;     /* looks whether sinks have room again */
 	struct list waiting;   /* streams that wait for it */
 	unsigned tick;
+	rlim_t child_fds;      /* the limit of descriptors that children get back; 0: as ours */
+	bool said_descriptors; /* what to do where there are too few of them */
 	uint64_t resumed_ms;   /* when it went on after having been stopped */
 	unsigned alive;
 	int64_t oom_kills;     /* of the cgroup, as last seen */
@@ -224,6 +226,8 @@ int spawn_process(struct life *life);
 /** Its line of the scoreboard, for a new life. */
 void life_begin_line(struct life *life);
 void name_life(const struct life *life, char *ret_name, size_t size);
+/** In the child, when all that it does not keep is closed: the limit that we have found. */
+void give_limit_back(const struct plan *plan);
 /* exec.c: in the child */
 _Noreturn void exec_become(const struct life *life, int channel,
 			   const char *notify_name);

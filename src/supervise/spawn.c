@@ -38,6 +38,8 @@ struct birth {
 	char notify_name[NOTIFY_NAME_BYTES];
 };
 
+static int give_birth(struct life *life);
+static void say_too_few(struct plan *plan);
 static int open_birth(struct birth *birth, struct life *life);
 static int open_pipe(const struct crew_stream *stream, int fds[2]);
 static void close_birth(struct birth *birth);
@@ -51,6 +53,15 @@ static void seed_random(void);
 static int run_child(struct life *life, struct crew_child *self);
 
 int spawn_process(struct life *life)
+{
+	const int r = give_birth(life);
+
+	if (r == -EMFILE)
+		say_too_few(life->child.plan);
+	return r;
+}
+
+static int give_birth(struct life *life)
 {
 	const pid_t parent = getpid();
 	struct birth birth;
@@ -81,6 +92,17 @@ int spawn_process(struct life *life)
 	if (r < 0)
 		notify_close(life);
 	return r;
+}
+
+/* Once: it is tried again each second. */
+static void say_too_few(struct plan *plan)
+{
+	if (plan->said_descriptors)
+		return;
+	plan->said_descriptors = true;
+	log_error("%u children are all that %llu open files suffice for: raise that limit "
+		  "(ulimit -Hn; LimitNOFILE= of systemd)", plan->alive,
+		  (unsigned long long)os_descriptor_limit(0));
 }
 
 static int open_birth(struct birth *birth, struct life *life)
@@ -239,6 +261,9 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 	log_become_child();
 	log_use_level_word(&life->child.score->log_level);
 	close_inherited(group, &self);
+	/* Threads take descriptors of their host: it keeps what we have. */
+	if (!life->is_host)
+		give_limit_back(plan);
 	if (scoreboard_become(&plan->board, self.line) < 0)
 		_exit(EX_OSERR);
 	seed_random();
@@ -300,6 +325,16 @@ static void close_inherited(const struct group *group, const struct crew_child *
 	if (group->keep)
 		count += group->keep(self, keep + count, KEEP_MAX - count);
 	os_close_all_but(keep, (size_t)count);
+}
+
+void give_limit_back(const struct plan *plan)
+{
+	struct rlimit limit;
+
+	if (plan->child_fds && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = plan->child_fds;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 static void seed_random(void)

@@ -4,6 +4,7 @@ real signals."""
 import os
 import random
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -270,6 +271,30 @@ def test_memory_and_descriptors_have_limits(supervised, order, flags, cause):
     program.wait("ready", index=1, generation=2)
     program.command("stop")
     assert program.process.wait(10) == 0
+
+
+def limited(how, number):
+    return ["sh", "-c", f"ulimit {how} {number}; exec \"$@\"", "sh"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--", "/bin/sleep", "1000"]])
+def test_many_children_under_a_low_limit_of_descriptors(supervised, arguments):
+    """The supervisor uses what it may have; its children get what it was given."""
+    program = supervised("--count", 30, *arguments, wrapper=limited("-Sn", 64))
+    program.wait("ready", 30)
+    for pid in program.pids():
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == 64
+    assert "Too many open files" not in program.log()
+    assert program.stop() == 0
+
+
+def test_too_few_descriptors_are_told_of_once(supervised):
+    program = supervised("--count", 30, wrapper=limited("-n", 64))
+    program.wait("ready", 5)
+    wait_for(lambda: program.log().count("kids[29]: Too many open files") == 2)
+    assert len(re.findall(r"1\d children are all that 64 open files suffice for: raise",
+                          program.log())) == 1
+    assert program.stop() == 0
 
 
 def test_a_budget_makes_a_group_degraded_and_it_recovers(supervised):
