@@ -145,15 +145,15 @@ static void order_came(struct loop *loop, struct watch *watch, uint32_t events)
 static void signal_came(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct host *host = loop->owner;
-	pid_t sender = 0;
+	struct os_sender sender;
 	int signal;
 
 	(void)events;
 	while ((signal = os_signals_next(watch->fd, &sender)) > 0) {
 		/* A Ctrl-C of the terminal: the parent decides. */
-		if (signal == SIGINT && sender == 0)
+		if (signal == SIGINT && sender.is_kernel)
 			continue;
-		if (signal == SIGTERM && sender != host->self->parent &&
+		if (signal == SIGTERM && sender.pid != host->self->parent &&
 		    self_ask_to_leave(host->self) == 0)
 			continue;
 		if (host->stopping && signal == SIGINT)

@@ -171,7 +171,7 @@ int self_block_signals(struct crew_child *self)
 bool self_take_stop(struct crew_child *self, bool *ret_by_parent)
 {
 	uint64_t count;
-	pid_t sender;
+	struct os_sender sender;
 
 	if (self->is_thread) {
 		*ret_by_parent = true;
@@ -179,7 +179,7 @@ bool self_take_stop(struct crew_child *self, bool *ret_by_parent)
 	}
 	if (os_signals_next(self->stop_fd, &sender) <= 0)
 		return false;
-	*ret_by_parent = sender == self->parent;
+	*ret_by_parent = sender.pid == self->parent;
 	return true;
 }
 

@@ -23,8 +23,8 @@
 #include "supervise/private.h"
 
 static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events);
-static void take(struct plan *plan, int signal, pid_t sender);
-static void stop(struct plan *plan, int signal, pid_t sender);
+static void take(struct plan *plan, int signal, const struct os_sender *sender);
+static void stop(struct plan *plan, int signal, const struct os_sender *sender);
 static void pass_on(struct plan *plan, int signal);
 
 int signals_take(struct plan *plan)
@@ -57,16 +57,16 @@ int signals_take(struct plan *plan)
 static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct plan *plan = container_of(watch, struct plan, signals);
-	pid_t sender = 0;
+	struct os_sender sender;
 	int signal;
 
 	(void)loop;
 	(void)events;
 	while ((signal = os_signals_next(watch->fd, &sender)) > 0)
-		take(plan, signal, sender);
+		take(plan, signal, &sender);
 }
 
-static void take(struct plan *plan, int signal, pid_t sender)
+static void take(struct plan *plan, int signal, const struct os_sender *sender)
 {
 	switch (signal) {
 	case SIGCHLD:
@@ -78,7 +78,7 @@ static void take(struct plan *plan, int signal, pid_t sender)
 	case SIGTTIN:
 	case SIGTTOU:
 		/* The terminal sends these too; from it, they mean nothing here. */
-		if (sender != 0 && !plan->stopping)
+		if (!sender->is_kernel && !plan->stopping)
 			plan_scale(plan, signal == SIGTTIN ? 1 : -1);
 		return;
 	case SIGUSR1:
@@ -95,12 +95,12 @@ static void take(struct plan *plan, int signal, pid_t sender)
 	}
 }
 
-static void stop(struct plan *plan, int signal, pid_t sender)
+static void stop(struct plan *plan, int signal, const struct os_sender *sender)
 {
 	char from[40] = "";
 
-	if (sender)
-		snprintf(from, sizeof(from), " from process %d", (int)sender);
+	if (sender->pid)
+		snprintf(from, sizeof(from), " from process %d", (int)sender->pid);
 	if (plan->stopping) {
 		log_warning("signal %s%s again: killing what is left",
 			    os_signal_name(signal), from);

@@ -71,6 +71,26 @@ def test_it_passes_signals_on(as_pid_one):
     assert program.process.wait(10) == 0
 
 
+def test_signals_from_outside_of_its_namespace(as_pid_one):
+    """As of `docker kill`. To it, as to a key of the terminal, their sender has no number."""
+    program = as_pid_one("--count", "2")
+    program.wait("ready", 2)
+    os.kill(program.init, signal.SIGTTIN)
+    program.wait("ready", 3)
+    os.kill(program.init, signal.SIGTTOU)
+    program.wait("death", index=2)
+    os.kill(program.init, signal.SIGTERM)
+    assert program.process.wait(10) == 0
+
+
+def test_an_interrupt_from_outside_of_its_namespace(as_pid_one):
+    program = as_pid_one("--kind", "thread", "--count", "1", "--block",
+                         "--heartbeat", "60000")
+    program.wait("ready")
+    os.kill(children_of(program.init)[0], signal.SIGINT)
+    wait_for(lambda: "blocking call: -1, Interrupted" in program.log())
+
+
 class Terminal:
     """A program on a terminal of its own."""
 

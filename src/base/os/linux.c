@@ -164,7 +164,7 @@ int os_signals_open(const sigset_t *signals)
 	return fd;
 }
 
-int os_signals_next(int fd, pid_t *ret_sender)
+int os_signals_next(int fd, struct os_sender *ret_sender)
 {
 	struct signalfd_siginfo info;
 	ssize_t n;
@@ -177,7 +177,8 @@ int os_signals_next(int fd, pid_t *ret_sender)
 	if (n != sizeof(info))
 		return -EIO;
 	if (ret_sender)
-		*ret_sender = (pid_t)info.ssi_pid;
+		*ret_sender = (struct os_sender){ .pid = (pid_t)info.ssi_pid,
+						  .is_kernel = info.ssi_code == SI_KERNEL };
 	return (int)info.ssi_signo;
 }
 

@@ -57,8 +57,13 @@ const char *os_signal_name(int signal);
 /** A descriptor from which the given signals are read; they are blocked in the
  * calling thread (signalfd(2)). */
 int os_signals_open(const sigset_t *signals);
-/** The next signal, 0 if none waits. `ret_sender` (may be NULL): its pid. */
-int os_signals_next(int fd, pid_t *ret_sender);
+/** Who sent a signal. */
+struct os_sender {
+	pid_t pid;      /* 0: the kernel, or a process outside of our PID namespace */
+	bool is_kernel; /* as for a key on the terminal */
+};
+/** The next signal, 0 if none waits. `ret_sender` may be NULL. */
+int os_signals_next(int fd, struct os_sender *ret_sender);
 
 /** Have the kernel send `signal` to this process when its parent ends; then
  * say whether the parent is still `parent` (prctl(2) PR_SET_PDEATHSIG). */

@@ -147,7 +147,7 @@ static void a_process_tells_its_end(void **state)
 static void read_signals(void)
 {
 	sigset_t signals;
-	pid_t sender = 0;
+	struct os_sender sender = { .is_kernel = true };
 	int fd;
 
 	sigemptyset(&signals);
@@ -158,7 +158,7 @@ static void read_signals(void)
 	must(os_signals_next(fd, NULL) == 0);
 	kill(getpid(), SIGTERM); /* blocked, or this would be the end */
 	must(os_signals_next(fd, &sender) == SIGTERM);
-	must(sender == getpid());
+	must(sender.pid == getpid() && !sender.is_kernel);
 	kill(getpid(), SIGUSR1);
 	must(os_signals_next(fd, NULL) == SIGUSR1);
 	must(os_signals_next(fd, &sender) == 0);
