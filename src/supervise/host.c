@@ -264,7 +264,8 @@ static void interrupt_all(struct loop *loop, struct timer *timer)
 		struct host_thread *thread =
 			container_of(link, struct host_thread, in_host);
 
-		if (!thread->interrupted)
+		if (!thread->interrupted ||
+		    atomic_load_explicit(&thread->self.ran, memory_order_relaxed))
 			continue;
 		pthread_kill(thread->thread, self_interrupt_signal());
 		again = true;

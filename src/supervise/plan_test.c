@@ -12,6 +12,7 @@
 #include <stdio_ext.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -111,6 +112,22 @@ static void shut_down_slowly(struct crew_child *self)
 {
 	be_busy(150);
 	say(self, "shut down");
+}
+
+static int block(struct crew_child *self)
+{
+	const int r = pause();
+
+	say(self, "interrupted");
+	return r;
+}
+
+/* As a last write may. */
+static void shut_down_in_one_sleep(struct crew_child *self)
+{
+	const struct timespec some = { 0, 300000000 };
+
+	say(self, nanosleep(&some, NULL) == 0 ? "slept" : "woken");
 }
 
 static void shut_down_for_ever(struct crew_child *self)
@@ -743,6 +760,28 @@ static void what_the_parent_has_not_written_is_not_the_childs(void **state)
 	stop(&story);
 }
 
+static void what_shuts_down_is_not_interrupted(void **state)
+{
+	static void (*const slow[])(struct crew_child *) = { shut_down_in_one_sleep, NULL };
+	struct crew_child_info child;
+	struct story story;
+
+	(void)state;
+	for (int kind = CREW_PROCESS; kind <= CREW_THREAD; kind++) {
+		begin(&story, (struct crew_group){ .name = "kids", .run = block, .count = 1,
+						   .kind = (enum crew_kind)kind,
+						   .on_shutdown = slow });
+		turn_until(&story, &story.ready, 1);
+		turn_for(&story, 50); /* or it may not be asleep yet */
+		assert_int_equal(plan_children(story.plan, &child, 1), 1);
+		signal_by_somebody(child.pid, SIGINT);
+		turn_until(&story, &story.messages, 2);
+		assert_string_equal(story.said, "slept");
+		plan_kill(story.plan);
+		stop(&story);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -768,6 +807,7 @@ int main(void)
 		cmocka_unit_test(a_crash_is_no_orderly_end),
 		cmocka_unit_test(no_host_is_left_without_threads),
 		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
+		cmocka_unit_test(what_shuts_down_is_not_interrupted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

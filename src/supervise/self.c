@@ -7,7 +7,8 @@
  * calls too. A single signal cannot do that: it may come just before the call.
  * So SIGINT starts a timer that sends the main thread another signal, again and
  * again, whose handler does nothing and restarts nothing: each blocking call
- * that is begun from then on returns with EINTR.
+ * that is begun from then on returns with EINTR, until run() has ended: what
+ * shuts down may block.
  *
  * The terminal sends Ctrl-C to all processes of the foreground group, with the
  * kernel as its sender: that is not for children, the parent decides.
@@ -34,6 +35,7 @@ static struct crew_child *self_of_signals; /* of this process */
 static timer_t interrupts;
 
 static void handle_stop(int signal, siginfo_t *info, void *context);
+static void end_interrupts(struct crew_child *self);
 static bool is_said_to_all(bool by_parent);
 static void handle_nothing(int signal);
 static unsigned rest_slice_ms(const struct crew_child *self);
@@ -124,6 +126,7 @@ int self_live(struct crew_child *self)
 			crew_ready(self);
 		code = group->run(self);
 	}
+	end_interrupts(self);
 	for (unsigned i = 0; group->on_shutdown && group->on_shutdown[i]; i++)
 		group->on_shutdown[i](self);
 	return code;
@@ -238,6 +241,17 @@ static void handle_stop(int signal, siginfo_t *info, void *context)
 	self_ask(self, signal == SIGINT ? ASKED_TO_INTERRUPT : ASKED_TO_FINISH);
 	if (signal == SIGINT)
 		timer_settime(interrupts, 0, &soon, NULL);
+}
+
+/* Blocked, since one may be on its way. */
+static void end_interrupts(struct crew_child *self)
+{
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, self_interrupt_signal());
+	pthread_sigmask(SIG_BLOCK, &interrupt, NULL);
+	atomic_store_explicit(&self->ran, true, memory_order_relaxed);
 }
 
 /* Of a SIGTERM of the parent's and one of somebody else, who may have sent it to all processes

@@ -32,6 +32,7 @@ struct crew_child {
 	void *argument;
 	_Atomic int asked;   /* enum self_asked */
 	bool is_thread;
+	_Atomic bool ran;    /* run() is over: nothing is to interrupt what follows */
 };
 
 /** Run what the group's table says, from on_start to on_shutdown; returns the
