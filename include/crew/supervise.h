@@ -116,7 +116,8 @@ struct crew_group {
 	struct crew_stream error;
 
 	unsigned boot_timeout_ms;      /* until ready; 0: 60000 */
-	/* Silence after which a ready child is stuck and is killed. 0: 15000, but
+	/* Silence after which a ready child is stuck and is killed; once it was told
+	 * to stop the stop timeout counts instead, if there is one. 0: 15000, but
 	 * CREW_NEVER for CREW_EXEC; there it needs `notify`, and the program is
 	 * told by WATCHDOG_USEC. */
 	unsigned heartbeat_timeout_ms;

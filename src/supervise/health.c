@@ -20,6 +20,7 @@ static void forgive_pause(struct plan *plan, uint64_t since_ms);
 static void put_off(uint64_t *at_ms, uint64_t set_ms, uint64_t since_ms, uint64_t now_ms);
 static void examine(struct life *life, uint64_t now_ms);
 static void examine_heart(struct life *life, uint64_t now_ms);
+static bool may_be_silent(const struct life *life);
 static void examine_limits(struct life *life);
 static unsigned descriptors_max(const struct life *life);
 static uint64_t beat_of(const struct life *life);
@@ -106,7 +107,7 @@ static void examine_heart(struct life *life, uint64_t now_ms)
 	char name[64];
 
 	if (limit == CREW_NEVER || life->stale || now_ms <= beat ||
-	    now_ms - beat <= limit)
+	    now_ms - beat <= limit || may_be_silent(life))
 		return;
 	if (life->host && now_ms - beat_of(life->host) > limit / 2 + HOST_BEAT_MS)
 		return;
@@ -121,6 +122,17 @@ static void examine_heart(struct life *life, uint64_t now_ms)
 		thread_replace(life);
 	else
 		life_kill(life, CREW_CAUSE_STUCK);
+}
+
+/* Who was told to stop has its stop timeout, and has no more to do with the heart: what shuts
+ * down knows of none. But a loop of our own code beats to its end; and a thread cannot be
+ * killed, so that no timeout of its own ends it. */
+static bool may_be_silent(const struct life *life)
+{
+	const struct group_state *group = group_of(life);
+
+	return life->told_ms && !life->host && !group->options.raw &&
+	       plan_patience_ms(group) != CREW_NEVER;
 }
 
 static void examine_limits(struct life *life)

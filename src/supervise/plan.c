@@ -240,14 +240,18 @@ static void tell_group(struct group_state *group)
 	}
 }
 
+unsigned plan_patience_ms(const struct group_state *group)
+{
+	const unsigned retire_ms = group->options.retire_timeout_ms;
+
+	return retire_ms && !group->told ? retire_ms : group->options.is.stop_timeout_ms;
+}
+
 /* Whoever was told, for whatever reason, and is late. */
 void plan_check_late(struct group_state *group)
 {
 	const uint64_t now = clock_now_ms();
-	const unsigned retire_ms = group->options.retire_timeout_ms;
-	const unsigned patience = retire_ms && !group->told
-					  ? retire_ms
-					  : group->options.is.stop_timeout_ms;
+	const unsigned patience = plan_patience_ms(group);
 	char name[64];
 
 	list_each(link, &group->lives) {

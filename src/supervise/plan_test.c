@@ -130,6 +130,13 @@ static void shut_down_in_one_sleep(struct crew_child *self)
 	say(self, nanosleep(&some, NULL) == 0 ? "slept" : "woken");
 }
 
+/* Longer than its heart may stand still. */
+static void shut_down_without_a_heart(struct crew_child *self)
+{
+	(void)self;
+	be_busy(2500);
+}
+
 static void shut_down_for_ever(struct crew_child *self)
 {
 	(void)self;
@@ -782,6 +789,28 @@ static void what_shuts_down_is_not_interrupted(void **state)
 	}
 }
 
+static void who_stops_has_its_stop_timeout(void **state)
+{
+	static void (*const slow[])(struct crew_child *) = { shut_down_without_a_heart, NULL };
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .on_shutdown = slow, .heartbeat_timeout_ms = 1000,
+					   .stop_timeout_ms = 10000 });
+	turn_until(&story, &story.ready, 1);
+	stop(&story);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	assert_int_equal(story.last.signal, 0);
+	/* Where no timeout ends it, its heart does. */
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .on_shutdown = slow, .heartbeat_timeout_ms = 1000,
+					   .stop_timeout_ms = CREW_NEVER });
+	turn_until(&story, &story.ready, 1);
+	stop(&story);
+	assert_int_equal(story.last.cause, CREW_CAUSE_STUCK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -808,6 +837,7 @@ int main(void)
 		cmocka_unit_test(no_host_is_left_without_threads),
 		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
 		cmocka_unit_test(what_shuts_down_is_not_interrupted),
+		cmocka_unit_test(who_stops_has_its_stop_timeout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,8 @@ void sink_write(struct sink *sink, struct life *life, const char *line,
 int signals_take(struct plan *plan);
 /* plan.c */
 void plan_check_stop(struct plan *plan);
+/** How long who was told to stop may take; CREW_NEVER. */
+unsigned plan_patience_ms(const struct group_state *group);
 void plan_check_late(struct group_state *group);
 void plan_give_up(struct group_state *group, const struct crew_death *death);
 int plan_take_line(struct plan *plan);
