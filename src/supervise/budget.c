@@ -3,7 +3,8 @@
  * The budget of restarts. A group that needs more of them than it was given
  * within the window is degraded: it is tried at a slow pace, one child at a
  * time, and recovers when a child that was started then stays ready for as long
- * as the pace. Children that never failed go on working meanwhile.
+ * as the pace, or when the places that failed were removed. Children that never
+ * failed go on working meanwhile.
  *
  * Here is also said, once and not in a flood, that most children of a group are
  * failing.
@@ -17,6 +18,8 @@
 #define MINUTE_MS 60000u
 #define FEW_CHILDREN 5u
 
+static bool has_recovered(const struct group_state *group);
+static bool was_ready_for_the_pace(const struct group_state *group, const struct life *life);
 static void set_degraded(struct group_state *group, bool degraded);
 
 bool budget_take(struct group_state *group)
@@ -50,23 +53,37 @@ unsigned budget_delay_ms(struct group_state *group)
 	return (unsigned)(group->next_try_ms - now);
 }
 
-/* Has a child that was started since the group is degraded stayed ready? */
 void budget_look(struct group_state *group)
 {
-	const uint64_t now = clock_now_ms();
+	if (group->degraded && has_recovered(group))
+		set_degraded(group, false);
+}
 
-	if (!group->degraded)
-		return;
+/* A child that was started since the group is degraded has stayed ready. Or, where the places
+ * that failed were removed, nobody is left to be tried. */
+static bool has_recovered(const struct group_state *group)
+{
+	bool all = clock_now_ms() - group->degraded_ms >= group->options.is.degraded_retry_ms;
+
 	list_each(link, &group->lives) {
 		const struct life *life = container_of(link, struct life, in_group);
 
-		if (child_is_up(&life->child) && !life->is_host &&
-		    life->born_ms >= group->degraded_ms &&
-		    now - life->ready_ms >= group->options.is.degraded_retry_ms) {
-			set_degraded(group, false);
-			return;
-		}
+		if (!life->is_host && life->born_ms >= group->degraded_ms &&
+		    was_ready_for_the_pace(group, life))
+			return true;
 	}
+	list_each(link, &group->places) {
+		const struct place *place = container_of(link, struct place, in_group);
+
+		all = all && place->now && was_ready_for_the_pace(group, place->now);
+	}
+	return all;
+}
+
+static bool was_ready_for_the_pace(const struct group_state *group, const struct life *life)
+{
+	return child_is_up(&life->child) &&
+	       clock_now_ms() - life->ready_ms >= group->options.is.degraded_retry_ms;
 }
 
 void budget_count_failure(struct group_state *group)

@@ -811,6 +811,26 @@ static void who_stops_has_its_stop_timeout(void **state)
 	assert_int_equal(story.last.cause, CREW_CAUSE_STUCK);
 }
 
+static void a_group_recovers_without_the_place_that_failed(void **state)
+{
+	const uint64_t end = clock_now_ms() + PATIENCE_MS;
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = fail_first, .count = 2,
+					   .max_restarts = 1, .degraded_retry_ms = 500 });
+	while (!story.degraded)
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	assert_int_equal(plan_remove(story.plan, 0, 0, 0, NULL, NULL), 0);
+	while (story.degraded && clock_now_ms() < end)
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	assert_false(story.degraded);
+	assert_int_equal(plan_add(story.plan, 0, 0), 0);
+	while (!story.degraded) /* its budget begins anew */
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	stop(&story);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -838,6 +858,7 @@ int main(void)
 		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
 		cmocka_unit_test(what_shuts_down_is_not_interrupted),
 		cmocka_unit_test(who_stops_has_its_stop_timeout),
+		cmocka_unit_test(a_group_recovers_without_the_place_that_failed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
