@@ -22,7 +22,6 @@
 #define LOG_BYTES (UINT64_C(8) << 20)
 #define LOG_KEEP 8u
 
-static void warn_of_rotation(const struct become *become);
 static int detach(struct become *become, struct crew_error *ret_error);
 static int open_log(struct become *become, struct crew_error *ret_error);
 static int take_files(struct become *become, struct crew_error *ret_error);
@@ -69,17 +68,13 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 {
 	int r;
 
-	/* What we have made is for who goes on writing; what was there is somebody's, who may
-	 * have put it there for us to give it away. */
-	if (become->has_log && become->log.is_new && become->privileges.wanted &&
-	    fchown(become->log.fd, become->privileges.uid, become->privileges.gid) < 0)
-		log_warning("the log file %s cannot be given to user %s: %s", become->log.path,
-			    become->privileges.user, strerror(errno));
+	if (become->has_log)
+		become_give_file(become, &become->log);
 	r = privileges_drop(&become->privileges, ret_error);
 	if (r < 0)
 		return r;
-	if (become->has_log && become->privileges.wanted)
-		warn_of_rotation(become);
+	if (become->has_log)
+		become_look_at_file(become, &become->log);
 	/* From here on also what libraries print goes there. */
 	if (become->has_log) {
 		become->log.also_stdio = true;
@@ -90,14 +85,24 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 	return 0;
 }
 
-/* It renames files, and makes new ones. */
-static void warn_of_rotation(const struct become *become)
+void become_give_file(void *become, struct rotate *file)
 {
-	char *copy = strdup(become->log.path);
+	const struct privileges *to = &((const struct become *)become)->privileges;
+
+	if (to->wanted && file->is_new && fchown(file->fd, to->uid, to->gid) < 0)
+		log_warning("the log file %s cannot be given to user %s: %s", file->path,
+			    to->user, strerror(errno));
+}
+
+/* To rotate is to rename files, and to make new ones. */
+void become_look_at_file(void *become, struct rotate *file)
+{
+	const struct privileges *to = &((const struct become *)become)->privileges;
+	char *copy = to->wanted ? strdup(file->path) : NULL;
 
 	if (copy && access(dirname(copy), W_OK) < 0)
 		log_warning("the log file %s cannot be rotated: user %s may not write to its "
-			    "directory", become->log.path, become->privileges.user);
+			    "directory", file->path, to->user);
 	free(copy);
 }
 

@@ -39,6 +39,11 @@ struct become {
  * -errno, also there if the daemon failed. */
 int become_begin(struct become *become, const struct crew_daemon *daemon,
 		 struct crew_error *ret_error);
+/** What we have made is for who goes on writing, the user whom we become; what was there is
+ * somebody's, who may have put it there for us to give it away. Before become_ready. */
+void become_give_file(void *become, struct rotate *file);
+/** After it: will that user be able to rotate the file? If not it is logged. */
+void become_look_at_file(void *become, struct rotate *file);
 /** 0 or -errno. */
 int become_ready(struct become *become, struct crew_error *ret_error);
 /** The exit code for what one of the two returned. */

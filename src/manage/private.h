@@ -17,6 +17,7 @@ struct crew_supervisor {
 	struct watch console;
 	char *console_line;     /* what was typed of one */
 	size_t console_used;
+	char *paths[2 * CREW_GROUPS_MAX]; /* of files of streams, absolute */
 	bool shut_down;         /* on_shutdown was called */
 	bool own_signals;       /* crew_supervise, not crew_plan_start */
 };

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
+#include "base/path.h"
 #include "manage/private.h"
 
 /* A callback that waits for a child to be gone. */
@@ -20,9 +22,12 @@ struct wait_gone {
 	void *argument;
 };
 
+static int keep_paths(struct crew_supervisor *supervisor, struct crew_error *ret_error);
+static void free_all(struct crew_supervisor *supervisor);
 static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static int run_on_start(struct crew_supervisor *supervisor,
 			struct crew_error *ret_error);
+static int become_user(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static void call_pre_fork(void *context, unsigned group, unsigned index);
 static void call_ready(void *context, struct child *child);
@@ -48,10 +53,12 @@ int crew_supervise(const struct crew_plan *plan)
 	supervisor->own_signals = true;
 	r = check_plan(plan, true, &error);
 	if (r == 0)
+		r = keep_paths(supervisor, &error);
+	if (r == 0)
 		r = become_begin(&supervisor->become, &supervisor->tables.daemon,
 				 &error);
 	if (r == 1) { /* the daemon is up: this is who was called */
-		free(supervisor);
+		free_all(supervisor);
 		return 0;
 	}
 	if (r == 0)
@@ -72,8 +79,35 @@ int crew_supervise(const struct crew_plan *plan)
 	console_close(supervisor);
 	plan_free(supervisor->plan);
 	become_end(&supervisor->become, code, error.text[0] ? error.text : NULL);
-	free(supervisor);
+	free_all(supervisor);
 	return code;
+}
+
+/* Before the directory changes: the files are opened when that of a daemon is another one. */
+static int keep_paths(struct crew_supervisor *supervisor, struct crew_error *ret_error)
+{
+	struct crew_group *groups = supervisor->tables.groups;
+
+	for (unsigned i = 0; i < COUNT_OF(supervisor->paths) && groups[i / 2].name; i++) {
+		struct crew_stream *stream = i % 2 ? &groups[i / 2].error : &groups[i / 2].out;
+		int r;
+
+		if (stream->to != CREW_TO_FILE)
+			continue;
+		r = path_absolute(stream->path, &supervisor->paths[i]);
+		if (r < 0)
+			return error_set(ret_error, -r, "cannot tell where %s is: %s",
+					 stream->path, strerror(-r));
+		stream->path = supervisor->paths[i];
+	}
+	return 0;
+}
+
+static void free_all(struct crew_supervisor *supervisor)
+{
+	for (unsigned i = 0; i < COUNT_OF(supervisor->paths); i++)
+		free(supervisor->paths[i]);
+	free(supervisor);
 }
 
 int crew_plan_start(const struct crew_plan *plan,
@@ -263,13 +297,25 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 	if (r == 0)
 		r = run_on_start(supervisor, ret_error);
 	if (r == 0 && supervisor->own_signals)
-		r = become_ready(&supervisor->become, ret_error);
+		r = become_user(supervisor, ret_error);
 	if (r < 0)
 		return r;
 	r = plan_start(supervisor->plan);
 	if (r < 0)
 		error_set(ret_error, -r, "cannot start the children: %s",
 			  strerror(-r));
+	return r;
+}
+
+static int become_user(struct crew_supervisor *supervisor, struct crew_error *ret_error)
+{
+	struct become *become = &supervisor->become;
+	int r;
+
+	plan_each_file(supervisor->plan, become_give_file, become);
+	r = become_ready(become, ret_error);
+	if (r == 0)
+		plan_each_file(supervisor->plan, become_look_at_file, become);
 	return r;
 }
 

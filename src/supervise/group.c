@@ -16,6 +16,7 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static void reopen(void *context, struct rotate *file);
 static void fill_defaults(struct crew_group *group);
 static int make_places(struct group_state *group);
 static struct life *life_at(const struct plan *plan, unsigned group, unsigned index);
@@ -206,14 +207,30 @@ void plan_scale(struct plan *plan, int by)
 	log_warning("there is no group that could be scaled");
 }
 
-void plan_reopen(struct plan *plan)
+void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate *file),
+		    void *context)
 {
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
 		if (plan->groups[i].out.file_is_open)
-			rotate_reopen(&plan->groups[i].out.file);
+			call(context, &plan->groups[i].out.file);
 		if (plan->groups[i].error.file_is_open)
-			rotate_reopen(&plan->groups[i].error.file);
+			call(context, &plan->groups[i].error.file);
 	}
+}
+
+static void reopen(void *context, struct rotate *file)
+{
+	const int r = rotate_reopen(file);
+
+	(void)context;
+	if (r < 0)
+		log_error("cannot reopen the file %s: %s; writing to the old one", file->path,
+			  strerror(-r));
+}
+
+void plan_reopen(struct plan *plan)
+{
+	plan_each_file(plan, reopen, NULL);
 	if (plan->options.reopen)
 		plan->options.reopen(plan->options.context);
 }

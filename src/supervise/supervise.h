@@ -27,6 +27,7 @@
 #define LEAVE_MESSAGE "BYE" /* somebody else asks it to stop, or it cannot go on */
 
 struct plan;
+struct rotate;
 struct place;
 struct child;
 
@@ -91,6 +92,9 @@ struct plan_options {
 
 /** Make a plan; nothing is forked yet. 0 or -errno. */
 int plan_new(const struct plan_options *options, struct plan **ret_plan);
+/** Call back with each file that lines of children go to. */
+void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate *file),
+		    void *context);
 /** Fork all children (as many as may be booting at once). 0 or -errno. */
 int plan_start(struct plan *plan);
 /** The loop on which it runs; add watches to it. */

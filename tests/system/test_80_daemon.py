@@ -215,6 +215,39 @@ def test_a_log_that_cannot_be_rotated_is_told_of(tmp_path):
     assert os.stat(again.log_path).st_uid == 0, "what was there is not given away"
 
 
+def test_a_relative_file_of_a_stream_is_where_it_was_started(daemon, tmp_path):
+    program = daemon("--count", 1, "--lines", 3, "--out-file", "lines", cwd=tmp_path)
+    wait_for(lambda: "line 2 of child 0" in program.read(tmp_path / "lines"))
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_files_of_streams_are_the_users(tmp_path):
+    import pwd
+    nobody = pwd.getpwnam("nobody").pw_uid
+    tmp_path.chmod(0o755)
+    lines = tmp_path / "lines"
+    arguments = ("--count", 1, "--user", "nobody", "--out-file", lines, "--lines", 3)
+    program = Daemon(str(tmp_path), *arguments)
+    try:
+        assert program.done.returncode == 0, program.done.stderr
+        wait_for(lambda: "line 2 of child 0" in program.read(lines))
+        assert lines.stat().st_uid == nobody
+        assert (f"the log file {lines} cannot be rotated: user nobody may not write to its "
+                "directory") in program.log()
+        moved = tmp_path / "moved"
+        lines.rename(moved)
+        os.kill(program.pid, signal.SIGUSR1)
+        wait_for(lambda: f"cannot reopen the file {lines}: Permission denied; writing to the "
+                         "old one" in program.log())
+        moved.rename(lines)
+    finally:
+        program.stop()
+    os.chown(lines, 0, 0)
+    again = Daemon(str(tmp_path), *arguments)
+    again.stop()
+    assert lines.stat().st_uid == 0, "what was there is not given away"
+
+
 @pytest.mark.skipif(not ROOT, reason="only root can mount a small disk")
 def test_a_full_disk_drops_lines_and_the_service_goes_on(tmp_path):
     small = tmp_path / "small"
