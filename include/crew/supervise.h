@@ -131,8 +131,9 @@ struct crew_group {
 	 * (0: 300000) make the group degraded: it is tried again only each
 	 * degraded_retry_ms (0: 5000), one child at a time, and recovers when a
 	 * child stays ready for that long. Apart from that, a child that had been
-	 * ready is back at once; one that was not waits twice as long each time,
-	 * from 100 ms to 5 s. */
+	 * ready is back at once, but 100 ms later where more than 100 of its group
+	 * die in one second; one that was not waits twice as long each time, from
+	 * 100 ms to 5 s. */
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;
@@ -148,7 +149,8 @@ enum crew_cause {
 	CREW_CAUSE_SIGNAL,           /* a signal that was not the supervisor's */
 	CREW_CAUSE_BOOT_TIMEOUT,     /* killed: not ready in time */
 	CREW_CAUSE_STUCK,            /* killed: its heart stood still */
-	CREW_CAUSE_REQUEST_TIMEOUT,  /* killed: its request took too long */
+	CREW_CAUSE_REQUEST_TIMEOUT,  /* of nobody: a request that takes too long is
+					answered with 504, and its worker lives */
 	CREW_CAUSE_PROTOCOL,         /* killed: what it said made no sense */
 	CREW_CAUSE_MEMORY_LIMIT,     /* killed: more than max_rss_bytes */
 	CREW_CAUSE_DESCRIPTOR_LIMIT, /* killed: more than max_descriptors */
@@ -263,7 +265,8 @@ struct crew_plan {
  * gracefully, a second one at once; HUP rolling restart; TTIN, TTOU one child
  * of the first group more or less; USR1 reopens log files). Returns the exit
  * code: 0 after an orderly stop, 1 if it could not start, 2 if the plan is
- * wrong, 3 if the children of a group never came up; what is wrong is logged.
+ * wrong, 3 if the children of a group never came up. Why it could not start is
+ * told on standard error, that of the caller for a daemon too.
  * With daemon.detach it returns 0 in the caller when the daemon is up; the
  * daemon itself never returns from it. Must be called from a single-threaded
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
@@ -299,14 +302,16 @@ int crew_plan_exit_code(const struct crew_supervisor *supervisor);
 void *crew_plan_context(const struct crew_supervisor *supervisor);
 
 /** Add a child with this id, or with the lowest free one (CREW_NEVER). Returns
- * the id, -ENOENT (no such group), -EEXIST, -ENOSPC. */
+ * the id, -ENOENT (no such group), -EEXIST, -ENOSPC (the group has 1024),
+ * -EINVAL (an id beyond INT_MAX), -ESHUTDOWN (the plan is stopping), -ENOMEM. */
 int crew_plan_add(struct crew_supervisor *supervisor, const char *group,
 		  unsigned index);
 /** Called once, when a child that was to be removed is gone. */
 typedef void crew_gone(struct crew_supervisor *supervisor,
 		       const struct crew_death *death, void *argument);
 /** Remove a child: it is sent `signal` (0: SIGTERM), is killed after the stop
- * timeout, and its place is not filled again. `gone` may be NULL. 0, -ENOENT. */
+ * timeout, and its place is not filled again. `gone` may be NULL. 0, -ENOENT,
+ * -ENOMEM. */
 int crew_plan_remove(struct crew_supervisor *supervisor, const char *group,
 		     unsigned index, int signal, crew_gone *gone, void *argument);
 /** Send a signal to a child. 0, -ENOENT, or -errno of kill(2); -ENOTSUP for a

@@ -67,7 +67,7 @@ int crew_supervise(const struct crew_plan *plan)
 		code = become_exit_code(&supervisor->become, r);
 		/* A daemon is heard by who called it, and says it there. */
 		if (!supervisor->become.detached)
-			fprintf(stderr, "%s\n", error.text);
+			fprintf(stderr, "%s: %s\n", program_invocation_short_name, error.text);
 	} else {
 		become_watch(&supervisor->become, plan_loop(supervisor->plan));
 		if (plan->console)

@@ -447,7 +447,7 @@ def test_a_plan_that_makes_no_sense_is_refused(arguments, says):
     done = subprocess.run([SUPERVISED, *arguments], capture_output=True, text=True, timeout=10,
                           stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 2
-    assert says in done.stderr
+    assert done.stderr.startswith("supervised: ") and says in done.stderr
 
 
 def test_a_storm_of_signals_loses_nothing(supervised):
