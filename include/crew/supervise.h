@@ -48,9 +48,13 @@ enum crew_kind {
 /** For a timeout or limit: there is none. */
 #define CREW_NEVER UINT_MAX
 
-/** Where a child's standard output or standard error goes. */
+/** Where a child's standard output or standard error goes. In children of
+ * CREW_PROCESS and CREW_THREAD stdout is buffered by line. */
 enum crew_stream_to {
-	CREW_TO_LOG = 0, /* line by line to the log, in the child's name */
+	CREW_TO_LOG = 0, /* line by line to the log, in the child's name: standard
+			    output as CREW_INFO, standard error as CREW_WARNING,
+			    unless a line says its priority ("<3>", sd-daemon(3));
+			    what is below the log level is dropped */
 	CREW_TO_FILE,    /* line by line to `path`, which is rotated */
 	CREW_TO_FD,      /* line by line to `fd` */
 	CREW_TO_NULL,    /* nowhere */

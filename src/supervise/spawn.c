@@ -47,6 +47,7 @@ static int adopt(struct life *life, struct birth *birth);
 static void disown(struct life *life);
 static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent);
 static int take_streams(const struct crew_group *group, const struct birth *birth);
+static void print_by_line(void);
 static void reset_signals(void);
 static void close_inherited(const struct group *group, const struct crew_child *self);
 static void seed_random(void);
@@ -258,6 +259,8 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 	/* What the parent has not written yet is the parent's to write. */
 	__fpurge(stdout);
 	__fpurge(stderr);
+	if (birth->out[1] >= 0)
+		print_by_line();
 	log_become_child();
 	log_use_level_word(&life->child.score->log_level);
 	close_inherited(group, &self);
@@ -299,6 +302,14 @@ static int take_streams(const struct crew_group *group, const struct birth *birt
 	    (error >= 0 && dup2(error, STDERR_FILENO) < 0))
 		return -errno;
 	return 0;
+}
+
+/* To a pipe it would be by 4 KiB: a line would come late, or not at all if the child is killed.
+ * Who buffers nothing (setvbuf(3); its buffer has one byte then) shall not begin with it. */
+static void print_by_line(void)
+{
+	if (__fbufsize(stdout) != 1)
+		setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
 /* All as a new program expects it, but for SIGPIPE, which code in the same

@@ -7,7 +7,8 @@
  *
  * A child ends with exit code N at SIGRTMIN + N (N up to 15: 0, then 64 on),
  * loops without a heartbeat at SIGUSR2, and, with --input, reads orders:
- * "exit N", "leak MIB", "open N", "say TEXT", "random", "fds", "status TEXT".
+ * "exit N", "leak MIB", "open N", "say TEXT", "mutter TEXT" (the same, unflushed),
+ * "random", "fds", "status TEXT".
  * With --own-loop the parent reads orders too: "add [ID]", "remove ID [SIGNAL]",
  * "send ID TEXT", "signal ID N", "reload", "children", "deaths", "stop".
  */
@@ -86,6 +87,10 @@ static void obey(struct crew_child *self, char *order)
 	const long number = strtol(strchrnul(order, ' '), NULL, 10);
 	static char *volatile memory; /* or the compiler leaves it out */
 
+	if (strncmp(order, "mutter", 6) == 0) {
+		printf("%s\n", order + 7);
+		return; /* unflushed */
+	}
 	if (strncmp(order, "exit", 4) == 0) {
 		exit((int)number);
 	} else if (strncmp(order, "leak", 4) == 0) {

@@ -41,6 +41,20 @@ def test_last_words_without_a_newline_and_long_lines(supervised):
     program.stop()
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_was_printed_is_there_when_the_child_is_killed(supervised, kind):
+    program = supervised("--kind", kind, "--count", 1, "--input", "--own-loop")
+    pid = program.wait("ready")["pid"]
+    program.command("send 0 mutter last words")
+    wait_for(lambda: re.search(r"kids(\[0\])? \d+: last words", program.log()))
+    os.kill(pid, signal.SIGKILL)
+    program.wait("death")
+    program.command("deaths")
+    assert "last: last words" in program.other
+    program.command("stop")
+    assert program.process.wait(10) == 0
+
+
 def test_a_line_may_say_its_priority(supervised):
     program = supervised("--count", "1", "--level", 10, "--", "/bin/sh", "-c",
                          "echo '<3>bad'; echo '<7>detail' >&2; echo '<9>what'; sleep 100")
