@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,7 +26,8 @@
 #define FIRST_ROOM 256u
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events);
-static bool stream_read(struct stream *stream);
+static size_t stream_read(struct stream *stream);
+static size_t bytes_there(const struct stream *stream);
 static bool may_go_on(const struct stream *stream);
 static bool take_held(struct stream *stream);
 static size_t take_bytes(struct stream *stream, const char *bytes, size_t size);
@@ -51,17 +53,24 @@ int stream_open(struct stream *stream, struct life *owner, struct sink *sink, in
 	return r;
 }
 
-/* Reads what is left, so that no last word is lost. */
+/* Reads what is left, so that no last word is lost; but not what comes meanwhile: whatever the
+ * child has started may have the pipe too, and write for ever. */
 void stream_close(struct stream *stream)
 {
+	size_t left;
+	size_t n;
+
 	if (!stream->open)
 		return;
 	list_remove(&stream->in_waiting);
 	/* Now or never: what finds no room is counted as dropped. */
 	stream->open = false;
 	(void)take_held(stream);
-	while (stream_read(stream))
-		;
+	for (left = bytes_there(stream); left > 0; left -= n < left ? n : left) {
+		n = stream_read(stream);
+		if (n == 0)
+			break;
+	}
 	if (stream->used > 0)
 		line_done(stream, stream->line, stream->used);
 	loop_remove(&stream->owner->child.plan->loop, &stream->watch);
@@ -144,8 +153,8 @@ static void wait_for_room(struct stream *stream)
 			       clock_now_ms() + ROOM_MS);
 }
 
-/* Read once; false if there is nothing more now. */
-static bool stream_read(struct stream *stream)
+/* Read once; returns how much there was, 0 if there is nothing more now. */
+static size_t stream_read(struct stream *stream)
 {
 	char bytes[READ_BYTES];
 	size_t taken;
@@ -155,18 +164,25 @@ static bool stream_read(struct stream *stream)
 		n = read(stream->watch.fd, bytes, sizeof(bytes));
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
-		return false;
+		return 0;
 	taken = take_bytes(stream, bytes, (size_t)n);
 	if (taken == (size_t)n)
-		return true;
+		return (size_t)n;
 	stream->held = malloc((size_t)n - taken);
 	if (!stream->held) {
 		stream->sink->dropped++;
-		return true;
+		return (size_t)n;
 	}
 	stream->held_size = (uint32_t)((size_t)n - taken);
 	memcpy(stream->held, bytes + taken, stream->held_size);
-	return true;
+	return (size_t)n;
+}
+
+static size_t bytes_there(const struct stream *stream)
+{
+	int size = 0;
+
+	return ioctl(stream->watch.fd, FIONREAD, &size) == 0 && size > 0 ? (size_t)size : 0;
 }
 
 /* Is there room for one line more, or does nobody care? */

@@ -563,3 +563,12 @@ def test_the_limit_of_descriptors_is_the_childs(run):
     supervised.touch("more")
     assert supervised.wait_event("death")["cause"] == "descriptor limit"
     assert "more than its limit of 900" in supervised.log()
+
+
+def test_what_it_leaves_behind_may_write_for_ever(run):
+    """Of the dead only what was said before the end is heard: else the supervisor would hear
+    nothing else any more, no order to stop either."""
+    supervised = run("--own-loop", "--level", "50",
+                     command=["/bin/sh", "-c", "yes & sleep 0.5; exit 1"])
+    wait_for(lambda: len(supervised.events("death")) > 1, 30, "the second death")
+    supervised.children()
