@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -135,9 +136,16 @@ int plan_remove(struct plan *plan, unsigned number, unsigned index, int signal,
 		place->next = NULL;
 	}
 	if (!place->now) {
-		const struct crew_death none = { .group = group->options.is.name,
-						 .index = index,
-						 .cause = CREW_CAUSE_ORDER };
+		const struct crew_death none = {
+			.group = group->options.is.name,
+			.index = index,
+			.generation = place->generation,
+			.cause = CREW_CAUSE_ORDER,
+			.exit_code = -1,
+			.name = "",
+			.at = (int64_t)time(NULL),
+			.last_lines = "",
+		};
 
 		place_gone(place, &none);
 		return 0;

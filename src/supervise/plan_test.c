@@ -27,9 +27,10 @@
 
 struct story {
 	struct plan *plan;
-	unsigned spawned, ready, retiring, died, messages;
+	unsigned spawned, ready, retiring, died, messages, gone;
 	bool degraded;
 	struct crew_death last;
+	struct crew_death last_gone;
 	char said[40];
 };
 
@@ -165,6 +166,11 @@ static int fail_at_once(struct crew_child *self)
 	return 70;
 }
 
+static int start_the_first_only(struct crew_child *self)
+{
+	return crew_generation(self) == 1 ? 0 : 70;
+}
+
 static int look_at_stdout(struct crew_child *self)
 {
 	say(self, __fpending(stdout) > 0 ? "there is something in it" : "it is empty");
@@ -218,6 +224,27 @@ static void died(void *context, struct child *child, const struct crew_death *de
 	(void)child;
 	story->died++;
 	story->last = *death;
+}
+
+static void gone(void *context, const struct crew_death *death, void *argument)
+{
+	struct story *story = context;
+
+	assert_ptr_equal(argument, story);
+	story->gone++;
+	story->last_gone = *death;
+	assert_non_null(death->name);
+	assert_non_null(death->last_lines);
+}
+
+static void remove_whose_successor_died(void *context, struct child *child,
+					const struct crew_death *death)
+{
+	struct story *story = context;
+
+	died(context, child, death);
+	if (death->generation > 1)
+		assert_int_equal(plan_remove(story->plan, 0, death->index, 0, gone, story), 0);
 }
 
 static void degraded(void *context, unsigned group, bool is)
@@ -408,6 +435,48 @@ static void places_come_and_go(void **state)
 	stop(&story);
 }
 
+static void a_place_may_be_removed_when_its_successor_dies(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { start_the_first_only, NULL };
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2, .on_start = starts });
+	struct story story;
+	pid_t pid;
+
+	(void)state;
+	group.died = remove_whose_successor_died;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 2);
+	pid = plan_child(story.plan, 0, 0)->pid;
+	plan_reload(story.plan, 0);
+	turn_until(&story, &story.gone, 1);
+	assert_int_equal(story.last_gone.pid, pid);
+	assert_int_equal(story.last_gone.generation, 1);
+	assert_null(plan_child(story.plan, 0, 0));
+	turn_for(&story, 100);
+	assert_int_equal(story.gone, 1);
+	assert_int_equal(plan_child(story.plan, 0, 1)->generation, 1); /* it stays */
+	stop(&story);
+}
+
+static void of_an_empty_place_nobody_knows_how_it_ended(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = fail_first, .count = 2,
+					   .max_restarts = 1, .degraded_retry_ms = 60000 });
+	turn_until(&story, &story.died, 2);
+	turn_until(&story, &story.ready, 3);
+	assert_int_equal(plan_remove(story.plan, 0, 0, 0, gone, &story), 0);
+	assert_int_equal(story.gone, 1);
+	assert_int_equal(story.last_gone.exit_code, -1);
+	assert_int_equal(story.last_gone.generation, 2);
+	assert_string_equal(story.last_gone.name, "");
+	assert_string_equal(story.last_gone.last_lines, "");
+	stop(&story);
+}
+
 static void a_budget_is_used_up(void **state)
 {
 	struct story story;
@@ -416,6 +485,7 @@ static void a_budget_is_used_up(void **state)
 	begin(&story, (struct crew_group){ .name = "kids", .run = fail_first, .count = 2,
 					   .max_restarts = 2 });
 	turn_until(&story, &story.died, 3);
+	turn_until(&story, &story.ready, 4);
 	assert_true(story.degraded);
 	assert_true(plan_degraded(story.plan, 0));
 	assert_null(plan_child(story.plan, 0, 0));
@@ -838,6 +908,8 @@ int main(void)
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
 		cmocka_unit_test(places_come_and_go),
+		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
+		cmocka_unit_test(of_an_empty_place_nobody_knows_how_it_ended),
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(freeing_kills_who_is_left),

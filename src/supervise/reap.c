@@ -35,6 +35,7 @@ static const char *const cause_names[] = {
 };
 _Static_assert(COUNT_OF(cause_names) == CREW_CAUSE_COUNT, "every cause has a name");
 
+static struct place *leave_place(struct life *life, bool was_next);
 static void judge(struct life *life, struct crew_death *death);
 static bool is_order(int signal, int told);
 static bool was_out_of_memory(struct plan *plan);
@@ -78,10 +79,11 @@ void life_bury(struct life *life, const struct crew_death *how)
 {
 	struct group_state *group = group_of(life);
 	struct plan *plan = group->plan;
-	struct place *place = life->place;
 	struct crew_death death = *how;
+	struct place *place;
 	struct life *host;
 	char *last_lines;
+	bool was_next;
 
 	life->buried = true;
 	/* First what it said before it died. */
@@ -101,24 +103,14 @@ void life_bury(struct life *life, const struct crew_death *how)
 	plan->alive--;
 	group->alive--;
 	life_started(life);
+	was_next = life->place && life->place->next == life;
 	if (!life->is_host) {
 		history_add(plan, &death);
 		if (group->options.died)
 			group->options.died(plan->options.context, &life->child,
 					    &death);
 	}
-	if (place && place->next == life) {
-		if (!group->rolling && !plan->stopping)
-			log_error("%s[%u]: its successor did not come up, so it stays",
-				  group->options.is.name, place->index);
-		place->next = NULL;
-		place = NULL;
-		life->place = NULL;
-		roll_failed(group);
-	} else if (place) {
-		place->now = place->next;
-		place->next = NULL;
-	}
+	place = leave_place(life, was_next);
 	host = life->host;
 	life_free(life);
 	if (host && !host->buried)
@@ -152,6 +144,30 @@ void reap_strangers(struct plan *plan)
 			return;
 		waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 	}
+}
+
+/* Returns the place that it leaves empty; NULL: none, or none any more, since whoever was just
+ * told of the death has removed it. */
+static struct place *leave_place(struct life *life, bool was_next)
+{
+	struct group_state *group = group_of(life);
+	struct place *place = life->place;
+
+	if (place && !was_next) {
+		place->now = place->next;
+		place->next = NULL;
+		return place;
+	}
+	if (place) {
+		if (!group->rolling && !group->plan->stopping)
+			log_error("%s[%u]: its successor did not come up, so it stays",
+				  group->options.is.name, place->index);
+		place->next = NULL;
+		life->place = NULL;
+	}
+	if (was_next)
+		roll_failed(group);
+	return NULL;
 }
 
 /* All that has come by now. True if it was a thread's last word: it is buried. */
