@@ -28,6 +28,8 @@
 /* A parent that looks so much later than it wanted to was stopped, or all were (SIGSTOP,
  * cgroups(7)'s freezer). */
 #define PAUSED_MS 1000u
+/* Messages of one child that are heard before others have their turn. */
+#define MESSAGES_A_TURN 64u
 /* How often a full sink is asked whether it has room. */
 #define ROOM_MS 20u
 /* The history of deaths. */

@@ -31,6 +31,7 @@ struct story {
 	bool degraded;
 	struct crew_death last;
 	struct crew_death last_gone;
+	unsigned messages_before; /* this turn */
 	char said[40];
 };
 
@@ -171,6 +172,28 @@ static int start_the_first_only(struct crew_child *self)
 	return crew_generation(self) == 1 ? 0 : 70;
 }
 
+static int talk(struct crew_child *self)
+{
+	while (crew_running(self))
+		say(self, "and another thing");
+	return 0;
+}
+
+/* It, or somebody whom it leaves behind. */
+static int talk_after_death(struct crew_child *self)
+{
+	int r = 0;
+
+	if (fork() == 0) {
+		while (r == 0 || r == -EAGAIN) /* until nobody listens */
+			r = os_channel_send(self->channel, "boo", 4, NULL, 0);
+		_exit(0);
+	}
+	be_busy(100);
+	say(self, "last words");
+	return 0;
+}
+
 static int look_at_stdout(struct crew_child *self)
 {
 	say(self, __fpending(stdout) > 0 ? "there is something in it" : "it is empty");
@@ -215,6 +238,17 @@ static void message(void *context, struct child *child, const void *data, size_t
 	assert_int_equal(fd_count, 0);
 	memcpy(story->said, data, size < sizeof(story->said) ? size : sizeof(story->said));
 	story->messages++;
+}
+
+/* More slowly than they come. */
+static void message_is_one_of_few(void *context, struct child *child, const void *data,
+				  size_t size, int *fds, size_t fd_count)
+{
+	struct story *story = context;
+
+	message(context, child, data, size, fds, fd_count);
+	poll(NULL, 0, 1);
+	assert_true(story->messages - story->messages_before < 1000);
 }
 
 static void died(void *context, struct child *child, const struct crew_death *death)
@@ -475,6 +509,45 @@ static void of_an_empty_place_nobody_knows_how_it_ended(void **state)
 	assert_string_equal(story.last_gone.name, "");
 	assert_string_equal(story.last_gone.last_lines, "");
 	stop(&story);
+}
+
+static void who_talks_without_pause_holds_up_nobody(void **state)
+{
+	struct group group = with_hooks((struct crew_group){ .name = "kids", .run = talk,
+							     .count = 1 });
+	struct story story;
+
+	(void)state;
+	group.message = message_is_one_of_few;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.messages, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		story.messages_before = story.messages;
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	}
+	plan_stop(story.plan);
+	while (!plan_done(story.plan)) {
+		story.messages_before = story.messages;
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	}
+	plan_free(story.plan);
+}
+
+static void nor_does_who_talks_for_the_dead(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = talk_after_death, .count = 1 });
+	struct story story;
+
+	(void)state;
+	group.message = message_is_one_of_few;
+	begin_groups(&story, &group, 1);
+	while (story.died < 1 || story.ready < 2) {
+		story.messages_before = story.messages;
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	}
+	story.messages_before = story.messages;
+	plan_free(story.plan);
 }
 
 static void a_budget_is_used_up(void **state)
@@ -910,6 +983,8 @@ int main(void)
 		cmocka_unit_test(places_come_and_go),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(of_an_empty_place_nobody_knows_how_it_ended),
+		cmocka_unit_test(who_talks_without_pause_holds_up_nobody),
+		cmocka_unit_test(nor_does_who_talks_for_the_dead),
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(freeing_kills_who_is_left),

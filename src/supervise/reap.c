@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,7 +43,8 @@ static bool was_out_of_memory(struct plan *plan);
 static void tell(const struct life *life, const struct crew_death *death);
 static void bury_threads(struct life *host, const struct crew_death *death);
 static void let_go(struct life *life);
-static bool hear_channel(struct life *life);
+static bool hear_channel(struct life *life, unsigned most);
+static bool hear_last_words(struct life *life);
 static void channel_ended(struct life *life);
 static struct life *thread_of(const struct life *host);
 static void thread_ended(struct life *life, int code);
@@ -86,9 +88,8 @@ void life_bury(struct life *life, const struct crew_death *how)
 	bool was_next;
 
 	life->buried = true;
-	/* First what it said before it died. */
 	if (!life->host)
-		(void)hear_channel(life);
+		(void)hear_last_words(life);
 	notify_drain(life);
 	let_go(life);
 	last_lines = stream_last_lines(life->host ? life->host : life);
@@ -130,7 +131,7 @@ void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	(void)loop;
 	(void)events;
-	(void)hear_channel(container_of(watch, struct life, channel_watch));
+	(void)hear_channel(container_of(watch, struct life, channel_watch), MESSAGES_A_TURN);
 }
 
 void reap_strangers(struct plan *plan)
@@ -170,8 +171,9 @@ static struct place *leave_place(struct life *life, bool was_next)
 	return NULL;
 }
 
-/* All that has come by now. True if it was a thread's last word: it is buried. */
-static bool hear_channel(struct life *life)
+/* What has come by now, or the most that others will wait for: the rest keeps its watch ready.
+ * True if it was a thread's last word: it is buried. */
+static bool hear_channel(struct life *life, unsigned most)
 {
 	const struct group *group = life->child.group;
 	char data[OS_CHANNEL_BYTES_MAX];
@@ -180,7 +182,7 @@ static bool hear_channel(struct life *life)
 	struct thread_end end;
 	int n;
 
-	while (life->channel_watch.events) {
+	while (life->channel_watch.events && most-- > 0) {
 		n = os_channel_receive(life->channel_watch.fd, data, sizeof(data),
 				       fds, &fd_count);
 		if (n == -EAGAIN)
@@ -215,6 +217,15 @@ static bool hear_channel(struct life *life)
 		os_close_each(fds, fd_count);
 	}
 	return false;
+}
+
+/* All that it said before it died. Somebody whom it has left behind may have the channel too:
+ * he can say no more. */
+static bool hear_last_words(struct life *life)
+{
+	if (life->channel_watch.events)
+		shutdown(life->channel_watch.fd, SHUT_RD);
+	return hear_channel(life, UINT_MAX);
 }
 
 /* It closed its end or is dying: its pidfd will tell, or its host's. Of another
@@ -340,7 +351,7 @@ static void bury_threads(struct life *host, const struct crew_death *death)
 	while ((life = thread_of(host)) != NULL) {
 		struct crew_death own = *death;
 
-		if (hear_channel(life))
+		if (hear_last_words(life))
 			continue;
 		own.cause = CREW_CAUSE_HOST;
 		if (host->killed)
