@@ -142,7 +142,8 @@ struct crew_group {
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;
 	unsigned stop_order; /* groups stop in this order, low first, each when
-				those before are gone */
+				those before are gone; until it is their turn,
+				who dies is replaced */
 	bool fixed;          /* TTIN, TTOU and HUP leave it alone */
 	enum crew_level log_level; /* of its children; 0: as the parent's */
 };

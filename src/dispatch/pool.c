@@ -58,10 +58,6 @@ void pool_enter(struct exchange *exchange)
 		exchange_fail(exchange, 503, "too many requests of this client wait");
 		return;
 	}
-	if (pool->dispatcher->draining && !pool_has_workers(pool)) {
-		exchange_fail(exchange, 503, "the server is stopping");
-		return;
-	}
 	if (pool->degraded && !pool_has_workers(pool)) {
 		exchange_refuse(exchange, 503, "Retry-After: 5\r\n", degraded_text);
 		return;

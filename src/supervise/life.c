@@ -145,7 +145,7 @@ void life_tell(struct life *life, int signal)
 	life->told_signal = signal;
 	if (!life->stale)
 		life_mark(life, CREW_CHILD_DRAINING);
-	if (!life->is_host && !group->plan->stopping && group->options.retiring)
+	if (!life->is_host && !group->told && group->options.retiring)
 		group->options.retiring(group->plan->options.context, &life->child);
 	if (life->host)
 		thread_tell(life, signal == SIGINT ? ASKED_TO_INTERRUPT

@@ -91,7 +91,7 @@ void place_start(struct place *place)
 	int r = -ENOMEM;
 
 	place->waiting = max && group->starting >= max;
-	if (place->waiting || plan->stopping)
+	if (place->waiting || !is_kept_up(group))
 		return;
 	if (group->options.pre_fork)
 		group->options.pre_fork(plan->options.context, group->number,
@@ -136,7 +136,7 @@ void place_restart_fire(struct loop *loop, struct timer *timer)
 	struct place *place = container_of(timer, struct place, restart);
 
 	(void)loop;
-	if (!place->group->plan->stopping && !place->now)
+	if (is_kept_up(place->group) && !place->now)
 		place_start(place);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The plan: all groups together, from start to stop. Groups stop in their
- * order, each when the ones before it are gone; who does not go in time is
- * killed. A second signal, or plan_kill, kills all at once. If a group never
- * had a ready child and each of its places failed often enough, the plan gives
- * up: a program that cannot start must say so and end.
+ * order, each when the ones before it are gone; until then its dead are replaced,
+ * since those before may still need them. Who does not go in time is killed. A
+ * second signal, or plan_kill, kills all at once. If a group never had a ready
+ * child and each of its places failed often enough, the plan gives up: a program
+ * that cannot start must say so and end.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -194,8 +195,8 @@ void plan_check_stop(struct plan *plan)
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
 		struct group_state *group = &plan->groups[i];
 
-		if (group->alive > 0 && group->options.is.stop_order == order &&
-		    !group->told)
+		/* Nobody alive: then nobody is to be started again. */
+		if (group->options.is.stop_order <= order && !group->told)
 			tell_group(group);
 	}
 }

@@ -32,6 +32,8 @@ struct story {
 	struct crew_death last;
 	struct crew_death last_gone;
 	unsigned messages_before; /* this turn */
+	unsigned late;            /* started when "front" was gone */
+	bool front_is_gone;
 	char said[40];
 };
 
@@ -279,6 +281,23 @@ static void remove_whose_successor_died(void *context, struct child *child,
 	died(context, child, death);
 	if (death->generation > 1)
 		assert_int_equal(plan_remove(story->plan, 0, death->index, 0, gone, story), 0);
+}
+
+static void spawned_in_time(void *context, struct child *child)
+{
+	struct story *story = context;
+
+	spawned(context, child);
+	story->late += story->front_is_gone;
+}
+
+static void died_and_front_maybe(void *context, struct child *child,
+				 const struct crew_death *death)
+{
+	struct story *story = context;
+
+	died(context, child, death);
+	story->front_is_gone = story->front_is_gone || strcmp(death->group, "front") == 0;
 }
 
 static void degraded(void *context, unsigned group, bool is)
@@ -653,6 +672,86 @@ static void a_stop_does_not_hurry_who_was_leaving_before(void **state)
 	plan_free(story.plan);
 }
 
+static void who_dies_before_his_turn_to_stop_is_replaced(void **state)
+{
+	for (int kind = CREW_PROCESS; kind <= CREW_THREAD; kind += CREW_THREAD - CREW_PROCESS) {
+		struct group groups[] = {
+			with_hooks((struct crew_group){ .name = "front", .run = linger,
+							.count = 1 }),
+			with_hooks((struct crew_group){ .name = "kids", .run = rest, .count = 2,
+							.kind = (enum crew_kind)kind,
+							.stop_order = 1 }),
+		};
+		const unsigned each = kind == CREW_THREAD ? 2 : 1;
+		struct story story;
+
+		(void)state;
+		begin_groups(&story, groups, 2);
+		turn_until(&story, &story.ready, 3);
+		plan_stop(story.plan);
+		kill(plan_child(story.plan, 1, 0)->pid, SIGKILL);
+		turn_until(&story, &story.ready, 3 + each);
+		assert_int_equal(plan_child(story.plan, 1, 0)->generation, 2);
+		assert_non_null(plan_child(story.plan, 0, 0)); /* still there */
+		stop(&story);
+		assert_int_equal(story.died, 3 + each);
+		assert_int_equal(story.spawned, 3 + each);
+		assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+		assert_int_equal(story.retiring, 0);
+	}
+}
+
+/* Its turn may come while nobody of it is alive, and others have yet to stop. */
+static void who_dies_again_and_again_does_not_keep_a_stop_from_ending(void **state)
+{
+	struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "kids", .run = fail_at_once, .count = 1,
+						.max_restarts = 1, .degraded_retry_ms = 60,
+						.stop_order = 1 }),
+		with_hooks((struct crew_group){ .name = "front", .run = linger, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "last", .run = linger, .count = 1,
+						.stop_order = 2 }),
+	};
+	struct story story;
+	unsigned before;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(groups); i++) {
+		groups[i].spawned = spawned_in_time;
+		groups[i].died = died_and_front_maybe;
+		groups[i].ready = NULL; /* they may not be up any more */
+	}
+	begin_groups(&story, groups, COUNT_OF(groups));
+	turn_until(&story, &story.died, 2);
+	before = story.died;
+	plan_stop(story.plan);
+	turn_until(&story, &story.died, before + 2);
+	assert_int_equal(plan_run(story.plan), 0);
+	assert_int_equal(story.late, 0);
+	assert_int_equal(death_of(&story, "last", 0).cause, CREW_CAUSE_ORDER);
+	plan_free(story.plan);
+}
+
+static void nobody_is_replaced_who_is_killed_at_the_end(void **state)
+{
+	struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = linger, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = rest, .count = 3,
+						.stop_order = 1 }),
+	};
+	struct story story;
+
+	(void)state;
+	begin_groups(&story, groups, 2);
+	turn_until(&story, &story.ready, 4);
+	plan_stop(story.plan);
+	plan_kill(story.plan);
+	assert_int_equal(plan_run(story.plan), 0);
+	assert_int_equal(story.spawned, 4);
+	assert_int_equal(story.died, 4);
+	plan_free(story.plan);
+}
+
 static void who_is_asked_to_leave_by_somebody_is_replaced(void **state)
 {
 	struct group raw = with_hooks((struct crew_group){
@@ -990,6 +1089,9 @@ int main(void)
 		cmocka_unit_test(freeing_kills_who_is_left),
 		cmocka_unit_test(a_place_that_comes_back_goes_on_counting),
 		cmocka_unit_test(a_stop_does_not_hurry_who_was_leaving_before),
+		cmocka_unit_test(who_dies_before_his_turn_to_stop_is_replaced),
+		cmocka_unit_test(who_dies_again_and_again_does_not_keep_a_stop_from_ending),
+		cmocka_unit_test(nobody_is_replaced_who_is_killed_at_the_end),
 		cmocka_unit_test(who_is_asked_to_leave_by_somebody_is_replaced),
 		cmocka_unit_test(a_host_that_is_asked_to_leave_by_somebody_is_replaced),
 		cmocka_unit_test(who_is_asked_to_leave_with_its_parent_waits_for_its_turn),

@@ -146,7 +146,7 @@ struct group_state {
 	bool rolling;
 	bool ever_ready;
 	uint64_t restarts;
-	bool told;             /* to stop */
+	bool told;             /* to stop, or had its turn with nobody there */
 	int log_level;         /* 0: the parent's */
 	/* the budget of restarts (budget.c) */
 	uint64_t *restart_times; /* the last max_restarts */
@@ -193,6 +193,15 @@ static inline struct life *life_of(struct child *child)
 static inline struct group_state *group_of(const struct life *life)
 {
 	return &life->child.plan->groups[life->child.group_index];
+}
+
+/* Who dies is replaced until it is his group's turn to stop: those that stop before may still need
+ * him. */
+static inline bool is_kept_up(const struct group_state *group)
+{
+	const struct plan *plan = group->plan;
+
+	return !group->told && !plan->killing && !plan->gave_up;
 }
 
 static inline bool is_threads(const struct group_state *group)

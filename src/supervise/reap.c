@@ -118,13 +118,11 @@ void life_bury(struct life *life, const struct crew_death *how)
 		host_check(host);
 	if (place && place->removed)
 		place_gone(place, &death);
-	else if (place && !plan->stopping && !place->now)
+	else if (place && is_kept_up(group) && !place->now)
 		restart_later(place, &death);
 	free(last_lines);
-	if (plan->stopping)
-		plan_check_stop(plan);
-	else
-		place_start_waiting(group);
+	plan_check_stop(plan);
+	place_start_waiting(group);
 }
 
 void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events)
@@ -305,7 +303,6 @@ static bool was_out_of_memory(struct plan *plan)
 
 static void tell(const struct life *life, const struct crew_death *death)
 {
-	const struct plan *plan = life->child.plan;
 	const double age = (double)death->age_ms / 1000;
 	char name[64];
 	char how[96];
@@ -336,10 +333,10 @@ static void tell(const struct life *life, const struct crew_death *death)
 			  death->cause == CREW_CAUSE_OUT_OF_MEMORY
 				  ? "; the cgroup's memory was used up"
 				  : "",
-			  plan->stopping || life->is_host || !life->place ||
-					  life->place->removed
-				  ? ""
-				  : "; starting it again");
+			  is_kept_up(group_of(life)) && !life->is_host && life->place &&
+					  !life->place->removed
+				  ? "; starting it again"
+				  : "");
 }
 
 /* What it could still say is heard; then each dies of its host, but for those

@@ -29,7 +29,7 @@ void restart_later(struct place *place, const struct crew_death *death)
 
 	if (!death->was_ready)
 		place->boot_failures++;
-	if (!group->ever_ready) {
+	if (!group->ever_ready && !plan->stopping) {
 		plan_give_up(group, death);
 		if (plan->gave_up)
 			return;

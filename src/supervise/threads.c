@@ -93,7 +93,7 @@ void thread_replace(struct life *life)
 		    place && !place->removed ? "; another takes its place" : "");
 	if (place && !place->removed) {
 		leave_place(life);
-		if (!place->now && !group->plan->stopping)
+		if (!place->now && is_kept_up(group))
 			restart_later(place, &instead);
 	}
 	if (count_stale(group, host) >= STALE_EACH * group->place_count &&
@@ -125,7 +125,7 @@ void host_check(struct life *host)
 {
 	const struct group_state *group = group_of(host);
 
-	if (group->host == host && !group->plan->stopping)
+	if (group->host == host && is_kept_up(group))
 		return;
 	list_each(link, &group->lives) {
 		const struct life *life = container_of(link, struct life, in_group);

@@ -197,6 +197,39 @@ def test_a_stop_answers_503_to_what_takes_too_long(start):
     assert server.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_stop_replaces_workers_that_somebody_waits_for(start, kind):
+    server = start("--workers", "1", "--worker-class", kind)
+    clients = [server.client() for _ in range(7)]
+    clients[0].send(b"GET /sleep/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: server.status()["pools"][0]["in_hand"] == 1)
+    clients[1].send(b"GET /crash/segv HTTP/1.1\r\nHost: x\r\n\r\n"
+                    b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: server.status()["dispatchers"][0]["pending"] >= 2)
+    for client in clients[2:]:
+        client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: server.status()["dispatchers"][0]["pending"] >= 7)
+    server.process.terminate()
+    assert clients[0].answer().status == 200
+    assert clients[1].answer().status == 502
+    assert [client.answer().status for client in clients[1:]] == [200] * 6
+    for client in clients:
+        client.socket.close()
+    assert server.process.wait(10) == 0
+
+
+def test_a_stop_ends_when_its_time_is_up_whatever_workers_do(start):
+    server = start("--workers", "1", SAMPLER_SHUTDOWN_MS="1000")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.client()) for _ in range(20)]
+        for client in clients[:19]:
+            client.send(b"GET /crash/segv HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[19].send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.process.terminate()
+        assert {client.answer().status for client in clients} <= {502, 503}
+    assert server.process.wait(20) == 0
+
+
 def test_a_stop_ends_streams_and_answers_what_was_asked_behind_them(start):
     server = start("--workers", "1")
     with server.client() as listener, server.client() as waiting:
