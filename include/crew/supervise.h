@@ -175,8 +175,9 @@ struct crew_death {
 	unsigned generation;      /* from 1: how often this place was filled */
 	pid_t pid;
 	enum crew_cause cause;
-	int exit_code;            /* -1: ended by a signal, or nobody knows how, since
-				     this program ignores SIGCHLD */
+	int exit_code;            /* -1: ended by a signal, or nobody knows how: this
+				     program ignores SIGCHLD, or it was a thread whose
+				     last word was lost, or a place without a child */
 	int signal;               /* 0: ended by exit */
 	const char *name;         /* "EX_USAGE", "SIGSEGV"; "" if it has none */
 	bool was_ready;

@@ -131,6 +131,13 @@ static void order_came(struct loop *loop, struct watch *watch, uint32_t events)
 		return;
 	}
 	os_close_each(fds, fd_count);
+	if (message.order == HOST_START) {
+		/* The parent hears the end of the channel that was to be its. */
+		log_error("cannot start the thread %s[%u]: no descriptor is left for its "
+			  "channel; raise the limit (ulimit -n)", host->self->group,
+			  message.index);
+		return;
+	}
 	list_each(link, &host->threads) {
 		struct host_thread *thread =
 			container_of(link, struct host_thread, in_host);

@@ -30,8 +30,11 @@
 #define PAUSED_MS 1000u
 /* Messages of one child that are heard before others have their turn. */
 #define MESSAGES_A_TURN 64u
-/* How often a full sink is asked whether it has room. */
+/* How often a full sink, or the channel of a host, is asked whether it has room. */
 #define ROOM_MS 20u
+/* A thread whose channel is closed has ended, if its host is still there so much later: of a
+ * process that dies the channels are closed first. */
+#define CUT_MS 200u
 /* The history of deaths. */
 #define DEATHS_KEPT 32u
 /* "Most children are failing" is said once in so long. */

@@ -30,6 +30,7 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan)
 	plan->options = *options;
 	plan->health.fire = health_fire;
 	plan->room.fire = streams_room_fire;
+	plan->hosts.fire = threads_fire;
 	plan->signals.fd = -1;
 	plan->oom_kills = os_oom_kills();
 	list_init(&plan->waiting);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -194,6 +195,14 @@ static int talk_after_death(struct crew_child *self)
 	be_busy(100);
 	say(self, "last words");
 	return 0;
+}
+
+/* All that its host could still open. */
+static int take_all_descriptors(struct crew_child *self)
+{
+	if (crew_index(self) == 0)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, 3 });
+	return rest(self);
 }
 
 static int look_at_stdout(struct crew_child *self)
@@ -909,6 +918,51 @@ static void threads_are_back_at_once_when_their_host_dies(void **state)
 }
 
 /* Nobody turns the loop meanwhile, so that this is what the parent sees of it too. */
+/* A host's channel holds fewer orders than that. */
+static void a_host_is_told_all_though_it_has_no_room(void **state)
+{
+	struct story story;
+	pid_t host;
+
+	(void)state;
+	listen_for("cannot start");
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 350,
+					   .kind = CREW_THREAD });
+	turn_until(&story, &story.ready, 350);
+	assert_int_equal(ear.count, 0);
+	assert_int_equal(story.spawned, 350);
+	host = plan_child(story.plan, 0, 0)->pid;
+	listen_for("did not stop");
+	kill(host, SIGSTOP);
+	plan_stop(story.plan);
+	turn_for(&story, 100);
+	kill(host, SIGCONT);
+	assert_int_equal(plan_run(story.plan), 0);
+	assert_int_equal(ear.count, 0);
+	assert_int_equal(story.died, 350);
+	assert_int_equal(story.last.signal, 0);
+	listen_for(NULL);
+	plan_free(story.plan);
+}
+
+static void a_thread_without_a_channel_is_dead(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = take_all_descriptors,
+					   .count = 1, .kind = CREW_THREAD });
+	turn_until(&story, &story.messages, 1);
+	assert_int_equal(plan_add(story.plan, 0, 1), 1);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.index, 1);
+	assert_int_equal(story.last.exit_code, -1);
+	assert_int_equal(story.last.cause, CREW_CAUSE_EXIT);
+	assert_false(story.last.was_ready);
+	assert_true(child_is_up(plan_child(story.plan, 0, 0)));
+	stop(&story);
+}
+
 static void who_was_stopped_with_its_parent_is_not_stuck(void **state)
 {
 	struct story story;
@@ -1100,6 +1154,8 @@ int main(void)
 		cmocka_unit_test(the_parents_second_word_ends_it),
 		cmocka_unit_test(the_parents_word_is_not_lost_behind_somebodys),
 		cmocka_unit_test(threads_are_back_at_once_when_their_host_dies),
+		cmocka_unit_test(a_host_is_told_all_though_it_has_no_room),
+		cmocka_unit_test(a_thread_without_a_channel_is_dead),
 		cmocka_unit_test(who_was_stopped_with_its_parent_is_not_stuck),
 		cmocka_unit_test(a_thread_that_never_comes_up_is_told_of_once),
 		cmocka_unit_test(a_crash_is_no_orderly_end),

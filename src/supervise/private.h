@@ -84,6 +84,9 @@ struct life {
 	struct list in_group;
 	struct place *place;  /* NULL: a host, or replaced, or removed */
 	struct life *host;    /* of a thread: the process that it is in */
+	int far_end;          /* the thread's end of its channel, until its host has it; -1 */
+	uint32_t untold;      /* an enum host_order that its host has had no room for; 0 */
+	uint64_t cut_ms;      /* since when its channel has been closed on the other side; 0 */
 	struct watch pid_watch;
 	struct watch channel_watch;
 	struct watch notify_watch;
@@ -170,6 +173,7 @@ struct plan {
 	struct watch signals;
 	struct timer health;
 	struct timer room;     /* looks whether sinks have room again */
+	struct timer hosts;    /* looks whether hosts have, and who was cut off */
 	struct list waiting;   /* streams that wait for it */
 	unsigned tick;
 	rlim_t child_fds;      /* the limit of descriptors that children get back; 0: as ours */
@@ -250,6 +254,9 @@ int host_live(struct crew_child *self, struct plan *plan, struct group_state *gr
 /* threads.c: in the parent */
 int spawn_thread(struct life *life);
 void thread_tell(struct life *life, enum self_asked what);
+/** Its channel has an end: is it that of the thread, or of its host? */
+void thread_cut_off(struct life *life);
+void threads_fire(struct loop *loop, struct timer *timer);
 /** Its heart stands still: replace it, let it drain. */
 void thread_replace(struct life *life);
 /** No thread is left in this host: it may go. */

@@ -187,6 +187,8 @@ static bool hear_channel(struct life *life, unsigned most)
 			return false;
 		if (n <= 0) {
 			channel_ended(life);
+			if (n == 0 && life->host && !life->host->buried)
+				thread_cut_off(life);
 		} else if (n == sizeof(READY_MESSAGE) &&
 			   memcmp(data, READY_MESSAGE, sizeof(READY_MESSAGE)) == 0) {
 			life_ready(life);
@@ -226,7 +228,7 @@ static bool hear_last_words(struct life *life)
 	return hear_channel(life, UINT_MAX);
 }
 
-/* It closed its end or is dying: its pidfd will tell, or its host's. Of another
+/* It closed its end or is dying: its pidfd will tell, or its host's or a timer. Of another
  * program it says that it is being executed. */
 static void channel_ended(struct life *life)
 {
@@ -388,7 +390,9 @@ static void let_go(struct life *life)
 		close(life->input);
 	if (life->child.channel >= 0)
 		close(life->child.channel);
-	life->child.pidfd = life->child.channel = life->input = -1;
+	if (life->far_end >= 0)
+		close(life->far_end);
+	life->child.pidfd = life->child.channel = life->input = life->far_end = -1;
 	score_set_state(life->child.score,
 			life->is_host ? CREW_CHILD_EMPTY : CREW_CHILD_DEAD);
 }

@@ -2,11 +2,12 @@
 /*
  * Threads, as the parent sees them: lives like any other, but in a host, which
  * is itself a life (without a place). A thread is started by an order to its
- * host, with its end of a channel; it ends with a word on that channel, or with
- * its host. It cannot be killed: who stands still is replaced at once, asked to
- * finish, and listed as stale until he does. When too many have become stale,
- * or at a reload, new threads are started in a new host; the old one goes when
- * only stale threads are left in it, with force if need be.
+ * host, with its end of a channel; it ends with a word on that channel, or
+ * without one if that is closed, or with its host. It cannot be killed: who
+ * stands still is replaced at once, asked to finish, and listed as stale until
+ * he does. When too many have become stale, or at a reload, new threads are
+ * started in a new host; the old one goes when only stale threads are left in
+ * it, with force if need be.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,6 +19,9 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static int tell_host(struct life *life);
+static bool is_want_of_room(int r);
+static void look_again_soon(struct plan *plan);
 static int start_host(struct group_state *group);
 static void leave_place(struct life *life);
 static unsigned count_stale(const struct group_state *group, const struct life *host);
@@ -25,12 +29,6 @@ static unsigned count_stale(const struct group_state *group, const struct life *
 int spawn_thread(struct life *life)
 {
 	struct group_state *group = group_of(life);
-	const struct host_message order = {
-		.order = HOST_START,
-		.line = life->child.line,
-		.index = life->child.index,
-		.generation = life->child.generation,
-	};
 	int ends[2];
 	int r = group->host ? 0 : start_host(group);
 
@@ -42,33 +40,56 @@ int spawn_thread(struct life *life)
 	life->host = group->host;
 	life->child.pid = group->host->child.pid;
 	life->child.channel = ends[0];
+	life->far_end = ends[1];
 	life->channel_watch = (struct watch){ .fd = ends[0],
 					      .ready = reap_channel_ready };
 	atomic_store_explicit(&life->child.score->pid, life->child.pid,
 			      memory_order_relaxed);
 	r = loop_add(&group->plan->loop, &life->channel_watch, EPOLLIN);
 	if (r == 0)
-		r = os_channel_send(life->host->child.channel, &order,
-				    sizeof(order), &ends[1], 1);
-	close(ends[1]);
+		r = tell_host(life);
 	if (r < 0) {
 		loop_remove(&group->plan->loop, &life->channel_watch);
 		close(ends[0]);
-		life->child.channel = -1;
+		if (life->far_end >= 0)
+			close(life->far_end);
+		life->child.channel = life->far_end = -1;
 	}
 	return r;
 }
 
 void thread_tell(struct life *life, enum self_asked what)
 {
-	const struct host_message order = {
-		.order = what == ASKED_TO_INTERRUPT ? HOST_INTERRUPT : HOST_FINISH,
-		.line = life->child.line,
-	};
+	life->untold = what == ASKED_TO_INTERRUPT ? HOST_INTERRUPT : HOST_FINISH;
+	(void)tell_host(life); /* unless it is dead, which we are about to hear */
+}
 
-	if (life->host->child.channel >= 0)
-		(void)!os_channel_send(life->host->child.channel, &order,
-				       sizeof(order), NULL, 0);
+void thread_cut_off(struct life *life)
+{
+	life->cut_ms = clock_now_ms();
+	look_again_soon(life->child.plan);
+}
+
+void threads_fire(struct loop *loop, struct timer *timer)
+{
+	struct plan *plan = container_of(timer, struct plan, hosts);
+	const struct crew_death unknown = { .exit_code = -1 };
+
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		list_each(link, &plan->groups[i].lives) {
+			struct life *life = container_of(link, struct life, in_group);
+
+			if (life->far_end >= 0 || life->untold)
+				(void)tell_host(life);
+			/* Of a host that is dying its pidfd tells. */
+			if (!life->cut_ms || !life->host->channel_watch.events)
+				continue;
+			if (loop->now_ms >= life->cut_ms + CUT_MS)
+				life_bury(life, &unknown);
+			else
+				look_again_soon(plan);
+		}
+	}
 }
 
 void thread_replace(struct life *life)
@@ -134,6 +155,50 @@ void host_check(struct life *host)
 			return;
 	}
 	life_tell(host, SIGTERM);
+}
+
+/* What it has not been told of this thread: that it is there, and then what it is to do. Its
+ * channel holds some two hundred messages: what finds no room is said later. 0 or -errno. */
+static int tell_host(struct life *life)
+{
+	const int channel = life->host->child.channel;
+	struct host_message order = {
+		.order = HOST_START,
+		.line = life->child.line,
+		.index = life->child.index,
+		.generation = life->child.generation,
+	};
+	int r = 0;
+
+	if (life->far_end >= 0) {
+		r = os_channel_send(channel, &order, sizeof(order), &life->far_end, 1);
+		if (r == 0) {
+			close(life->far_end);
+			life->far_end = -1;
+		}
+	}
+	if (r == 0 && life->untold) {
+		order.order = life->untold;
+		r = os_channel_send(channel, &order, sizeof(order), NULL, 0);
+		if (r == 0)
+			life->untold = 0;
+	}
+	if (!is_want_of_room(r))
+		return r;
+	look_again_soon(life->child.plan);
+	return 0;
+}
+
+/* Be it for descriptors on their way (unix(7)). */
+static bool is_want_of_room(int r)
+{
+	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS;
+}
+
+static void look_again_soon(struct plan *plan)
+{
+	if (!loop_timer_is_set(&plan->hosts))
+		loop_timer_set(&plan->loop, &plan->hosts, clock_now_ms() + ROOM_MS);
 }
 
 static int start_host(struct group_state *group)
