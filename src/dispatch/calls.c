@@ -149,11 +149,17 @@ unsigned call_depth(const struct call *call)
 	return call->depth;
 }
 
+/* Each that is there now, once: who asks again where nothing has changed is told so in the next
+ * turn, after others were heard. */
 void calls_call_back(struct dispatcher *dispatcher)
 {
+	struct list now;
 	struct list *link;
 
-	while ((link = list_pop_front(&dispatcher->calls_done))) {
+	list_init(&now);
+	while ((link = list_pop_front(&dispatcher->calls_done)))
+		list_push_back(&now, link);
+	while ((link = list_pop_front(&now))) {
 		struct call *call = container_of(link, struct call, in_done);
 		const struct span all = buffer_span(&call->answer);
 		const struct crew_answer answer = {

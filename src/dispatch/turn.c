@@ -468,6 +468,7 @@ void dispatcher_drain_check(struct dispatcher *dispatcher)
 {
 	if (dispatcher->streams_to_end)
 		end_streams(dispatcher);
-	if (dispatcher->connection_count == 0 && dispatcher->call_count == 0)
+	if (dispatcher->connection_count == 0 && dispatcher->call_count == 0 &&
+	    list_empty(&dispatcher->calls_done))
 		loop_stop(&dispatcher->loop);
 }

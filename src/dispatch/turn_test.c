@@ -44,6 +44,7 @@ static int set_up(void **state)
 	list_init(&dispatcher->to_flush);
 	list_init(&dispatcher->gone);
 	list_init(&dispatcher->active);
+	list_init(&dispatcher->connections);
 	list_init(&dispatcher->calls_new);
 	list_init(&dispatcher->calls_done);
 	dispatcher->loop.now_ms = NOW_MS;
@@ -263,6 +264,48 @@ static void nobody_naps_before_all_are_rung(void **state)
 	assert_int_equal(coalesce->naps, 1);
 }
 
+static unsigned called_back;
+
+/* Nobody takes it: there are too many of them. */
+static void call(crew_answered *done)
+{
+	static const struct wire_call head = { .depth = 1 };
+	const struct span bytes = { (const char *)&head, sizeof(head) };
+
+	assert_int_equal(call_begin(dispatcher, NULL, bytes, done, NULL), 0);
+}
+
+/* Asks twice for each answer that it did not get. */
+static void call_again(struct crew_worker *local, const struct crew_answer *answer,
+		       void *context)
+{
+	(void)local;
+	(void)context;
+	assert_int_equal(answer->status, 503);
+	if (++called_back > 100)
+		return;
+	call(call_again);
+	call(call_again);
+}
+
+static void who_calls_again_when_called_back_waits_for_the_next_turn(void **state)
+{
+	(void)state;
+	called_back = 0;
+	dispatcher->call_count = CALLS_MAX;
+	call(call_again);
+	turn(0, 0);
+	assert_int_equal(called_back, 1);
+	assert_false(turn_may_sleep(&dispatcher->loop));
+	turn(0, 0);
+	assert_int_equal(called_back, 3);
+	while (!turn_may_sleep(&dispatcher->loop))
+		turn(0, 0);
+	assert_true(called_back > 100);
+	assert_int_equal(dispatcher->call_count, CALLS_MAX);
+	assert_true(list_empty(&dispatcher->connections));
+}
+
 int main(void)
 {
 #define ON_A_TURN(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -279,6 +322,7 @@ int main(void)
 		ON_A_TURN(nobody_naps_before_all_are_rung),
 		ON_A_TURN(who_has_gone_is_forgotten),
 		ON_A_TURN(who_is_awake_or_rung_keeps_nobody_awake),
+		ON_A_TURN(who_calls_again_when_called_back_waits_for_the_next_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
