@@ -9,6 +9,7 @@
 
 #include "base/os/os.h"
 #include "dispatch/private.h"
+#include "http/text.h"
 
 #define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
@@ -23,6 +24,7 @@ static int by_index(const void *a, const void *b);
 static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
 			     const struct score *score);
 static json_t *status_requests(const struct seat *seat);
+static json_t *any_text(const char *text);
 static const char *pool_state(const struct pool *pool);
 static bool ready(const struct dispatcher *dispatcher);
 static void answer_json(struct exchange *exchange, int status, json_t *value);
@@ -116,8 +118,8 @@ static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool,
 			sums[j] += (json_int_t)load(
 				scores[i]->figures[FIGURE_OF_POOL(pool->number, j)]);
 	}
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "name", pool->name, "state", pool_state(pool),
+	return json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+			 "name", any_text(pool->name), "state", pool_state(pool),
 			 "queue", sums[FIGURE_QUEUED],
 			 "queue_max", (json_int_t)pool->options->queue_max,
 			 "in_hand", sums[FIGURE_IN_HAND],
@@ -215,15 +217,32 @@ static json_t *status_requests(const struct seat *seat)
 		exchange_describe(exchange, &method, &path);
 		json_array_append_new(
 			requests,
-			json_pack("{s:I, s:s, s:s, s:s, s:I}",
+			json_pack("{s:I, s:s, s:o, s:s, s:I}",
 				  "id", (json_int_t)exchange->id, "method", method,
-				  "path", path, "state",
+				  "path", any_text(path), "state",
 				  exchange->state == EXCHANGE_ANSWERING ? "answering"
 				  : seat->slots[i].at_work		? "at work"
 									: "deferred",
 				  "age_ms", (json_int_t)(now - exchange->began_ms)));
 	}
 	return requests;
+}
+
+/* What is not UTF-8 becomes U+FFFD: else jansson takes none of it, and the
+ * request, or pool, could not be seen. NULL without memory. */
+static json_t *any_text(const char *text)
+{
+	json_t *value = json_string(text);
+	const struct span all = span_of(text);
+	char *quoted;
+
+	if (value)
+		return value;
+	quoted = malloc(6 * all.size + 2);
+	if (quoted)
+		value = json_loadb(quoted, http_json_string(quoted, all), JSON_DECODE_ANY, NULL);
+	free(quoted);
+	return value;
 }
 
 static const char *pool_state(const struct pool *pool)

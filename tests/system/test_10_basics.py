@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Each endpoint of the sampler, once."""
 import json
+import os
+import signal
 import time
 
 import pytest
+
+from conftest import wait_for
 
 
 def test_hello_from_worker_and_dispatcher(server):
@@ -140,6 +144,18 @@ def test_status_shows_the_request_in_hand(server):
                 for request in worker["requests"]]
         assert [(r["method"], r["path"]) for r in held] == [("GET", "/sleep/400")]
         assert held[0]["age_ms"] >= 50
+        assert client.answer().status == 200
+
+
+def test_status_shows_a_request_whose_path_is_no_text(start):
+    server = start("--workers", "1")
+    worker = server.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    with server.client() as client:
+        client.send(b"GET /tag/%FF%22%C3%A9 HTTP/1.1\r\nHost: x\r\n\r\n")
+        held = wait_for(lambda: server.status()["pools"][0]["workers"][0]["requests"])
+        assert (held[0]["method"], held[0]["path"]) == ("GET", "/tag/\ufffd\"\u00e9")
+        os.kill(worker, signal.SIGCONT)
         assert client.answer().status == 200
 
 
