@@ -92,6 +92,7 @@ static int tear_down(void **state)
 	free(pool->costs);
 	free(exchange);
 	free(connection);
+	free(dispatcher->loop.timers);
 	free(dispatcher);
 	return 0;
 }
@@ -271,6 +272,29 @@ static void who_has_no_slots_left_does_not_make_others_wait(void **state)
 	assert_int_equal(choose(QUICK), 2);
 }
 
+/* Be it idle, or the best one to have it. */
+static void while_one_is_full_others_are_asked(void **state)
+{
+	(void)state;
+	is_at(1, 5, 5 * QUICK_NS);
+	assert_int_equal(choose(SLOW), 0);
+	assert_int_equal(choose(QUICK), 1);
+	pool_note_full(pool->seats[0]);
+	pool_note_full(pool->seats[1]);
+	assert_int_equal(choose(SLOW), 2);
+	assert_int_equal(choose(QUICK), 2);
+	pool_note_full(pool->seats[2]);
+	pool_note_full(pool->seats[3]);
+	assert_int_equal(choose(SLOW), -1);
+	assert_int_equal(choose(QUICK), -1);
+	/* Somebody will look again. */
+	assert_true(pool_has_idle(pool));
+	assert_true(loop_timer_is_set(&dispatcher->pull_back));
+	dispatcher->loop.now_ms = dispatcher->pull_back.due_ms;
+	assert_int_equal(choose(SLOW), 0);
+	assert_int_equal(choose(QUICK), 1);
+}
+
 static void what_a_client_pipelines_is_put_behind_other_work(void **state)
 {
 	(void)state;
@@ -322,6 +346,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(
 			who_has_no_slots_left_does_not_make_others_wait, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(while_one_is_full_others_are_asked, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_a_client_pipelines_is_put_behind_other_work, set_up,
 			tear_down),

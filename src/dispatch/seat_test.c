@@ -38,9 +38,12 @@ static const struct crew_pool options = { .app = &app, .request_timeout_ms = 600
 static void talk_on(struct crew_worker *worker, const struct crew_response *response);
 
 static const struct crew_server server = { .dispatchers = 1,
-					   .hooks = { .on_response = talk_on } };
+					   .hooks = { .on_response = talk_on },
+					   .pools = { { .name = "pool", .app = &app } } };
+static struct dispatcher_options dispatcher_options = { .server = &server };
 static struct crew_child self = { .channel = -1 };
 static struct dispatcher *dispatcher;
+static struct router *router;
 static struct pool *pool;
 static struct seat seat;
 static struct seat *seats[] = { &seat };
@@ -76,6 +79,33 @@ static void close_seat(struct seat *place, struct link *its_worker)
 	free(place->slots);
 }
 
+/* For requests that are the worker's own. */
+static void set_up_calls(void)
+{
+	struct crew_error error;
+
+	assert_int_equal(router_new(&server, &router, &error), 0);
+	dispatcher_options.router = router;
+	dispatcher->options = &dispatcher_options;
+	dispatcher->limits = (struct http_limits){
+		.line_max_bytes = LINE_MAX_BYTES,
+		.head_max_bytes = LINE_MAX_BYTES,
+		.headers_max = HTTP_HEADERS_MAX,
+		.body_max_bytes = WIRE_CALL_MAX_BYTES,
+	};
+	list_init(&dispatcher->connections);
+	list_init(&dispatcher->gone);
+	list_init(&dispatcher->calls_done);
+}
+
+static void end_calls(struct list *connections)
+{
+	struct list *link;
+
+	while ((link = connections->next) != connections)
+		connection_free(container_of(link, struct connection, in_dispatcher));
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -91,10 +121,12 @@ static int set_up(void **state)
 	dispatcher->pull_back.fire = pull_back;
 	list_init(&dispatcher->to_flush);
 	list_init(&dispatcher->active);
+	set_up_calls();
 	pool = &dispatcher->pools[0];
 	pool->dispatcher = dispatcher;
 	pool->options = &options;
 	pool->name = "pool";
+	pool->queue_max = dispatcher->max_pending = REQUESTS;
 	pool->seats = seats;
 	pool->seat_count = 1;
 	list_init(&pool->queue);
@@ -118,6 +150,9 @@ static int tear_down(void **state)
 	(void)state;
 	while ((link = connection->exchanges.next) != &connection->exchanges)
 		exchange_free(container_of(link, struct exchange, in_connection));
+	end_calls(&dispatcher->connections);
+	end_calls(&dispatcher->gone);
+	router_free(router);
 	buffer_fini(&connection->out);
 	buffer_free_kept();
 	free(connection);
@@ -128,8 +163,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* A request of the client, with a body of so many bytes, given to the worker of that place. */
-static struct exchange *ask_at(struct seat *place, size_t size)
+/* A request of the client, with a body of so many bytes. */
+static struct exchange *request_of(size_t size)
 {
 	static const char body[PARTS * LINK_PART_BYTES];
 	const struct http_head head = { .method = HTTP_GET, .minor = 1, .keep_alive = true };
@@ -141,6 +176,14 @@ static struct exchange *ask_at(struct seat *place, size_t size)
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
 	assert_int_equal(body_append(&exchange->body, body, size), 0);
+	return exchange;
+}
+
+/* The same, given to the worker of that place. */
+static struct exchange *ask_at(struct seat *place, size_t size)
+{
+	struct exchange *exchange = request_of(size);
+
 	assert_int_equal(slot_send(place, exchange), 0);
 	return exchange;
 }
@@ -480,6 +523,97 @@ static void who_is_refused_while_the_parent_hears_nothing_is_so_later(void **sta
 	close(ends[1]);
 }
 
+/* It will not say when it has room: one looks for oneself, but not all the time. */
+static void who_has_no_room_is_asked_again_a_moment_later(void **state)
+{
+	const uint64_t began_ms = dispatcher->loop.now_ms;
+	struct exchange *exchange;
+	uint32_t offset;
+	uint32_t first;
+
+	(void)state;
+	assert_non_null(link_alloc(&seat.link, LINK_NO_SLOT, BLOCK_SIZE, &first));
+	while (link_alloc(&seat.link, LINK_NO_SLOT, BLOCK_SIZE, &offset))
+		;
+	exchange = request_of(0);
+	pool_enter(exchange);
+	assert_int_equal(exchange->state, EXCHANGE_QUEUED);
+	assert_int_equal(pool->queued, 1);
+	assert_true(loop_timer_is_set(&dispatcher->pull_back));
+	assert_true(dispatcher->pull_back.due_ms >= seat.full_until_ms);
+	assert_true(link_free(&seat.link, first) > 0);
+	pool_feed(pool);
+	assert_int_equal(pool->queued, 1);
+	dispatcher->loop.now_ms = dispatcher->pull_back.due_ms;
+	assert_true(dispatcher->loop.now_ms - began_ms <= PULL_BACK_ANYWAY_MS);
+	pool_feed(pool);
+	assert_int_equal(pool->queued, 0);
+	assert_int_equal(exchange->state, EXCHANGE_LINKED);
+	assert_ptr_equal(exchange->seat, &seat);
+	take();
+}
+
+/* A call of the pool, with a body of one byte. */
+static void call_pool(const char *method, const char *target, const char *type)
+{
+	const struct wire_call head = {
+		.token = 7, .depth = 1, .pool_size = 4,
+		.method_size = (uint32_t)strlen(method),
+		.target_size = (uint32_t)strlen(target),
+		.type_size = (uint32_t)strlen(type), .body_size = 1,
+	};
+	struct message message = { .kind = MESSAGE_CALL };
+	char text[512];
+	char *place;
+
+	message.size = (uint32_t)sizeof(head) +
+		       (uint32_t)snprintf(text, sizeof(text), "pool%s%s%sb", method, target, type);
+	place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+	assert_non_null(place);
+	memcpy(place, &head, sizeof(head));
+	memcpy(place + sizeof(head), text, message.size - sizeof(head));
+	assert_int_equal(link_send(&worker, &message), 0);
+	seat_receive(&seat);
+	assert_false(seat.condemned);
+}
+
+/* Its library lets no such call out; but a worker may write what it likes. */
+static void a_call_is_one_request_and_has_no_more_lines_than_that(void **state)
+{
+	static const char *const calls[][3] = {
+		{ "GET", "/ HTTP/1.1\r\nX-More: yes\r\nX-Rest: a", "a/b" },
+		{ "GET", "/ HTTP/1.1\r\nX-More: yes\r\nX-Rest: a", "" },
+		{ "GET", "/ HTTP/1.1\r\nHost: a\r\n\r\n", "a/b" },
+		{ "GET", "/ HTTP/1.1\nX-More: yes\nX-Rest: a", "a/b" },
+		{ "GET / HTTP/1.1\r\nX-More:", "/", "a/b" },
+		{ "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", "/", "a/b" },
+		{ "GET", "/", "a/b\r\nX-More: yes" },
+		{ "GET", "/", "a/b\r\n\r\nGET / HTTP/1.1\r\n" },
+		{ "GET", "/", "a/b\r\n more" },
+		{ "", "/", "" },
+		{ "GET", "", "" },
+	};
+	struct wire_call_answer answer;
+	struct wire_request request;
+	struct message message;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		call_pool(calls[i][0], calls[i][1], calls[i][2]);
+		assert_int_equal(link_receive(&worker, &message), 1);
+		assert_int_equal(message.kind, MESSAGE_CALL_ANSWER);
+		memcpy(&answer, link_bytes(&worker, &message), sizeof(answer));
+		assert_int_equal(answer.status, 400);
+		assert_int_equal(link_release(&worker, message.offset), 0);
+		assert_int_equal(dispatcher->call_count, 0);
+	}
+	call_pool("GET", "/", "a/b");
+	message = take();
+	memcpy(&request, link_bytes(&worker, &message), sizeof(request));
+	assert_int_equal(request.header_count, 3);
+	assert_int_equal(request.body.size, 1);
+}
+
 /* Of what the sanitizer allocates itself some would fail too. */
 #ifndef __SANITIZE_ADDRESS__
 static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
@@ -576,6 +710,8 @@ int main(void)
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
+		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
+		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
