@@ -336,18 +336,27 @@ def test_who_was_connected_before_a_stop_is_answered(start):
     assert server.process.wait(15) == 0
 
 
-def test_a_limit_of_file_sizes_costs_one_request(tmp_path):
-    server = Server(str(tmp_path), ["--workers", "1"], before=["prlimit", "--fsize=4194304"])
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_limit_of_file_sizes_costs_one_request(tmp_path, kind):
+    ran = tmp_path / "ran"
+    with open(ran, "wb") as file:
+        file.truncate(4194304)
+    server = Server(str(tmp_path), ["--workers", "1", "--worker-class", kind],
+                    {"SAMPLER_RAN": str(ran)}, before=["prlimit", "--fsize=4194304"])
     try:
-        before = server.dispatcher()
+        before = server.dispatcher(), server.workers(), set(children_of(server.pid))
         with server.client() as client:
             client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
             with contextlib.suppress(OSError):
                 for _ in range(96):
                     client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
             assert client.answer().status == 507
-        assert server.dispatcher() == before
-        assert server.get("/hello").status == 200
+        for _ in range(3):
+            with server.client() as client:
+                answer = client.get("/hello", headers=[("X-Request-Id", "written by the worker")])
+                assert answer.status == 200
+        assert ran.stat().st_size == 4194304
+        assert (server.dispatcher(), server.workers(), set(children_of(server.pid))) == before
     finally:
         server.stop()
 
