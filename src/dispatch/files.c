@@ -25,6 +25,11 @@
 
 #define PATH_BYTES 4096u
 #define ETAG_BYTES 64u
+/* Of a path and its query in a redirect: other lines there are none. */
+#define LOCATION_BYTES 448u
+/* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
+ * times. */
+#define OPEN_TRIES 16
 
 struct range {
 	bool given;
@@ -104,8 +109,13 @@ static int open_beneath(int root_fd, const char *path)
 		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
-	long fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+	long fd;
 
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+	}
 	return fd < 0 ? -errno : (int)fd;
 }
 
@@ -129,7 +139,7 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 		return fd;
 	if (fstat(fd, ret_status) < 0 || !S_ISREG(ret_status->st_mode)) {
 		close(fd);
-		return S_ISDIR(ret_status->st_mode) ? -EISDIR : -ENOENT;
+		return S_ISDIR(ret_status->st_mode) && !slash ? -EISDIR : -ENOENT;
 	}
 	return fd;
 }
@@ -146,24 +156,29 @@ static bool has_hidden(struct span rest)
 static void fail(struct file_answer *answer, int error)
 {
 	answer->status = error == EACCES || error == EPERM ? 403 : 404;
-	if (error == EMFILE || error == ENFILE || error == ENOMEM)
+	if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN)
 		answer->status = 503;
 }
 
 static void redirect(struct file_answer *answer, const struct http_head *head)
 {
+	struct span query = head->query;
+	size_t extra;
+
 	if (head->path.size > 256) {
 		answer->status = 404;
 		return;
 	}
+	if (head->path.size + query.size > LOCATION_BYTES)
+		query.size = 0;
 	answer->status = 301;
 	/* One slash only: two would name another host. */
-	size_t extra = strspn(head->path.at, "/");
-
+	extra = strspn(head->path.at, "/");
 	if (extra > head->path.size)
 		extra = head->path.size;
-	add_line(answer, "Location: /%.*s/\r\n", (int)(head->path.size - extra),
-		 head->path.at + extra);
+	add_line(answer, "Location: /%.*s/%s%.*s\r\n", (int)(head->path.size - extra),
+		 head->path.at + extra, query.size ? "?" : "", (int)query.size,
+		 query.size ? query.at : "");
 }
 
 static void describe(struct file_answer *answer, const struct stat *status,
