@@ -544,6 +544,8 @@ struct dispatcher {
 	struct topic *topics[TOPIC_BUCKETS];
 	struct buffer chunk;  /* scratch of a publication */
 	struct buffer events; /* for the other dispatchers, not said yet */
+	int events_file;      /* those before them, which the parent has not taken yet: a
+				 descriptor plus 1; 0: none */
 	int reserve_fd;
 	int fds_max;          /* clients and their files get none from there on: the
 				 rest is for links and messages */

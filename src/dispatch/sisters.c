@@ -15,6 +15,7 @@
 
 #define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
+static int write_file(struct buffer *events);
 static size_t hear_one(struct dispatcher *dispatcher, struct span bytes);
 static void set(struct score *score, unsigned figure, uint64_t value);
 
@@ -83,29 +84,30 @@ int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t siz
 	return buffer_append(events, bytes, size) ? 0 : -ENOMEM;
 }
 
-/* Those of a turn in one file, so that the channel has room for other words. */
+/* Those of a turn in one file, so that the channel has room for other words. The parent may take
+ * none for a while: then those that come meanwhile wait for a file of their own, so that nothing is
+ * written twice. */
 void sisters_tell(struct dispatcher *dispatcher)
 {
 	const struct control order = { .kind = CONTROL_PUBLISH };
-	const struct span events = buffer_span(&dispatcher->events);
-	int fd;
 	int r = 0;
 
-	if (events.size == 0)
-		return;
-	fd = os_memory_file("crew-events");
-	if (fd < 0)
-		r = fd;
-	else if (write(fd, events.at, events.size) != (ssize_t)events.size)
-		r = -EIO;
-	if (r == 0)
+	while (r == 0 && (dispatcher->events_file || buffer_size(&dispatcher->events))) {
+		int fd = dispatcher->events_file - 1;
+
+		if (fd < 0)
+			r = fd = write_file(&dispatcher->events);
+		if (fd < 0)
+			break;
+		dispatcher->events_file = fd + 1;
 		r = os_channel_send(dispatcher->self->channel, &order, sizeof(order), &fd, 1);
-	if (fd >= 0)
-		close(fd);
-	if (r == 0) {
-		buffer_fini(&dispatcher->events);
-		return;
+		if (r == 0) {
+			close(fd);
+			dispatcher->events_file = 0;
+		}
 	}
+	if (r == 0)
+		return;
 	if (r != -EAGAIN)
 		log_error("events wait for the other dispatchers: %s", strerror(-r));
 	retry_soon(dispatcher);
@@ -125,6 +127,22 @@ void sisters_heard(struct dispatcher *dispatcher, int fd)
 		rest.size -= used;
 	}
 	os_unmap_file(file, size);
+}
+
+/* All of that, which is nothing then; or -errno. */
+static int write_file(struct buffer *events)
+{
+	const struct span all = buffer_span(events);
+	int fd = os_memory_file("crew-events");
+
+	if (fd < 0)
+		return fd;
+	if (write(fd, all.at, all.size) != (ssize_t)all.size) {
+		close(fd);
+		return -EIO;
+	}
+	buffer_fini(events);
+	return fd;
 }
 
 /* The bytes that the first event takes; 0 if there is none. */

@@ -321,6 +321,28 @@ def test_who_publishes_more_than_is_taken_is_told(hooked):
     wait_for(lambda: heard(hooked) == [taken] * 2, seconds=20)
 
 
+def test_events_that_the_parent_does_not_take_are_not_written_again_and_again(hooked):
+    first, _ = of_each(hooked)
+    pids = [one["pid"] for one in dispatchers(hooked)]
+
+    def processor_time():
+        text = pathlib.Path(f"/proc/{pids[0]}/stat").read_text(encoding="ascii")
+        return sum(map(int, text.rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    os.kill(hooked.pid, signal.SIGSTOP)
+    try:
+        taken = [1000]
+        while taken[-1] == 1000:
+            taken.append(json.loads(first.get("/local/publish/1000").body)["taken"])
+        before = processor_time()
+        time.sleep(1)
+        assert processor_time() - before < 0.3
+    finally:
+        os.kill(hooked.pid, signal.SIGCONT)
+    wait_for(lambda: json.loads(first.get("/local/publish/1").body)["taken"] == 1)
+    assert [one["pid"] for one in dispatchers(hooked)] == pids
+
+
 def test_a_dispatcher_without_descriptors_goes_on(hooked):
     first, second = of_each(hooked)
     pids = [one["pid"] for one in dispatchers(hooked)]
