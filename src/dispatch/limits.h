@@ -96,6 +96,9 @@
 #define ORDERS_A_TURN 64
 /* Events for the other dispatchers that the parent has not taken yet. */
 #define UNTOLD_EVENTS_MAX_BYTES (4u * 1024u * 1024u)
+/* Files of them that follow each other do so at this distance: the channel of another
+ * dispatcher holds some two hundred, which is how late it may be without missing any. */
+#define EVENTS_GATHER_MS 2u
 /* A request that has waited for so long behind other dispatchers' requests is given
  * to a worker that is at one of those. */
 #define TURN_TAKING_MS 2u

@@ -546,6 +546,7 @@ struct dispatcher {
 	struct buffer events; /* for the other dispatchers, not said yet */
 	int events_file;      /* those before them, which the parent has not taken yet: a
 				 descriptor plus 1; 0: none */
+	uint64_t events_at_ms; /* the next file of them goes then at the earliest */
 	int reserve_fd;
 	int fds_max;          /* clients and their files get none from there on: the
 				 rest is for links and messages */

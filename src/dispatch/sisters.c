@@ -84,14 +84,19 @@ int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t siz
 	return buffer_append(events, bytes, size) ? 0 : -ENOMEM;
 }
 
-/* Those of a turn in one file, so that the channel has room for other words. The parent may take
- * none for a while: then those that come meanwhile wait for a file of their own, so that nothing is
- * written twice. */
+/* Those of some turns in one file, so that the channels have room for other words. The parent may
+ * take none for a while: then those that come meanwhile wait for a file of their own, so that
+ * nothing is written twice. */
 void sisters_tell(struct dispatcher *dispatcher)
 {
 	const struct control order = { .kind = CONTROL_PUBLISH };
 	int r = 0;
 
+	if (dispatcher->loop.now_ms < dispatcher->events_at_ms && !dispatcher->draining) {
+		if (buffer_size(&dispatcher->events))
+			retry_soon(dispatcher);
+		return;
+	}
 	while (r == 0 && (dispatcher->events_file || buffer_size(&dispatcher->events))) {
 		int fd = dispatcher->events_file - 1;
 
@@ -104,6 +109,7 @@ void sisters_tell(struct dispatcher *dispatcher)
 		if (r == 0) {
 			close(fd);
 			dispatcher->events_file = 0;
+			dispatcher->events_at_ms = dispatcher->loop.now_ms + EVENTS_GATHER_MS;
 		}
 	}
 	if (r == 0)

@@ -314,6 +314,19 @@ def test_a_dispatcher_that_is_busy_hears_all_events_later(hooked):
     assert "takes no events" not in hooked.log()
 
 
+def test_a_dispatcher_that_is_late_misses_no_event_of_many_turns(hooked):
+    first, second = of_each(hooked)
+    second.send(b"GET /local/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+    taken = 0
+    end = time.monotonic() + 0.25
+    while time.monotonic() < end:
+        taken += json.loads(first.get("/local/publish/1").body)["taken"]
+    assert second.answer().body == b"awake"
+    wait_for(lambda: heard(hooked)[0] == taken)
+    wait_for(lambda: heard(hooked) == [taken] * 2)
+    assert "takes no events" not in hooked.log()
+
+
 def test_who_publishes_more_than_is_taken_is_told(hooked):
     first, _ = of_each(hooked)
     taken = json.loads(first.get("/local/publish/10000000").body)["taken"]
