@@ -3,8 +3,13 @@
  * The built-in pages: /status, /health, /live and /ready. They are answered
  * here, from the scoreboard and the dispatcher's own books, so that they work
  * also when every worker is busy. Keys of /status are added, never renamed.
+ *
+ * The text is written at once, without a tree of values: there may be thousands of
+ * requests in it, and meanwhile the dispatcher does nothing else. Where there is no memory
+ * for all of it there is no page.
  */
-#include <jansson.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/os/os.h"
@@ -13,137 +18,153 @@
 
 #define load(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-static json_t *status_all(struct dispatcher *dispatcher);
-static json_t *status_dispatcher(const struct score *score);
-static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool,
-			   const struct score *const *scores, unsigned count);
-static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool);
+/* JSON, as far as it is written. */
+struct page {
+	struct buffer text;
+	bool failed; /* there was no memory for some of it */
+};
+
+static void say_all(struct page *page, struct dispatcher *dispatcher);
+static void say_dispatcher(struct page *page, const struct score *score);
+static void say_pool(struct page *page, struct dispatcher *dispatcher, struct pool *pool,
+		     const struct score *const *scores, unsigned count);
+static void say_workers(struct page *page, struct dispatcher *dispatcher,
+			const struct pool *pool);
 static const struct score **scores_of(const struct dispatcher *dispatcher,
 				      unsigned group, unsigned *ret_count);
 static int by_index(const void *a, const void *b);
-static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
-			     const struct score *score);
-static json_t *status_requests(const struct seat *seat);
-static json_t *any_text(const char *text);
+static void say_worker(struct page *page, struct dispatcher *dispatcher,
+		       const struct pool *pool, const struct score *score);
+static void say_requests(struct page *page, const struct seat *seat);
 static const char *pool_state(const struct pool *pool);
 static bool ready(const struct dispatcher *dispatcher);
-static void answer_json(struct exchange *exchange, int status, json_t *value);
+static void answer_page(struct exchange *exchange, int status, struct page *page);
+static void begin(struct page *page, const char *name, char bracket);
+static void end(struct page *page, char bracket);
+static void number(struct page *page, const char *name, int64_t value);
+static void text(struct page *page, const char *name, const char *value);
 
-void status_answer(struct exchange *exchange, unsigned page)
+void status_answer(struct exchange *exchange, unsigned which)
 {
 	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	const bool is_ready = ready(dispatcher);
+	struct page page = { 0 };
 
-	switch ((enum status_page)page) {
-	case STATUS_PAGE_STATUS:
-		answer_json(exchange, 200, status_all(dispatcher));
-		return;
-	case STATUS_PAGE_READY:
-		answer_json(exchange, is_ready ? 200 : 503,
-			    json_pack("{s:s}", "status",
-				      is_ready ? "ready" : "not ready"));
-		return;
-	case STATUS_PAGE_HEALTH:
-	case STATUS_PAGE_LIVE:
-		answer_json(exchange, 200, json_pack("{s:s}", "status", "ok"));
+	if (which == STATUS_PAGE_STATUS) {
+		say_all(&page, dispatcher);
+		answer_page(exchange, 200, &page);
 		return;
 	}
+	begin(&page, NULL, '{');
+	text(&page, "status", which != STATUS_PAGE_READY ? "ok"
+			      : is_ready		 ? "ready"
+							 : "not ready");
+	end(&page, '}');
+	answer_page(exchange, which == STATUS_PAGE_READY && !is_ready ? 503 : 200, &page);
 }
 
 char *status_text(struct dispatcher *dispatcher)
 {
-	json_t *value = status_all(dispatcher);
-	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	struct page page = { 0 };
+	struct span all;
+	char *copy = NULL;
 
-	json_decref(value);
-	return text;
+	say_all(&page, dispatcher);
+	all = buffer_span(&page.text);
+	if (!page.failed)
+		copy = strndup(all.at, all.size);
+	buffer_fini(&page.text);
+	return copy;
 }
 
-static json_t *status_all(struct dispatcher *dispatcher)
+static void say_all(struct page *page, struct dispatcher *dispatcher)
 {
 	const struct score **scores;
-	json_t *dispatchers = json_array();
-	json_t *pools = json_array();
 	unsigned count;
 
 	sisters_note(dispatcher);
 	scores = scores_of(dispatcher, dispatcher->options->own_group, &count);
+	page->failed = !scores;
+	begin(page, NULL, '{');
+	text(page, "version", crew_version());
+	number(page, "pid", dispatcher->self->parent);
+	number(page, "uptime_s", (int64_t)((dispatcher->loop.now_ms -
+					    dispatcher->options->started_ms) / 1000));
+	begin(page, "dispatchers", '[');
 	for (unsigned i = 0; i < count; i++) {
 		if (score_state(scores[i]) != CREW_CHILD_DEAD)
-			json_array_append_new(dispatchers, status_dispatcher(scores[i]));
+			say_dispatcher(page, scores[i]);
 	}
+	end(page, ']');
+	begin(page, "pools", '[');
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
-		json_array_append_new(pools, status_pool(dispatcher, &dispatcher->pools[i],
-							 scores, count));
+		say_pool(page, dispatcher, &dispatcher->pools[i], scores, count);
+	end(page, ']');
+	end(page, '}');
 	free(scores);
-	return json_pack("{s:s, s:I, s:I, s:o, s:o}",
-			 "version", crew_version(),
-			 "pid", (json_int_t)dispatcher->self->parent,
-			 "uptime_s",
-			 (json_int_t)((dispatcher->loop.now_ms -
-				       dispatcher->options->started_ms) / 1000),
-			 "dispatchers", dispatchers, "pools", pools);
 }
 
-static json_t *status_dispatcher(const struct score *score)
+static void say_dispatcher(struct page *page, const struct score *score)
 {
 	const _Atomic uint64_t *figures = score->figures;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "index", (json_int_t)load(score->index),
-			 "pid", (json_int_t)load(score->pid),
-			 "generation", (json_int_t)load(score->generation),
-			 "connections", (json_int_t)load(score->connections),
-			 "served", (json_int_t)load(figures[FIGURE_SERVED]),
-			 "bells", (json_int_t)load(score->bells),
-			 "spins", (json_int_t)load(figures[FIGURE_SPINS]),
-			 "naps", (json_int_t)load(figures[FIGURE_NAPS]),
-			 "pending", (json_int_t)load(figures[FIGURE_PENDING]),
-			 "calls", (json_int_t)load(figures[FIGURE_CALLS]),
-			 "published", (json_int_t)load(figures[FIGURE_PUBLISHED]),
-			 "slow_subscribers",
-			 (json_int_t)load(figures[FIGURE_SLOW_SUBSCRIBERS]));
+	begin(page, NULL, '{');
+	number(page, "index", load(score->index));
+	number(page, "pid", load(score->pid));
+	number(page, "generation", load(score->generation));
+	number(page, "connections", (int64_t)load(score->connections));
+	number(page, "served", (int64_t)load(figures[FIGURE_SERVED]));
+	number(page, "bells", (int64_t)load(score->bells));
+	number(page, "spins", (int64_t)load(figures[FIGURE_SPINS]));
+	number(page, "naps", (int64_t)load(figures[FIGURE_NAPS]));
+	number(page, "pending", (int64_t)load(figures[FIGURE_PENDING]));
+	number(page, "calls", (int64_t)load(figures[FIGURE_CALLS]));
+	number(page, "published", (int64_t)load(figures[FIGURE_PUBLISHED]));
+	number(page, "slow_subscribers", (int64_t)load(figures[FIGURE_SLOW_SUBSCRIBERS]));
+	end(page, '}');
 }
 
 /* Figures are of all dispatchers; `scores` are theirs. */
-static json_t *status_pool(struct dispatcher *dispatcher, struct pool *pool,
-			   const struct score *const *scores, unsigned count)
+static void say_pool(struct page *page, struct dispatcher *dispatcher, struct pool *pool,
+		     const struct score *const *scores, unsigned count)
 {
-	json_int_t sums[FIGURES_A_POOL] = { 0 };
+	int64_t sums[FIGURES_A_POOL] = { 0 };
 
 	for (unsigned i = 0; i < count; i++) {
 		if (score_state(scores[i]) == CREW_CHILD_DEAD)
 			continue;
 		for (unsigned j = 0; j < FIGURES_A_POOL; j++)
-			sums[j] += (json_int_t)load(
+			sums[j] += (int64_t)load(
 				scores[i]->figures[FIGURE_OF_POOL(pool->number, j)]);
 	}
-	return json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "name", any_text(pool->name), "state", pool_state(pool),
-			 "queue", sums[FIGURE_QUEUED],
-			 "queue_max", (json_int_t)pool->options->queue_max,
-			 "in_hand", sums[FIGURE_IN_HAND],
-			 "served", sums[FIGURE_POOL_SERVED],
-			 "restarts", (json_int_t)pool->restarts,
-			 "late_answers", sums[FIGURE_LATE],
-			 "workers", status_workers(dispatcher, pool));
+	begin(page, NULL, '{');
+	text(page, "name", pool->name);
+	text(page, "state", pool_state(pool));
+	number(page, "queue", sums[FIGURE_QUEUED]);
+	number(page, "queue_max", pool->options->queue_max);
+	number(page, "in_hand", sums[FIGURE_IN_HAND]);
+	number(page, "served", sums[FIGURE_POOL_SERVED]);
+	number(page, "restarts", (int64_t)pool->restarts);
+	number(page, "late_answers", sums[FIGURE_LATE]);
+	say_workers(page, dispatcher, pool);
+	end(page, '}');
 }
 
 /* Who is there is told by the scoreboard: also those that boot, those that are
  * leaving, and places whose worker is dead and waits to be started again. */
-static json_t *status_workers(struct dispatcher *dispatcher, const struct pool *pool)
+static void say_workers(struct page *page, struct dispatcher *dispatcher,
+			const struct pool *pool)
 {
-	const unsigned group =
-		dispatcher->options->first_group + pool->number;
-	json_t *workers = json_array();
 	unsigned count;
-	const struct score **scores = scores_of(dispatcher, group, &count);
+	const struct score **scores = scores_of(
+		dispatcher, dispatcher->options->first_group + pool->number, &count);
 
+	page->failed = page->failed || !scores;
+	begin(page, "workers", '[');
 	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(workers,
-				      status_worker(dispatcher, pool, scores[i]));
+		say_worker(page, dispatcher, pool, scores[i]);
+	end(page, ']');
 	free(scores);
-	return workers;
 }
 
 /* The lines of a group, by index and generation; to be freed. None where there is
@@ -179,33 +200,32 @@ static int by_index(const void *a, const void *b)
 	return (l > r) - (l < r);
 }
 
-static json_t *status_worker(struct dispatcher *dispatcher, const struct pool *pool,
-			     const struct score *score)
+static void say_worker(struct page *page, struct dispatcher *dispatcher,
+		       const struct pool *pool, const struct score *score)
 {
 	const uint64_t beat = load(score->heartbeat_ms);
 	const uint64_t now = dispatcher->loop.now_ms;
 	const pid_t pid = load(score->pid);
 
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "index", (json_int_t)load(score->index),
-			 "pid", (json_int_t)pid,
-			 "state", crew_child_state_name(score_state(score)),
-			 "generation", (json_int_t)load(score->generation),
-			 "last_seen_ms", (json_int_t)(now > beat ? now - beat : 0),
-			 "served", (json_int_t)load(score->served),
-			 "rss_bytes", (json_int_t)os_resident_bytes(pid),
-			 "bells", (json_int_t)load(score->bells),
-			 "moves", (json_int_t)load(score->moves),
-			 "requests",
-			 status_requests(seat_find(pool, load(score->index),
-						   load(score->generation))));
+	begin(page, NULL, '{');
+	number(page, "index", load(score->index));
+	number(page, "pid", pid);
+	text(page, "state", crew_child_state_name(score_state(score)));
+	number(page, "generation", load(score->generation));
+	number(page, "last_seen_ms", (int64_t)(now > beat ? now - beat : 0));
+	number(page, "served", (int64_t)load(score->served));
+	number(page, "rss_bytes", (int64_t)os_resident_bytes(pid));
+	number(page, "bells", (int64_t)load(score->bells));
+	number(page, "moves", (int64_t)load(score->moves));
+	say_requests(page, seat_find(pool, load(score->index), load(score->generation)));
+	end(page, '}');
 }
 
-static json_t *status_requests(const struct seat *seat)
+static void say_requests(struct page *page, const struct seat *seat)
 {
-	json_t *requests = json_array();
 	const uint64_t now = seat ? seat->dispatcher->loop.now_ms : 0;
 
+	begin(page, "requests", '[');
 	for (uint32_t i = seat ? slots_next(&seat->used_slots, 0) : LINK_SLOTS;
 	     i < LINK_SLOTS; i = slots_next(&seat->used_slots, i + 1)) {
 		const struct exchange *exchange = seat->slots[i].exchange;
@@ -215,34 +235,17 @@ static json_t *status_requests(const struct seat *seat)
 		if (!exchange)
 			continue;
 		exchange_describe(exchange, &method, &path);
-		json_array_append_new(
-			requests,
-			json_pack("{s:I, s:s, s:o, s:s, s:I}",
-				  "id", (json_int_t)exchange->id, "method", method,
-				  "path", any_text(path), "state",
-				  exchange->state == EXCHANGE_ANSWERING ? "answering"
-				  : seat->slots[i].at_work		? "at work"
-									: "deferred",
-				  "age_ms", (json_int_t)(now - exchange->began_ms)));
+		begin(page, NULL, '{');
+		number(page, "id", (int64_t)exchange->id);
+		text(page, "method", method);
+		text(page, "path", path);
+		text(page, "state", exchange->state == EXCHANGE_ANSWERING ? "answering"
+				    : seat->slots[i].at_work		  ? "at work"
+									  : "deferred");
+		number(page, "age_ms", (int64_t)(now - exchange->began_ms));
+		end(page, '}');
 	}
-	return requests;
-}
-
-/* What is not UTF-8 becomes U+FFFD: else jansson takes none of it, and the
- * request, or pool, could not be seen. NULL without memory. */
-static json_t *any_text(const char *text)
-{
-	json_t *value = json_string(text);
-	const struct span all = span_of(text);
-	char *quoted;
-
-	if (value)
-		return value;
-	quoted = malloc(6 * all.size + 2);
-	if (quoted)
-		value = json_loadb(quoted, http_json_string(quoted, all), JSON_DECODE_ANY, NULL);
-	free(quoted);
-	return value;
+	end(page, ']');
 }
 
 static const char *pool_state(const struct pool *pool)
@@ -261,18 +264,85 @@ static bool ready(const struct dispatcher *dispatcher)
 	return !dispatcher->draining;
 }
 
-static void answer_json(struct exchange *exchange, int status, json_t *value)
+/* The page is used up. */
+static void answer_page(struct exchange *exchange, int status, struct page *page)
 {
 	static const char headers[] = "Content-Type: application/json\r\n"
 				      "Cache-Control: no-store\r\n";
-	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
 
-	if (text)
+	if (page->failed)
+		exchange_fail(exchange, 500, "out of memory");
+	else
 		exchange_answer(exchange, status,
 				(struct span){ headers, sizeof(headers) - 1 },
-				span_of(text));
-	else
-		exchange_fail(exchange, 500, "out of memory");
-	free(text);
-	json_decref(value);
+				buffer_span(&page->text));
+	buffer_fini(&page->text);
+}
+
+/* So many bytes of it, if there is memory for them. */
+static char *room(struct page *page, size_t size)
+{
+	char *place = page->failed ? NULL : buffer_reserve(&page->text, size);
+
+	page->failed = !place;
+	return place;
+}
+
+/* What stands before a value: the comma, and its name if it has one. */
+static void name_it(struct page *page, const char *name)
+{
+	const size_t size = name ? strlen(name) : 0;
+	char *place = room(page, size + 4);
+	char *at = place;
+
+	if (!place)
+		return;
+	if (buffer_size(&page->text) && at[-1] != '{' && at[-1] != '[')
+		*at++ = ',';
+	if (name) {
+		*at++ = '"';
+		memcpy(at, name, size);
+		at += size;
+		*at++ = '"';
+		*at++ = ':';
+	}
+	page->text.end += (size_t)(at - place);
+}
+
+static void begin(struct page *page, const char *name, char bracket)
+{
+	name_it(page, name);
+	end(page, bracket);
+}
+
+static void end(struct page *page, char bracket)
+{
+	char *place = room(page, 1);
+
+	if (!place)
+		return;
+	*place = bracket;
+	page->text.end++;
+}
+
+static void number(struct page *page, const char *name, int64_t value)
+{
+	char *place;
+
+	name_it(page, name);
+	place = room(page, 24);
+	if (place)
+		page->text.end += (size_t)snprintf(place, 24, "%" PRId64, value);
+}
+
+/* Any bytes: what is not UTF-8 becomes U+FFFD. */
+static void text(struct page *page, const char *name, const char *value)
+{
+	const struct span all = span_of(value);
+	char *place;
+
+	name_it(page, name);
+	place = room(page, 6 * all.size + 2);
+	if (place)
+		page->text.end += http_json_string(place, all);
 }

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* /status is JSON, whatever the names and paths in it are: a dispatcher with one pool, and one
+ * worker that has some requests. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <crew/crew.h>
+
+#include "dispatch/private.h"
+
+enum { DISPATCHERS = 0, WORKERS, LINES };
+#define REQUESTS 3000u /* more than any first room is for */
+#define LABEL    "GET\0/\xff\"\xc3\xa9\n"
+
+static const struct crew_pool options = { .queue_max = 5 };
+static const struct crew_server server = { .dispatchers = 1 };
+static const struct dispatcher_options dispatcher_options = { .server = &server,
+							      .first_group = WORKERS };
+static struct scoreboard board;
+static struct crew_child self = { .board = &board };
+static struct dispatcher *dispatcher;
+static struct seat seat;
+static struct seat *seats[] = { &seat };
+static struct exchange *exchanges;
+
+static int set_up(void **state)
+{
+	(void)state;
+	assert_int_equal(scoreboard_init(&board, LINES), 0);
+	for (unsigned i = 0; i < LINES; i++) {
+		struct score *score = scoreboard_line(&board, i);
+
+		scoreboard_use(&board, i);
+		atomic_store(&score->group, i);
+		score_set_state(score, CREW_CHILD_READY);
+	}
+	self.score = scoreboard_line(&board, DISPATCHERS);
+	dispatcher = calloc(1, sizeof(*dispatcher));
+	exchanges = calloc(REQUESTS, sizeof(*exchanges));
+	seat.slots = calloc(LINK_SLOTS, sizeof(*seat.slots));
+	assert_true(dispatcher && exchanges && seat.slots);
+	dispatcher->server = &server;
+	dispatcher->options = &dispatcher_options;
+	dispatcher->self = &self;
+	dispatcher->pool_count = 1;
+	dispatcher->pools[0] = (struct pool){ .dispatcher = dispatcher, .options = &options,
+					      .name = "p\xff", .seats = seats,
+					      .seat_count = 1 };
+	seat.dispatcher = dispatcher;
+	seat.pool = &dispatcher->pools[0];
+	seat.up = true;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	free(seat.slots);
+	free(exchanges);
+	free(dispatcher);
+	buffer_free_kept();
+	scoreboard_fini(&board);
+	return 0;
+}
+
+static void what_is_no_text_is_there_all_the_same(void **state)
+{
+	static char label[] = LABEL;
+	json_t *status;
+	const char *name;
+	const char *method;
+	const char *path;
+	json_t *requests;
+	char *text;
+	int queue_max;
+
+	(void)state;
+	for (uint32_t i = 0; i < REQUESTS; i++) {
+		exchanges[i].label = label;
+		seat.slots[i].exchange = &exchanges[i];
+		slots_add(&seat.used_slots, i);
+	}
+	text = status_text(dispatcher);
+	assert_non_null(text);
+	status = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(status);
+	assert_int_equal(json_unpack(status, "{s:[{s:s, s:i, s:[{s:o}]}]}", "pools", "name",
+				     &name, "queue_max", &queue_max, "workers", "requests",
+				     &requests), 0);
+	assert_string_equal(name, "p\xef\xbf\xbd");
+	assert_int_equal(queue_max, 5);
+	assert_int_equal(json_array_size(requests), REQUESTS);
+	assert_int_equal(json_unpack(json_array_get(requests, REQUESTS - 1), "{s:s, s:s}",
+				     "method", &method, "path", &path), 0);
+	assert_string_equal(method, "GET");
+	assert_string_equal(path, "/\xef\xbf\xbd\"\xc3\xa9\n");
+	assert_int_equal(json_array_size(json_object_get(status, "dispatchers")), 1);
+	json_decref(status);
+	free(text);
+}
+
+static int countdown;
+
+static void *fail_once(size_t size)
+{
+	return --countdown == 0 ? NULL : malloc(size);
+}
+
+/* What a library leaves out for want of memory is none of ours. */
+static void there_is_all_of_it_or_nothing(void **state)
+{
+	json_malloc_t take;
+	json_free_t give;
+	json_t *status;
+	char *text;
+
+	(void)state;
+	json_get_alloc_funcs(&take, &give);
+	for (int i = 1; i < 200; i++) {
+		countdown = i;
+		json_set_alloc_funcs(fail_once, free);
+		text = status_text(dispatcher);
+		json_set_alloc_funcs(take, give);
+		status = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+		assert_true(!text || json_object_size(status) == 5);
+		json_decref(status);
+		free(text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_is_no_text_is_there_all_the_same, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(there_is_all_of_it_or_nothing, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
