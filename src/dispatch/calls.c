@@ -124,10 +124,12 @@ void call_body(struct call *call, struct span data)
 {
 	if (call->over)
 		return;
-	if (buffer_size(&call->answer) + data.size > CALL_ANSWER_MAX_BYTES ||
-	    !buffer_append(&call->answer, data.at, data.size)) {
+	if (buffer_size(&call->answer) + data.size > CALL_ANSWER_MAX_BYTES) {
 		log_warning("the answer to a call is larger than %u bytes: 502",
 			    CALL_ANSWER_MAX_BYTES);
+		settle(call, 502);
+	} else if (!buffer_append(&call->answer, data.at, data.size)) {
+		log_error("there is no memory for the answer to a call: 502");
 		settle(call, 502);
 	}
 }
