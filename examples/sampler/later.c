@@ -155,6 +155,7 @@ crew_reply page_call(struct crew_request *request)
 {
 	struct crew_call call = {
 		.pool = crew_query(request, "pool"),
+		.method = crew_query(request, "method"),
 		.target = crew_query(request, "target"),
 		.type = crew_header(request, "Content-Type"),
 	};

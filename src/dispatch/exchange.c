@@ -82,8 +82,7 @@ void exchange_free(struct exchange *exchange)
 		pool_leave(exchange);
 	if (exchange->seat)
 		slot_abandon(exchange->seat, exchange->slot);
-	if (exchange->file_fd >= 0)
-		close(exchange->file_fd);
+	exchange_close_file(exchange);
 	if (connection->reading == exchange)
 		connection->reading = NULL;
 	list_remove(&exchange->in_connection);
@@ -141,6 +140,7 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 	char *place;
 
 	exchange->status = status;
+	exchange->is_bodyless = exchange->is_head || !has_body;
 	if (connection->call) {
 		exchange->answer_left = body_size;
 		exchange->state = EXCHANGE_ANSWERING;
@@ -165,7 +165,6 @@ void exchange_begin(struct exchange *exchange, int status, struct span headers,
 	out->end += http_write_head(place, &answer);
 	if (out == &connection->out)
 		writer_later(connection);
-	exchange->is_bodyless = exchange->is_head || !has_body;
 	if (body_size == WIRE_UNKNOWN && !exchange->chunked && !exchange->is_bodyless)
 		connection->ends_answer = true;
 }
@@ -181,12 +180,12 @@ void exchange_write(struct exchange *exchange, struct span data)
 		exchange->answer_left -= data.size;
 	}
 	exchange->answer_sent += data.size;
+	if (exchange->is_bodyless)
+		return;
 	if (exchange->connection->call) {
 		call_body(exchange->connection->call, data);
 		return;
 	}
-	if (exchange->is_bodyless)
-		return;
 	if (!exchange->chunked) {
 		write_bytes(exchange, data);
 		return;
@@ -244,9 +243,11 @@ void exchange_write_event(struct exchange *exchange, struct span event,
 			  struct span framed)
 {
 	exchange->answer_sent += event.size;
+	if (exchange->is_bodyless)
+		return;
 	if (exchange->connection->call)
 		call_body(exchange->connection->call, event);
-	else if (!exchange->is_bodyless)
+	else
 		write_bytes(exchange, exchange->chunked ? framed : event);
 }
 

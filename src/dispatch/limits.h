@@ -18,6 +18,8 @@
 #define CHUNK_EXTRA_MAX_BYTES (4u * 1024u)
 /* Requests of one connection that are in hand at once. */
 #define PIPELINE_MAX 64u
+/* Of these, those that hold a file open: descriptors are everybody's. */
+#define PIPELINED_FILES_MAX 2u
 /* Answers not yet taken by the client above which no more is read from it. */
 #define OUT_HIGH_BYTES (64u * 1024u)
 /* The same for what answers to more requests are thought to take that wait behind others

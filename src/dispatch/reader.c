@@ -232,6 +232,7 @@ static size_t feed(struct connection *connection, struct span bytes)
 			return size;
 		if (!connection->reading &&
 		    (connection->exchange_count >= PIPELINE_MAX ||
+		     connection->files >= PIPELINED_FILES_MAX ||
 		     connection->promised > OUT_HIGH_BYTES ||
 		     buffer_size(&connection->out) > OUT_HIGH_BYTES)) {
 			reader_set_state(connection, CONNECTION_FULL);

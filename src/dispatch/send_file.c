@@ -45,6 +45,7 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
 		exchange->file_fd = answer.fd;
 		exchange->file_offset = answer.offset;
+		exchange->connection->files++;
 		return;
 	}
 	if (answer.fd >= 0)
@@ -86,7 +87,15 @@ void exchange_send_file(struct exchange *exchange)
 			writer_later(connection); /* others first */
 		return;
 	}
+	exchange_close_file(exchange);
+	exchange_end(exchange);
+}
+
+void exchange_close_file(struct exchange *exchange)
+{
+	if (exchange->file_fd < 0)
+		return;
 	close(exchange->file_fd);
 	exchange->file_fd = -1;
-	exchange_end(exchange);
+	exchange->connection->files--;
 }

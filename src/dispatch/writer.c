@@ -154,6 +154,7 @@ static void flushed(struct connection *connection)
 	}
 	if (connection->state == CONNECTION_FULL &&
 	    connection->exchange_count < PIPELINE_MAX / 2 &&
+	    connection->files < PIPELINED_FILES_MAX &&
 	    connection->promised <= OUT_HIGH_BYTES &&
 	    buffer_size(&connection->out) <= OUT_LOW_BYTES)
 		connection_resume(connection);

@@ -233,3 +233,24 @@ def test_who_pipelines_large_answers_and_does_not_read_costs_bounded_memory(star
             assert len(client.answer().body) == 90000
         assert client.get("/hello").status == 200
         client.socket.close()
+
+
+def test_who_pipelines_files_and_does_not_read_holds_few_descriptors(start, tmp_path):
+    """They are everybody's."""
+    (tmp_path / "big").write_bytes(bytes(8 << 20))
+    server = start("--workers", "1", SAMPLER_STATIC=str(tmp_path))
+    folder = f"/proc/{server.dispatcher()}/fd"
+    before = len(os.listdir(folder))
+    clients = [server.client() for _ in range(4)]
+    for client in clients:
+        client.send(b"GET /static/big HTTP/1.1\r\nHost: x\r\n\r\n" * 20 +
+                    b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: len(os.listdir(folder)) > before + len(clients))
+    time.sleep(0.3)
+    assert len(os.listdir(folder)) <= before + 3 * len(clients)
+    for _ in range(20):
+        assert len(clients[0].answer().body) == 8 << 20
+    assert clients[0].answer().body == b'{"message":"hello"}'
+    for client in clients:
+        client.socket.close()
+    wait_for(lambda: len(os.listdir(folder)) <= before)

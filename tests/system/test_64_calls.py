@@ -32,6 +32,9 @@ def test_a_worker_asks_another_pool(start, kind):
         assert call(client, "target=/health")["status"] == 200
         assert call(client, "target=/static/hello.txt")["status"] == 501
         assert call(client, "target=/api/items", "POST", b"broken")["status"] == 400
+        for target in ("/hello", "/local/hello", "/count/3", "/health"):
+            head = call(client, f"method=HEAD&target={target}")
+            assert (head["status"], head["body"]) == (200, "")
     assert server.status()["dispatchers"][0]["calls"] == 0
 
 
