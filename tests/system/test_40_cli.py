@@ -176,6 +176,41 @@ def test_the_static_library_is_whole(tmp_path):
         server.stop()
 
 
+def test_what_is_installed_is_found(tmp_path):
+    """README's way: install, and build the first program with pkg-config alone."""
+    root = str(tmp_path / "root")
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", root],
+                   check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    found = [folder for folder, _, names in os.walk(root) if "crew.pc" in names]
+    assert len(found) == 1
+    where = found[0][len(root):]
+
+    def ask(*arguments, **environment):
+        return subprocess.run(["pkg-config", *arguments], check=True, capture_output=True, text=True,
+                              env={**os.environ, **environment}).stdout.strip()
+
+    assert where in ask("--variable", "pc_path", "pkg-config").split(":"), "pkg-config looks there"
+    prefix = ask("--variable", "prefix", "crew", PKG_CONFIG_PATH=found[0])
+    flags = ask("--cflags", "--libs", f"--define-variable=prefix={root}{prefix}", "crew",
+                PKG_CONFIG_PATH=found[0]).split()
+    assert "-lcrew" in flags and any(root in flag for flag in flags)
+    program = str(tmp_path / "hello")
+    source = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "hello.c")
+    subprocess.run(["cc", *FLAGS, source, *flags, "-o", program], check=True)
+    libraries = os.path.dirname(found[0])
+    environment = {"LD_LIBRARY_PATH": libraries}
+    assert libraries in subprocess.run(["ldd", program], capture_output=True, text=True, check=True,
+                                       env={**os.environ, **environment}).stdout
+    server = Server(str(tmp_path), environment=environment, program=program)
+    try:
+        assert b'"bolt"' in server.get("/api/item/7").body
+        done = subprocess.run([f"{root}{prefix}/bin/crew", "--version"], capture_output=True,
+                              env={**os.environ, **environment}, check=False)
+        assert done.returncode == 0
+    finally:
+        server.stop()
+
+
 BAD_TABLES = [
     ('{ .on = "GET /x/{a:date}", .run = hi }', "unknown type"),
     ('{ .on = "GET /x/{}", .run = hi }', "no name"),
