@@ -215,8 +215,16 @@ struct crew_hooks {
 
 /** A whole server. */
 struct crew_server {
-	const char *listen;              /* "ADDRESS:PORT", "[v6]:PORT" or "unix:PATH";
+	const char *listen;              /* "ADDRESS:PORT", "[v6]:PORT", "unix:PATH" or
+					    "unix:@NAME" (abstract: no file, open to all
+					    of this network namespace, unix(7));
 					    NULL: "127.0.0.1:8080"; port 0 picks one */
+	unsigned listen_mode;            /* permissions of the file of unix:PATH, whatever the
+					    umask: who may write may connect. 0: 0666, so that
+					    a proxy may that runs as another user; who is to be
+					    kept out is so by the directory, or by 0660 and its
+					    group (a new file has that of who starts the
+					    server, or of a directory with the setgid bit) */
 	struct crew_pool pools[CREW_POOLS_MAX];
 	const struct crew_route *local;  /* handlers that run in the dispatcher;
 					    they must not block */

@@ -228,7 +228,9 @@ struct crew_daemon {
 	unsigned log_keep;
 	const char *directory;  /* to work in; NULL: "/" if it detaches */
 	/* Whom to become after on_start, when all is opened: a name or number. The
-	 * supplementary groups become those of the user. */
+	 * supplementary groups become those of the user. Files in a directory that
+	 * this user may not write to (a pidfile, a socket) are not removed at the
+	 * end; the next start takes them over. */
 	const char *user;
 	const char *group;      /* NULL: the user's */
 };

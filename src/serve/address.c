@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,7 +35,9 @@ union any_address {
 	struct sockaddr_un local;
 };
 
-static int listen_once(const union any_address *address, socklen_t size, bool shared);
+static int listen_once(const union any_address *address, socklen_t size, bool shared,
+		       unsigned mode);
+static int bind_with(int fd, const union any_address *address, socklen_t size, unsigned mode);
 static void set_options(int fd, int family);
 static int parse(const char *listen, union any_address *ret_address,
 		 socklen_t *ret_size, struct crew_error *ret_error);
@@ -53,8 +56,8 @@ int address_check(const char *listen, struct crew_error *ret_error)
 	return parse(listen, &address, &size, ret_error);
 }
 
-int address_listen(const char *listen_on, bool shared, char *ret_name, unsigned room,
-		   struct crew_error *ret_error)
+int address_listen(const char *listen_on, bool shared, unsigned mode, char *ret_name,
+		   unsigned room, struct crew_error *ret_error)
 {
 	const struct timespec pause = { .tv_nsec = IN_USE_PAUSE_MS * 1000000l };
 	union any_address address;
@@ -64,10 +67,10 @@ int address_listen(const char *listen_on, bool shared, char *ret_name, unsigned 
 
 	if (r < 0)
 		return r;
-	fd = listen_once(&address, size, shared);
+	fd = listen_once(&address, size, shared, mode);
 	for (int i = 0; fd == -EADDRINUSE && i < IN_USE_PAUSES; i++) {
 		nanosleep(&pause, NULL);
-		fd = listen_once(&address, size, shared);
+		fd = listen_once(&address, size, shared, mode);
 	}
 	if (fd < 0)
 		return bind_error(listen_on, -fd, ret_error);
@@ -104,7 +107,7 @@ int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_err
 
 void address_forget(const char *listen)
 {
-	if (strncmp(listen, "unix:", 5) == 0)
+	if (strncmp(listen, "unix:", 5) == 0 && listen[5] != '@')
 		unlink(listen + 5);
 }
 
@@ -123,7 +126,8 @@ static void set_options(int fd, int family)
 }
 
 /* A descriptor or -errno. */
-static int listen_once(const union any_address *address, socklen_t size, bool shared)
+static int listen_once(const union any_address *address, socklen_t size, bool shared,
+		       unsigned mode)
 {
 	const int family = address->any.sa_family;
 	const int on = 1;
@@ -132,12 +136,12 @@ static int listen_once(const union any_address *address, socklen_t size, bool sh
 
 	if (fd < 0)
 		return -errno;
-	if (family == AF_UNIX)
+	if (family == AF_UNIX && address->local.sun_path[0])
 		remove_stale(address, size);
 	set_options(fd, family);
 	/* SO_REUSEPORT only after bind, which so finds out if somebody else listens
 	 * there. */
-	if (bind(fd, &address->any, size) < 0 ||
+	if (bind_with(fd, address, size, mode) < 0 ||
 	    (shared && family != AF_UNIX &&
 	     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0) ||
 	    listen(fd, BACKLOG) < 0) {
@@ -146,6 +150,21 @@ static int listen_once(const union any_address *address, socklen_t size, bool sh
 		return r;
 	}
 	return fd;
+}
+
+/* The umask decides at once; by chmod(2) it would be another file's, if somebody has put one
+ * there meanwhile, and by fchmod(2) nobody's. */
+static int bind_with(int fd, const union any_address *address, socklen_t size, unsigned mode)
+{
+	const bool is_file = address->any.sa_family == AF_UNIX && address->local.sun_path[0];
+	const mode_t before = is_file ? umask(~mode & 0777) : 0;
+	const int r = bind(fd, &address->any, size);
+	const int error = errno;
+
+	if (is_file)
+		umask(before);
+	errno = error;
+	return r;
 }
 
 static int parse(const char *listen, union any_address *ret_address,
@@ -182,7 +201,7 @@ unknown:
 	return error_set(ret_error, EINVAL,
 			 "\"%s\" is no address to listen on; write "
 			 "ADDRESS:PORT (127.0.0.1:8080, 0.0.0.0:80), [IPV6]:PORT "
-			 "([::]:8080) or unix:PATH", listen);
+			 "([::]:8080), unix:PATH or unix:@NAME", listen);
 }
 
 static int parse_local(const char *path, union any_address *ret_address,
@@ -190,9 +209,10 @@ static int parse_local(const char *path, union any_address *ret_address,
 {
 	struct sockaddr_un *local = &ret_address->local;
 
-	if (!*path)
+	if (!*path || strcmp(path, "@") == 0)
 		return error_set(ret_error, EINVAL,
-				 "\"unix:\" needs the path of a socket behind it");
+				 "\"unix:%s\" needs the %s of a socket behind it", path,
+				 *path ? "name" : "path");
 	if (strlen(path) >= sizeof(local->sun_path))
 		return error_set(ret_error, EINVAL,
 				 "the socket's path is longer than %zu bytes: %s",
@@ -200,6 +220,10 @@ static int parse_local(const char *path, union any_address *ret_address,
 	local->sun_family = AF_UNIX;
 	memcpy(local->sun_path, path, strlen(path) + 1);
 	*ret_size = sizeof(*local);
+	if (*path == '@') {
+		local->sun_path[0] = '\0';
+		*ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+	}
 	return 0;
 }
 

@@ -11,14 +11,16 @@
  * an address looks like. Opens nothing. */
 int address_check(const char *listen, struct crew_error *ret_error);
 
-/** Bind and listen on "ADDRESS:PORT", "[v6]:PORT" or "unix:PATH". A socket file
- * that nobody listens on any more is replaced. `shared`: there will be others on
- * the same address (address_listen_too). Returns the descriptor
+/** Bind and listen on "ADDRESS:PORT", "[v6]:PORT", "unix:PATH" or "unix:@NAME" (an abstract
+ * name, unix(7), which is no file). A socket file that nobody listens on any more is
+ * replaced; a new one has the permissions `mode` from its first moment, whatever the
+ * umask. `shared`: there will be others on the same address (address_listen_too). Not
+ * beside other threads, which would see another umask. Returns the descriptor
  * (non-blocking, close-on-exec) or -errno with an error; `ret_name` (of `room`
  * bytes) gets the address with the port that was chosen. Blocks for the file
  * system, and a fifth of a second for an address that is in use. */
-int address_listen(const char *listen, bool shared, char *ret_name, unsigned room,
-		   struct crew_error *ret_error);
+int address_listen(const char *listen, bool shared, unsigned mode, char *ret_name,
+		   unsigned room, struct crew_error *ret_error);
 
 /** Another socket on the same address, so that the kernel shares new connections
  * out among them (SO_REUSEPORT); of a Unix socket, which has no such thing, a

@@ -30,6 +30,7 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 
 	*full = *server;
 	fill(full->listen, "127.0.0.1:8080");
+	fill(full->listen_mode, 0666);
 	fill(full->status_path, "/status");
 	fill(full->shutdown_timeout_ms, 10000);
 	fill(full->head_timeout_ms, 5000);
@@ -44,6 +45,10 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 		return error_set(ret_error, EINVAL,
 				 "the server has %u dispatchers; at most %u are possible",
 				 full->dispatchers, CREW_DISPATCHERS_MAX);
+	if (full->listen_mode & ~LISTEN_MODE_BITS || !(full->listen_mode & LISTEN_MODE_WRITE))
+		return error_set(ret_error, EINVAL,
+				 "listen_mode is %#o: it is permissions such as 0666, 0660 or 0600, "
+				 "and who may write may connect", full->listen_mode);
 	if (full->head_max_bytes > 65536)
 		return error_set(ret_error, EINVAL,
 				 "head_max_bytes is %u; at most 65536 are possible",

@@ -12,6 +12,9 @@
 /* Who can wait longer for more has time to sleep. */
 #define COALESCE_US_MAX 1000u
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
+/* What makes up a mode; who may write may connect (unix(7)), so one of them must be there. */
+#define LISTEN_MODE_BITS  0777u
+#define LISTEN_MODE_WRITE 0222u
 
 /** Copy a server with its zeroes replaced, its groups of routes made flat and its
  * settings read, and check its numbers. What the copy points to and the server

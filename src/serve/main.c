@@ -34,6 +34,7 @@ struct option_row {
 };
 
 static int take_listen(struct command_line *line, const char *value);
+static int take_listen_mode(struct command_line *line, const char *value);
 static int take_workers(struct command_line *line, const char *value);
 static int take_dispatchers(struct command_line *line, const char *value);
 static int take_policy(struct command_line *line, const char *value);
@@ -55,8 +56,10 @@ static int take_group(struct command_line *line, const char *value);
 
 static const struct option_row rows[] = {
 	{ "listen", "ADDRESS",
-	  "where to listen: IP:PORT, [IPV6]:PORT or unix:PATH; port 0 picks\n"
-	  "a free one", take_listen },
+	  "where to listen: IP:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME\n"
+	  "(abstract); port 0 picks a free one", take_listen },
+	{ "listen-mode", "OCTAL", "permissions of the file of unix:PATH (default 0666: all users\n"
+	  "may connect)", take_listen_mode },
 	{ "workers", "N", "workers of the first pool; default: $WEB_CONCURRENCY, else\n"
 	  "the processors that may be used less one, at least 2", take_workers },
 	{ "dispatchers", "N", "processes that talk to clients (default 1), for machines\n"
@@ -165,6 +168,20 @@ static int take_listen(struct command_line *line, const char *value)
 	if (address_check(value, &error) == 0)
 		return 0;
 	fprintf(stderr, "%s: --listen: %s\n", line->program, error.text);
+	return EXIT_USAGE;
+}
+
+static int take_listen_mode(struct command_line *line, const char *value)
+{
+	const char *digits = value + (value[0] == '0');
+	const size_t count = strspn(digits, "01234567");
+	const unsigned long mode = strtoul(value, NULL, 8);
+
+	line->server.listen_mode = (unsigned)mode;
+	if (count == 3 && !digits[count] && mode & LISTEN_MODE_WRITE)
+		return 0;
+	fprintf(stderr, "%s: --listen-mode takes three octal digits with a write permission, "
+		"such as 0666, 0660 or 0600, not \"%s\"\n", line->program, value);
 	return EXIT_USAGE;
 }
 

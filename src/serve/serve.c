@@ -131,8 +131,8 @@ static int prepare(struct server_run *run, struct crew_error *ret_error)
 static int listen_all(struct server_run *run, struct crew_error *ret_error)
 {
 	const struct crew_server *server = &run->server;
-	int r = address_listen(server->listen, server->dispatchers > 1, run->listening_on,
-			       sizeof(run->listening_on), ret_error);
+	int r = address_listen(server->listen, server->dispatchers > 1, server->listen_mode,
+			       run->listening_on, sizeof(run->listening_on), ret_error);
 
 	for (unsigned i = 0; r >= 0; i++) {
 		run->listeners[i] = r;

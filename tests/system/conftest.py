@@ -71,7 +71,7 @@ class Server:
         assert found is not True, self.log()
         name = found.group(1)
         if name.startswith("unix:"):
-            self.address = name[5:]
+            self.address = re.sub("^@", "\0", name[5:])
         else:
             host, port = name.rsplit(":", 1)
             self.address = (host.strip("[]"), int(port))

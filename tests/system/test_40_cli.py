@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import stat
 import subprocess
 
 import pytest
@@ -33,7 +34,10 @@ def test_help_and_version():
 @pytest.mark.parametrize("arguments,says", [
     (["--nonsense"], "--nonsense"), (["word"], "word"), (["--listen"], "value"),
     (["--listen", "nowhere"], "ADDRESS:PORT"), (["--listen", "127.0.0.1:99999"], "ADDRESS:PORT"),
-    (["--listen", "unix:"], "path"), (["--listen", "unix:" + "x" * 200], "longer"),
+    (["--listen", "unix:"], "path"), (["--listen", "unix:@"], "name"),
+    (["--listen-mode", "0888"], "octal"), (["--listen-mode", "4666"], "octal"),
+    (["--listen-mode", "444"], "write"), (["--listen-mode", "66"], "octal"),
+    (["--listen-mode", "-66"], "octal"), (["--listen", "unix:" + "x" * 200], "longer"),
     (["--loop", "poll"], "auto, epoll or io_uring"),
     (["--workers", "0"], "1 to"), (["--workers", "many"], "many"), (["--workers", "-1"], "-1"),
     (["--workers", "99999"], "1 to"), (["--dispatchers", "0"], "from 1 to 16"),
@@ -80,6 +84,38 @@ def test_unix_socket(tmp_path):
         assert done.returncode == 1 and "in use" in done.stderr
         assert server.stop() == 0
         assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("arguments,mode", [([], 0o666), (["--listen-mode", "0660"], 0o660),
+                                            (["--listen-mode", "600"], 0o600)])
+def test_who_may_connect_to_a_unix_socket(tmp_path, arguments, mode):
+    """What runs as another user, such as a proxy, may, unless it is said otherwise; whatever
+    the umask of who starts the server, which its workers keep."""
+    path = str(tmp_path / "socket")
+    server = Server(str(tmp_path), ["--listen", f"unix:{path}", *arguments],
+                    before=["sh", "-c", 'umask 077; exec "$@"', "sh"])
+    try:
+        assert stat.S_IMODE(os.stat(path).st_mode) == mode
+        for pid in (server.pid, server.workers()[0]):
+            with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                assert re.search(r"^Umask:\s*0077$", file.read(), re.M)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("more", [[], ["--dispatchers", "2"], ["--directory", "/"]])
+def test_an_abstract_unix_socket(tmp_path, monkeypatch, more):
+    monkeypatch.chdir(tmp_path)
+    name = f"@crew-test-{os.getpid()}"
+    server = Server(str(tmp_path), ["--listen", f"unix:{name}", *more])
+    try:
+        assert server.address == "\0" + name[1:]
+        assert server.get("/hello").status == 200
+        assert os.listdir(tmp_path) == ["log"], "it is no file"
+        done = run("--listen", f"unix:{name}")
+        assert done.returncode == 1 and "in use" in done.stderr
+    finally:
+        assert server.stop() == 0
 
 
 def test_a_descriptor_sent_in_the_middle_of_a_request(tmp_path):
