@@ -140,7 +140,9 @@ struct crew_pool {
 	unsigned queue_warning;          /* a warning when so many wait; 0: 100;
 					    UINT_MAX: never */
 	unsigned queue_client_max;       /* waiting for one client address; 0: as many
-					    as there is room for */
+					    as there is room for. It is the peer's: all
+					    clients of a proxy have one, and all of a
+					    Unix socket (which is warned of) */
 	unsigned request_timeout_ms;     /* 504 after that; 0: 30000 */
 	unsigned idle_interval_ms;       /* of on_idle; 0: 1000 */
 	unsigned boot_timeout_ms;        /* 0: 60000 */
@@ -177,7 +179,7 @@ struct crew_response {
 	uint64_t id;
 	const char *method;
 	const char *path;
-	const char *client;
+	const char *client; /* the peer's address: behind a proxy the proxy's */
 	const char *pool;
 	int status;
 	uint64_t body_bytes;

@@ -435,8 +435,9 @@ static void print_help(const char *program, const struct crew_server *server)
 	print_option("help", NULL, "print this and exit");
 	print_option("version", NULL, "print the version and exit");
 	printf("\nSignals: TERM, INT and QUIT stop it gracefully, a second one at once; HUP\n"
-	       "replaces all workers one after another; TTIN and TTOU start one worker more\n"
-	       "or stop one; USR1 reopens the log file.\n"
+	       "replaces all workers one after another, with the code and tables that were\n"
+	       "loaded at the start; TTIN and TTOU start one worker of the first pool more, or\n"
+	       "stop one; USR1 reopens the log file.\n"
 	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
 	       "table, 3 no worker ever came up.\n");
 }

@@ -35,6 +35,7 @@ static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
 static int make_plan(struct server_run *run, struct crew_error *ret_error);
 static int listen_all(struct server_run *run, struct crew_error *ret_error);
+static void warn_of_one_client(const struct crew_server *server);
 static int stay_put(struct server_run *run, struct crew_error *ret_error);
 static int make_absolute(struct server_run *run, const char *prefix, const char *path,
 			 const char **ret_path);
@@ -159,6 +160,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 	if (r == 0) {
 		log_info("crew %s listening on %s", crew_version(),
 			 run->listening_on);
+		warn_of_one_client(&run->server);
 		become_watch(&run->become, plan_loop(run->plan));
 		r = plan_start(run->plan);
 	}
@@ -166,6 +168,21 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 		return error_set(ret_error, -r, "cannot start the processes: %s",
 				 strerror(-r));
 	return 0;
+}
+
+/* Whoever connects there has the same address, or none. */
+static void warn_of_one_client(const struct crew_server *server)
+{
+	if (strncmp(server->listen, LOCAL, strlen(LOCAL)) != 0)
+		return;
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		const struct crew_pool *pool = &server->pools[i];
+
+		if (pool->queue_client_max && pool->queue_client_max < pool->queue_max)
+			log_warning("pool \"%s\": all clients of a Unix socket count as one: "
+				    "queue_client_max bounds the whole queue, to %u",
+				    pool->name, pool->queue_client_max);
+	}
 }
 
 /* Relative names mean what they mean here, in whatever directory we are later. */

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, SAMPLER, Server, free_port
+from conftest import BUILD, SAMPLER, Server, free_port, wait_for
 
 
 # What the library was built with, where that must be said to the linker too.
@@ -101,6 +101,12 @@ def test_who_may_connect_to_a_unix_socket(tmp_path, arguments, mode):
                 assert re.search(r"^Umask:\s*0077$", file.read(), re.M)
     finally:
         server.stop()
+
+
+def test_a_limit_for_each_client_is_one_for_all_of_a_unix_socket(start, tmp_path):
+    server = start("--listen", f"unix:{tmp_path / 'socket'}", SAMPLER_QUEUE_CLIENT_MAX="5")
+    wait_for(lambda: 'pool "sampler": all clients' in server.log(), what="the warning")
+    assert "all clients" not in start(SAMPLER_QUEUE_CLIENT_MAX="5").log()
 
 
 @pytest.mark.parametrize("more", [[], ["--dispatchers", "2"], ["--directory", "/"]])
