@@ -4,7 +4,7 @@
  * calls to other pools, timers and watched descriptors. All functions here are
  * called in the process and from the thread that crew runs the worker's
  * handlers and callbacks on; none of them blocks. Callbacks run between two
- * handlers, never inside one.
+ * handlers, never inside one (but see crew_published).
  *
  * A request that outlives its handler is named by a ticket. Keep the ticket,
  * not the pointer: crew_claim() gives the request back, or NULL once it is
@@ -28,7 +28,8 @@ typedef uint64_t crew_ticket;
  * other requests, and crew_finish() answers. The request's own texts move: what
  * crew_path_str() and its sisters returned before this call is valid until the
  * handler returns, what they return after it until the request is over. The
- * pool's request timeout goes on running. `ret_ticket` may be NULL. */
+ * pool's request timeout goes on running. `ret_ticket` may be NULL. In a worker
+ * only: a local handler that defers is answered with 500. */
 crew_reply crew_defer(struct crew_request *request, crew_ticket *ret_ticket);
 /** The ticket of a request that was deferred or is a stream; 0 of another. */
 crew_ticket crew_ticket_of(const struct crew_request *request);
@@ -56,13 +57,15 @@ void *crew_data(const struct crew_request *request);
 /* ---- streams ---- */
 
 /** Begin an answer whose end is not known, and return from the handler with
- * it; crew_send() and crew_end() go on from anywhere. A stream has no deadline.
- * The request's own texts move, as with crew_defer(): also in a handler that goes
- * on for long, what it has read of them before is valid until it returns.
- * When its client goes, on_disconnect of the application is called, within
- * moments also if nothing is being sent. (A client that closes its sending side
- * has gone.) A status without a body (204, 304), and the method HEAD, end it at
- * once. */
+ * it; crew_send() and crew_end() go on from anywhere. A stream has no deadline;
+ * but a client that takes no byte for 30 seconds while some wait for it is given
+ * up, as with any answer. The request's own texts move, as with crew_defer(): also
+ * in a handler that goes on for long, what it has read of them before is valid
+ * until it returns. When its client goes, on_disconnect of the application is
+ * called, within moments also if nothing is being sent. (A client that closes its
+ * sending side has gone.) A status without a body (204, 304), and the method HEAD,
+ * end it at once. In a worker only: a local handler that streams is answered with
+ * 500. */
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not
@@ -127,8 +130,9 @@ int crew_abort(struct crew_request *stream);
 int crew_subscribe(struct crew_request *stream, const char *topic);
 /** It gets no more of that topic. */
 int crew_unsubscribe(struct crew_request *stream, const char *topic);
-/** Called when the event was handed to so many streams. (Published in a dispatcher's
- * hook, it counts those of that dispatcher only; the others get it too.) */
+/** Called when the event was handed to so many streams. (Published in a dispatcher,
+ * by a hook or a local handler, it is called before crew_publish() returns, and counts
+ * the streams of that dispatcher only; those of the others get it too.) */
 typedef void crew_published(struct crew_worker *worker, unsigned streams,
 			    void *context);
 /** Send an event to all who are subscribed, in the order in which one worker

@@ -229,7 +229,9 @@ struct crew_server {
 					    server, or of a directory with the setgid bit) */
 	struct crew_pool pools[CREW_POOLS_MAX];
 	const struct crew_route *local;  /* handlers that run in the dispatcher;
-					    they must not block */
+					    they must not block, and answer at once:
+					    neither defer nor stream (500). Settings and
+					    states of groups are not there */
 	struct crew_hooks hooks;         /* that run in the dispatcher */
 	struct crew_mount mounts[CREW_MOUNTS_MAX];
 	/* Processes that talk to clients, each with a listening socket of its own on

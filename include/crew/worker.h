@@ -163,7 +163,8 @@ const char *crew_setting(const struct crew_worker *worker, const char *key);
  * worker and is this worker's own. NULL in local routes, which have no pool. */
 const struct json_t *crew_settings(const struct crew_worker *worker);
 /** The pool's name, the worker's place in it (from 0), and how many times
- * that place was filled (from 1). */
+ * that place was filled (from 1). Of a dispatcher: "local", and which of them
+ * it is. */
 const char *crew_worker_pool(const struct crew_worker *worker);
 unsigned crew_worker_index(const struct crew_worker *worker);
 unsigned crew_worker_generation(const struct crew_worker *worker);

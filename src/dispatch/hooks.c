@@ -22,6 +22,7 @@ void hooks_init(struct dispatcher *dispatcher)
 {
 	dispatcher->local_worker = (struct crew_worker){
 		.pool = "local",
+		.index = dispatcher->self->index,
 		.generation = dispatcher->self->generation,
 		.is_dispatcher = true,
 		.channel = dispatcher->self->channel,

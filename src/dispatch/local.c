@@ -3,7 +3,7 @@
  * Local routes: handlers that run in the dispatcher itself, for answers that
  * need no isolation. They see the same request block and make the same replies
  * as in a worker, so a handler can be moved from one place to the other by
- * moving its row.
+ * moving its row, unless it defers or streams, or uses what only workers have.
  */
 #include <stdlib.h>
 

@@ -564,7 +564,8 @@ static crew_reply local_publish(struct crew_request *request)
 	       crew_publish(crew_worker(request), "many", &event, NULL, NULL) == 0)
 		taken++;
 	return crew_json(request, 200, crew_int("taken", taken),
-			 crew_int("dispatcher", (int64_t)(crew_request_id(request) >> 49)));
+			 crew_int("dispatcher", (int64_t)(crew_request_id(request) >> 49)),
+			 crew_int("index", crew_worker_index(crew_worker(request))));
 }
 
 /* Each event has the next number, and so many bytes. */

@@ -327,6 +327,12 @@ def test_a_dispatcher_that_is_late_misses_no_event_of_many_turns(hooked):
     assert "takes no events" not in hooked.log()
 
 
+def test_a_handler_in_a_dispatcher_knows_which_it_is(hooked):
+    told = [json.loads(client.get("/local/publish/0").body) for client in of_each(hooked)]
+    assert {one["index"] for one in told} == {0, 1}
+    assert all(one["index"] == one["dispatcher"] for one in told)
+
+
 def test_who_publishes_more_than_is_taken_is_told(hooked):
     first, _ = of_each(hooked)
     taken = json.loads(first.get("/local/publish/10000000").body)["taken"]
