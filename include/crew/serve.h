@@ -133,6 +133,8 @@ struct crew_pool {
 	unsigned workers;          /* 0: see crew_default_count() */
 	/* Paths that are this pool's: a NULL-terminated list of patterns, of which
 	 * one that ends in a segment of two stars takes all below it (and itself).
+	 * The first pool that has the path decides about it, so the narrower one
+	 * stands first; a prefix that a pool before it takes whole is refused.
 	 * NULL: the pool takes what is no other pool's. */
 	const char *const *prefix;
 	unsigned queue_max;              /* requests waiting; 0: 1000 */
@@ -168,7 +170,8 @@ struct crew_pool {
 	const char *settings_json;
 };
 
-/** Files of a directory, sent by the dispatcher. */
+/** Files of a directory, sent by the dispatcher. Mounts come before all routes, but for
+ * one at "/": that has what no route takes. */
 struct crew_mount {
 	const char *at;   /* URL prefix, "/static/" */
 	const char *root; /* directory */

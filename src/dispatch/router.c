@@ -4,7 +4,8 @@
  * first, then local routes, then the built-in pages, then the pools that have
  * prefixes, in their order, then those that have none. The first pool whose
  * prefix takes a path decides about it; only pools without a prefix pass on
- * what they do not have.
+ * what they do not have. A mount at "/" would have everything, and so it comes
+ * last: files for what nobody else takes.
  */
 #include "dispatch/router.h"
 
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/error.h"
+#include "dispatch/reach.h"
 #include "dispatch/trie.h"
 
 struct pool_routes {
@@ -45,13 +48,16 @@ static int check_mounts(const struct crew_server *server,
 			struct crew_error *ret_error);
 static bool match_mount(const struct crew_server *server, struct span path,
 			struct route_match *match);
+static bool match_root(const struct crew_server *server, struct span path,
+		       struct route_match *match);
 static bool match_pool(const struct router *router, unsigned index,
 		       enum http_method method, struct span method_text,
 		       struct span path, struct route_match *match,
 		       struct trie_allow *allow);
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
-			struct route_match *match, struct trie_allow *allow);
+			struct route_match *match, struct trie_allow *allow,
+			bool *ret_decided);
 static bool is_checked(const struct router *router, struct span path);
 static bool has_dots(struct span path);
 static void refuse_method(const struct trie_allow *allow, struct route_match *match);
@@ -79,6 +85,8 @@ int router_new(const struct crew_server *server, struct router **ret_router,
 	for (unsigned i = 0; r == 0 && i < CREW_POOLS_MAX && server->pools[i].app;
 	     i++)
 		r = add_pool(router, i, ret_error);
+	if (r == 0)
+		r = reach_check(server, ret_error);
 	if (r < 0) {
 		router_free(router);
 		return r;
@@ -106,6 +114,7 @@ void router_match(const struct router *router, enum http_method method,
 		  struct route_match *ret_match)
 {
 	struct trie_allow allow; /* not zeroed: its list is long, and seldom looked at */
+	bool decided;
 
 	allow.known = allow.other_count = 0;
 	ret_match->route = NULL;
@@ -128,9 +137,11 @@ void router_match(const struct router *router, enum http_method method,
 		ret_match->target = ROUTE_STATUS;
 		return;
 	}
-	if (match_pools(router, method, method_text, path, ret_match, &allow))
+	if (match_pools(router, method, method_text, path, ret_match, &allow, &decided))
 		return;
 	refuse_method(&allow, ret_match);
+	if (ret_match->target == ROUTE_NONE && !decided)
+		match_root(router->server, path, ret_match);
 }
 
 void router_match_pool(const struct router *router, unsigned index,
@@ -186,20 +197,20 @@ static int add_pool(struct router *router, unsigned index,
 	char where[128];
 	int r;
 
-	snprintf(where, sizeof(where), "pool %u (\"%.60s\")", index,
-		 name ? name : "");
 	if (!name || !*name)
-		return fail(ret_error, where, 0, "", "the pool and its application have no name",
-			    (struct span){ "", 0 });
+		return error_set(ret_error, EINVAL,
+				 "pool %u has no name: give it, or its application, a .name", index);
 	for (unsigned i = 0; i < index; i++) {
 		const struct crew_pool *other = &router->server->pools[i];
 		const char *other_name = other->name ? other->name
 						     : other->app->name;
 
 		if (strcmp(name, other_name) == 0)
-			return fail(ret_error, where, 0, "",
-				    "two pools have the same name", span_of(name));
+			return error_set(ret_error, EINVAL,
+					 "pools %u and %u are both called \"%.60s\": give one "
+					 "another .name", i, index, name);
 	}
+	snprintf(where, sizeof(where), "pool %u (\"%.60s\")", index, name);
 	r = add_table(&router->pools[index].table, pool->app->routes, where,
 		      ret_error);
 	if (r == 0)
@@ -276,11 +287,11 @@ static int check_mounts(const struct crew_server *server,
 	return 0;
 }
 
-/* The longest mount that the path lies below; "/static" is "/static/". */
+/* The longest mount that the path lies below, but for that at "/"; "/static" is "/static/". */
 static bool match_mount(const struct crew_server *server, struct span path,
 			struct route_match *match)
 {
-	size_t best = 0;
+	size_t best = 1;
 
 	for (unsigned i = 0; i < CREW_MOUNTS_MAX && server->mounts[i].at; i++) {
 		const struct span at = span_of(server->mounts[i].at);
@@ -297,7 +308,23 @@ static bool match_mount(const struct crew_server *server, struct span path,
 		match->rest = (struct span){ path.at + (below ? at.size : path.size),
 					     below ? path.size - at.size : 0 };
 	}
-	return best > 0;
+	return best > 1;
+}
+
+static bool match_root(const struct crew_server *server, struct span path,
+		       struct route_match *match)
+{
+	if (path.size == 0 || path.at[0] != '/')
+		return false;
+	for (unsigned i = 0; i < CREW_MOUNTS_MAX && server->mounts[i].at; i++) {
+		if (server->mounts[i].at[1])
+			continue;
+		match->target = ROUTE_MOUNT;
+		match->index = i;
+		match->rest = (struct span){ path.at + 1, path.size - 1 };
+		return true;
+	}
+	return false;
 }
 
 static bool match_pool(const struct router *router, unsigned index,
@@ -316,10 +343,13 @@ static bool match_pool(const struct router *router, unsigned index,
 	return true;
 }
 
+/* `ret_decided`, where it is false: the path is a pool's all the same. */
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
-			struct route_match *match, struct trie_allow *allow)
+			struct route_match *match, struct trie_allow *allow,
+			bool *ret_decided)
 {
+	*ret_decided = true;
 	for (unsigned i = 0; i < router->pool_count; i++) {
 		if (router->pools[i].has_prefixes &&
 		    trie_match(&router->pools[i].prefixes, HTTP_GET, method_text,
@@ -327,6 +357,7 @@ static bool match_pools(const struct router *router, enum http_method method,
 			return match_pool(router, i, method, method_text, path,
 					  match, allow);
 	}
+	*ret_decided = false;
 	for (unsigned i = 0; i < router->pool_count; i++) {
 		if (!router->pools[i].has_prefixes &&
 		    match_pool(router, i, method, method_text, path, match, allow))
