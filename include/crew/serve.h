@@ -310,4 +310,12 @@ const char *crew_version(void);
 unsigned crew_abi(void);
 #define CREW_ABI 1u
 
+/** Begins the tables of a server that is built as a shared object, for `crew run`, and says
+ * against which interface: CREW_EXPORT_SERVER = { .pools = { … } }; */
+#define CREW_EXPORT_SERVER                                                         \
+	extern const unsigned crew_server_abi;                                     \
+	extern const struct crew_server crew_server;                               \
+	__attribute__((visibility("default"))) const unsigned crew_server_abi = CREW_ABI; \
+	__attribute__((visibility("default"))) const struct crew_server crew_server
+
 #endif

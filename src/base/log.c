@@ -175,21 +175,6 @@ void log_set_form(enum crew_log_form wanted)
 		log_init();
 }
 
-int log_form_by_name(const char *name)
-{
-	static const char *const names[] = {
-		[CREW_LOG_AUTO] = "auto",	[CREW_LOG_PLAIN] = "plain",
-		[CREW_LOG_SYSTEMD] = "systemd", [CREW_LOG_JSON] = "json",
-		[CREW_LOG_LOGFMT] = "logfmt",
-	};
-
-	for (int i = 0; i < (int)COUNT_OF(names); i++) {
-		if (strcmp(names[i], name) == 0)
-			return i;
-	}
-	return -1;
-}
-
 void log_set_taker(crew_log_taker *new_taker, void *context)
 {
 	taker = new_taker;

@@ -37,8 +37,6 @@ void log_init(void);
 void log_become_child(void);
 /** The form of this process's lines; CREW_LOG_AUTO: as log_init chose. */
 void log_set_form(enum crew_log_form form);
-/** "auto", "plain", "systemd", "json", "logfmt"; -1 if it is no form's name. */
-int log_form_by_name(const char *name);
 /** Lines below `level` are not written. Default: info. */
 void log_set_level(int level);
 int log_level(void);

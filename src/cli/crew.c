@@ -2,8 +2,9 @@
 /*
  * The crew program: runs a server that was built as a shared object. It uses
  * the public headers only, which proves that they suffice. The object exports
- * its tables under the name crew_server; if it exports crew_server_abi too,
- * that must be the number of this library.
+ * its tables under the name crew_server, and as crew_server_abi the number of the
+ * interface that it was built against, which must be this library's:
+ * CREW_EXPORT_SERVER does both. Without the number it is run with a warning.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ static int run(int argc, char **argv)
 	const struct crew_server *server;
 	const unsigned *abi;
 	char *file = argc > 1 ? argv[1] : NULL;
+	static char program[256];
 	char path[4096];
 	void *object;
 
@@ -58,6 +60,10 @@ static int run(int argc, char **argv)
 		return 1;
 	}
 	abi = dlsym(object, "crew_server_abi");
+	if (!abi)
+		fprintf(stderr, "crew: %s does not say for which interface of crew it was "
+				"built, this is %u: use CREW_EXPORT_SERVER\n",
+			file, crew_abi());
 	if (abi && *abi != crew_abi()) {
 		fprintf(stderr, "crew: %s was built for interface %u of crew, "
 				"this is %u: build it anew\n",
@@ -67,10 +73,14 @@ static int run(int argc, char **argv)
 	server = dlsym(object, "crew_server");
 	if (!server) {
 		fprintf(stderr, "crew: %s exports no tables: it needs "
-				"`const struct crew_server crew_server = { … };`\n",
+				"`CREW_EXPORT_SERVER = { … };` (see <crew/serve.h>)\n",
 			file);
 		return 1;
 	}
+	/* What help and errors call the program is what has to be typed again. */
+	snprintf(program, sizeof(program), "crew run %s",
+		 strrchr(file, '/') ? strrchr(file, '/') + 1 : file);
+	argv[1] = program;
 	return crew_main(argc - 1, argv + 1, server);
 }
 
@@ -78,7 +88,8 @@ static void print_help(void)
 {
 	printf("Usage: crew run FILE.so [OPTION]...\n"
 	       "       crew --help | --version\n\n"
-	       "Runs the server that FILE.so holds: a shared object that exports\n"
-	       "`const struct crew_server crew_server`. The options are those of every\n"
-	       "crew server: see crew run FILE.so --help.\n");
+	       "Runs the server that FILE.so holds: a shared object with\n"
+	       "`CREW_EXPORT_SERVER = { … };`, built by\n"
+	       "cc -shared -fPIC FILE.c $(pkg-config --cflags --libs crew) -o FILE.so.\n"
+	       "The options are those of every crew server: see crew run FILE.so --help.\n");
 }

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,26 @@ struct command_line {
 	struct crew_server server;
 };
 
+enum shown {
+	SHOWN_NOT = 0,
+	SHOWN_NUMBER,
+	SHOWN_OCTAL,
+	SHOWN_US,    /* a number, or off */
+	SHOWN_LEVEL,
+	SHOWN_NAME,  /* of the row's names */
+	SHOWN_TEXT,
+};
+
 struct option_row {
 	const char *name;
 	const char *value; /* its name in the help; NULL: takes none */
 	const char *help;
 	/* 0 or an exit code, after a message. */
 	int (*take)(struct command_line *line, const char *value);
+	const char *fallback; /* what a zero in the table means; NULL: needs no word */
+	enum shown shown;     /* how the help shows what the table has */
+	size_t at;            /* where in struct crew_server that is */
+	const char *const *names;
 };
 
 static int take_listen(struct command_line *line, const char *value);
@@ -54,44 +69,85 @@ static int take_directory(struct command_line *line, const char *value);
 static int take_user(struct command_line *line, const char *value);
 static int take_group(struct command_line *line, const char *value);
 
+static const char *const class_names[] = {
+	[CREW_PROCESS] = "process",
+	[CREW_THREAD] = "thread",
+};
+
+static const char *const policy_names[] = {
+	[CREW_POLICY_BESIDE] = "beside",
+	[CREW_POLICY_BATCH] = "batch",
+	[CREW_POLICY_NORMAL] = "normal",
+};
+
+static const char *const loop_names[] = {
+	[CREW_LOOP_AUTO] = "auto",
+	[CREW_LOOP_EPOLL] = "epoll",
+	[CREW_LOOP_IO_URING] = "io_uring",
+};
+
+static const char *const form_names[] = {
+	[CREW_LOG_AUTO] = "auto", [CREW_LOG_PLAIN] = "plain",	[CREW_LOG_SYSTEMD] = "systemd",
+	[CREW_LOG_JSON] = "json", [CREW_LOG_LOGFMT] = "logfmt",
+};
+
+#define at(member) offsetof(struct crew_server, member)
+
 static const struct option_row rows[] = {
 	{ "listen", "ADDRESS",
 	  "where to listen: IP:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME\n"
-	  "(abstract); port 0 picks a free one", take_listen },
-	{ "listen-mode", "OCTAL", "permissions of the file of unix:PATH (default 0666: all users\n"
-	  "may connect)", take_listen_mode },
-	{ "workers", "N", "workers of the first pool; default: $WEB_CONCURRENCY, else\n"
-	  "the processors that may be used less one, at least 2", take_workers },
-	{ "dispatchers", "N", "processes that talk to clients (default 1), for machines\n"
-	  "with many processors", take_dispatchers },
+	  "(abstract); port 0 picks a free one", take_listen,
+	  .fallback = "127.0.0.1:8080", .shown = SHOWN_TEXT, .at = at(listen) },
+	{ "listen-mode", "OCTAL", "permissions of the file of unix:PATH: who may write may\n"
+	  "connect",
+	  take_listen_mode, .fallback = "0666: all", .shown = SHOWN_OCTAL, .at = at(listen_mode) },
+	{ "workers", "N", "workers of the first pool", take_workers,
+	  .fallback = "$WEB_CONCURRENCY,\n"
+		      "else the processors that may be used less one, at least 2",
+	  .shown = SHOWN_NUMBER, .at = at(pools[0].workers) },
+	{ "dispatchers", "N", "processes that talk to clients, for machines with many\n"
+	  "processors", take_dispatchers,
+	  .fallback = "1", .shown = SHOWN_NUMBER, .at = at(dispatchers) },
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
-	  take_class },
+	  take_class, .fallback = "process", .shown = SHOWN_NAME, .at = at(pools[0].kind),
+	  .names = class_names },
 	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
-	  "are quick; the default), batch (SCHED_BATCH) or normal", take_policy },
+	  "are quick), batch (SCHED_BATCH) or normal", take_policy,
+	  .fallback = "beside", .shown = SHOWN_NAME, .at = at(pools[0].policy),
+	  .names = policy_names },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
-	  "sleeps, for machines with processors to spare; auto (the default): while\n"
-	  "few clients are busy, and it pays; or off", take_spin },
+	  "sleeps, for machines with processors to spare; auto: while few clients\n"
+	  "are busy, and it pays; or off", take_spin,
+	  .fallback = "auto", .shown = SHOWN_US, .at = at(spin_us) },
 	{ "coalesce", "US", "microseconds, at most, that dispatchers busy with many clients let\n"
-	  "requests gather before they look again; auto (the default: 500) or off",
-	  take_coalesce },
+	  "requests gather before they look again; auto (500) or off",
+	  take_coalesce, .fallback = "auto", .shown = SHOWN_US, .at = at(coalesce_us) },
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
-	  "one call of io_uring where it may be used; the default), epoll (a call\n"
-	  "each) or io_uring (also one alone)", take_loop },
-	{ "log-level", "NAME", "debug, info, warning, error or critical (default info)",
-	  take_level },
-	{ "log-format", "NAME", "auto, plain, systemd, json or logfmt (default auto: systemd\n"
-	  "under the journal, else plain)", take_log_format },
+	  "one call of io_uring where it may be used), epoll (a call each) or\n"
+	  "io_uring (also one alone)", take_loop,
+	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(loop), .names = loop_names },
+	{ "log-level", "NAME", "debug, info, warning, error or critical", take_level,
+	  .fallback = "info", .shown = SHOWN_LEVEL, .at = at(log_level) },
+	{ "log-format", "NAME", "auto (systemd under the journal, else plain), plain, systemd, json\n"
+	  "or logfmt", take_log_format,
+	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(log_form), .names = form_names },
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
-	  "8 old ones are kept", take_log_file },
-	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon },
+	  "8 old ones are kept", take_log_file, .shown = SHOWN_TEXT, .at = at(daemon.log_file) },
+	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon,
+	  .shown = SHOWN_NOT },
 	{ "pidfile", "FILE", "write the parent's process number there, and refuse to run\n"
-	  "twice", take_pidfile },
+	  "twice", take_pidfile, .shown = SHOWN_TEXT, .at = at(daemon.pidfile) },
 	{ "group-file", "FILE", "the same with the number of the process group",
-	  take_group_file },
-	{ "directory", "PATH", "work there; a daemon's default is /", take_directory },
-	{ "user", "NAME", "give up root for this user, once all is opened", take_user },
-	{ "group", "NAME", "and for this group; default: the user's", take_group },
+	  take_group_file, .shown = SHOWN_TEXT, .at = at(daemon.group_file) },
+	{ "directory", "PATH", "work there", take_directory,
+	  .fallback = "here; of a daemon /", .shown = SHOWN_TEXT, .at = at(daemon.directory) },
+	{ "user", "NAME", "give up root for this user, once all is opened", take_user,
+	  .shown = SHOWN_TEXT, .at = at(daemon.user) },
+	{ "group", "NAME", "and for this group", take_group,
+	  .fallback = "the user's", .shown = SHOWN_TEXT, .at = at(daemon.group) },
 };
+
+#undef at
 
 #define ROWS ((int)COUNT_OF(rows))
 
@@ -100,6 +156,7 @@ enum { OPTION_FIRST = 1000, OPTION_HELP = 2000, OPTION_VERSION };
 static const char *base_name(const char *path);
 static void make_options(struct option *options);
 static int bad_option(const char *program, int code, char **argv);
+static bool is_ambiguous(const char *word);
 static void print_help(const char *program, const struct crew_server *server);
 
 int crew_main(int argc, char **argv, const struct crew_server *tables)
@@ -248,11 +305,8 @@ static int take_dispatchers(struct command_line *line, const char *value)
 
 static int take_class(struct command_line *line, const char *value)
 {
-	static const char *const names[] = {
-		[CREW_PROCESS] = "process",
-		[CREW_THREAD] = "thread",
-	};
-	const int kind = one_of(line, "worker-class", value, names, COUNT_OF(names));
+	const int kind = one_of(line, "worker-class", value, class_names,
+				COUNT_OF(class_names));
 
 	if (kind < 0)
 		return EXIT_USAGE;
@@ -263,12 +317,8 @@ static int take_class(struct command_line *line, const char *value)
 
 static int take_policy(struct command_line *line, const char *value)
 {
-	static const char *const names[] = {
-		[CREW_POLICY_BESIDE] = "beside",
-		[CREW_POLICY_BATCH] = "batch",
-		[CREW_POLICY_NORMAL] = "normal",
-	};
-	const int policy = one_of(line, "policy", value, names, COUNT_OF(names));
+	const int policy = one_of(line, "policy", value, policy_names,
+				  COUNT_OF(policy_names));
 
 	if (policy < 0)
 		return EXIT_USAGE;
@@ -313,12 +363,7 @@ static int us_of(const struct command_line *line, const char *name, const char *
 
 static int take_loop(struct command_line *line, const char *value)
 {
-	static const char *const names[] = {
-		[CREW_LOOP_AUTO] = "auto",
-		[CREW_LOOP_EPOLL] = "epoll",
-		[CREW_LOOP_IO_URING] = "io_uring",
-	};
-	const int loop = one_of(line, "loop", value, names, COUNT_OF(names));
+	const int loop = one_of(line, "loop", value, loop_names, COUNT_OF(loop_names));
 
 	if (loop < 0)
 		return EXIT_USAGE;
@@ -360,13 +405,10 @@ static int take_group_file(struct command_line *line, const char *value)
 
 static int take_log_format(struct command_line *line, const char *value)
 {
-	const int form = log_form_by_name(value);
+	const int form = one_of(line, "log-format", value, form_names, COUNT_OF(form_names));
 
-	if (form < 0) {
-		fprintf(stderr, "%s: --log-format takes auto, plain, systemd, json or "
-			"logfmt, not \"%s\"\n", line->program, value);
+	if (form < 0)
 		return EXIT_USAGE;
-	}
 	line->server.log_form = (enum crew_log_form)form;
 	return 0;
 }
@@ -397,22 +439,80 @@ static int take_group(struct command_line *line, const char *value)
 
 static int bad_option(const char *program, int code, char **argv)
 {
-	const char *option = argv[optind - 1];
+	/* Of letters behind one dash getopt_long(3) may still be at the word. */
+	const char *word = argv[optind - 1][0] != '-' && argv[optind] ? argv[optind]
+								      : argv[optind - 1];
+	char letter[3] = { '-', (char)optopt, '\0' };
+	const char *option = word;
+	size_t size;
 
+	if (code != ':' && optopt > ' ' && optopt < 0x7f)
+		option = letter;
+	size = strcspn(option, "=");
 	if (code == ':')
 		fprintf(stderr, "%s: %s needs a value behind it; see %s --help\n",
 			program, option, program);
+	else if (optopt >= OPTION_FIRST)
+		fprintf(stderr, "%s: %.*s takes no value; see %s --help\n", program,
+			(int)size, option, program);
+	else if (option == word && is_ambiguous(word))
+		fprintf(stderr, "%s: %.*s is the beginning of several options; see %s --help\n",
+			program, (int)size, option, program);
 	else
-		fprintf(stderr, "%s: there is no option %s; see %s --help\n",
-			program, option, program);
+		fprintf(stderr, "%s: there is no option %.*s; see %s --help\n",
+			program, (int)size, option, program);
 	return EXIT_USAGE;
 }
 
+static bool is_ambiguous(const char *word)
+{
+	const char *name = word + strspn(word, "-");
+	const size_t size = strcspn(name, "=");
+	unsigned count = 0;
+
+	for (int i = 0; i < ROWS; i++)
+		count += strncmp(rows[i].name, name, size) == 0;
+	return count > 1;
+}
+
+/* What is so if the option is not given; NULL if there is nothing to say of it. */
+static const char *default_of(const struct option_row *row, const struct crew_server *server,
+			      char *room, size_t size)
+{
+	static const char *const levels[] = { "debug", "info", "warning", "error", "critical" };
+	const char *at = (const char *)server + row->at;
+	const char *text;
+	unsigned number;
+
+	if (row->shown == SHOWN_TEXT) {
+		memcpy(&text, at, sizeof(text));
+		return text ? text : row->fallback;
+	}
+	memcpy(&number, at, sizeof(number));
+	if (row->shown == SHOWN_NOT || number == 0)
+		return row->fallback;
+	if (row->shown == SHOWN_NAME)
+		return row->names[number];
+	if (row->shown == SHOWN_US && number == CREW_NEVER)
+		return "off";
+	snprintf(room, size, row->shown == SHOWN_OCTAL ? "%#o" : "%u", number);
+	for (size_t i = 0; row->shown == SHOWN_LEVEL && i < COUNT_OF(levels); i++) {
+		if ((int)number == log_level_by_name(levels[i]))
+			return levels[i];
+	}
+	return room;
+}
+
 /* An option and its text, whose further lines stand below the first. */
-static void print_option(const char *name, const char *value, const char *help)
+static void print_option(const char *name, const char *value, const char *help,
+			 const char *otherwise)
 {
 	int used = printf("  --%s %s", name, value ? value : "");
+	char text[512];
 
+	snprintf(text, sizeof(text), "%s%s%s%s", help, otherwise ? " (default " : "",
+		 otherwise ? otherwise : "", otherwise ? ")" : "");
+	help = text;
 	while (*help) {
 		const char *end = strchrnul(help, '\n');
 
@@ -425,15 +525,16 @@ static void print_option(const char *name, const char *value, const char *help)
 
 static void print_help(const char *program, const struct crew_server *server)
 {
+	char room[32];
+
 	printf("Usage: %s [OPTION]...\n\n"
-	       "Serves HTTP/1.1 from pools of isolated workers (crew %s),\n"
-	       "by default on %s.\n\n",
-	       program, crew_version(),
-	       server->listen ? server->listen : "127.0.0.1:8080");
+	       "Serves HTTP/1.1 from pools of isolated workers (crew %s).\n\n",
+	       program, crew_version());
 	for (int i = 0; i < ROWS; i++)
-		print_option(rows[i].name, rows[i].value, rows[i].help);
-	print_option("help", NULL, "print this and exit");
-	print_option("version", NULL, "print the version and exit");
+		print_option(rows[i].name, rows[i].value, rows[i].help,
+			     default_of(&rows[i], server, room, sizeof(room)));
+	print_option("help", NULL, "print this and exit", NULL);
+	print_option("version", NULL, "print the version and exit", NULL);
 	printf("\nSignals: TERM, INT and QUIT stop it gracefully, a second one at once; HUP\n"
 	       "replaces all workers one after another, with the code and tables that were\n"
 	       "loaded at the start; TTIN and TTOU start one worker of the first pool more, or\n"

@@ -33,6 +33,10 @@ def test_help_and_version():
 
 @pytest.mark.parametrize("arguments,says", [
     (["--nonsense"], "--nonsense"), (["word"], "word"), (["--listen"], "value"),
+    (["-w4"], "no option -w;"), (["--workers", "2", "-4w"], "no option -4;"),
+    (["--daemon=yes"], "--daemon takes no value"), (["--log"], "--log is the beginning of several"),
+    (["--nope=3"], "no option --nope;"), (["--workers", "2", "-\u00e9"], "no option -\u00e9;"),
+    (["--log-format", "xml"], "auto, plain, systemd, json or logfmt"),
     (["--listen", "nowhere"], "ADDRESS:PORT"), (["--listen", "127.0.0.1:99999"], "ADDRESS:PORT"),
     (["--listen", "unix:"], "path"), (["--listen", "unix:@"], "name"),
     (["--listen-mode", "0888"], "octal"), (["--listen-mode", "4666"], "octal"),
@@ -185,6 +189,62 @@ def test_crew_run(tmp_path):
     assert run("run", "/nowhere.so", program=crew).returncode == 1
     done = run("run", str(tmp_path / "app.so"), "--bad", program=crew)
     assert done.returncode == 2 and "--bad" in done.stderr
+    assert "see crew run app.so --help" in done.stderr
+    assert "Usage: crew run app.so [OPTION]" in run("run", str(tmp_path / "app.so"), "--help",
+                                                    program=crew).stdout
+    server = Server(str(tmp_path), program=str(tmp_path / "app.so"), before=[crew, "run"])
+    try:
+        assert server.get("/hi").body == b"hi"
+    finally:
+        assert server.stop() == 0
+    assert "interface" not in server.log()
+
+
+@pytest.mark.parametrize("abi,code,says", [
+    ("CREW_EXPORT_SERVER", 0, ""), ("const struct crew_server crew_server", 0, "does not say"),
+    ("const unsigned crew_server_abi = CREW_ABI + 1; const struct crew_server crew_server", 1,
+     "build it anew")])
+def test_crew_run_looks_for_what_it_was_built(tmp_path, abi, code, says):
+    source = tmp_path / "app.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static const struct crew_app app = { .name = "app" };
+        %s = { .pools = { { .app = &app, .workers = 1 } } };
+    """ % abi)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    hidden = ["-fvisibility=hidden"] if abi == "CREW_EXPORT_SERVER" else []
+    subprocess.run(["gcc", *FLAGS, *hidden, "-shared", "-fPIC", "-std=c17", f"-I{include}", "-Wall",
+                    "-Wextra", "-Werror", "-Wmissing-declarations", "-o", str(tmp_path / "app.so"),
+                    str(source), f"-L{BUILD}", "-lcrew"], check=True)
+    done = run("run", str(tmp_path / "app.so"), "--version", program=os.path.join(BUILD, "crew"))
+    assert done.returncode == code and says in done.stderr and bool(says) == bool(done.stderr)
+
+
+def test_the_help_says_what_holds_for_this_program(tmp_path):
+    source = tmp_path / "app.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static const struct crew_app app = { .name = "app" };
+        int main(int argc, char **argv) {
+            return crew_main(argc, argv, &(struct crew_server){ .listen = "[::1]:9", .dispatchers = 3,
+                .listen_mode = 0600, .log_level = CREW_ERROR, .spin_us = CREW_NEVER,
+                .daemon.pidfile = "/run/x.pid", .pools = { { .app = &app, .workers = 7,
+                .kind = CREW_THREAD } } });
+        }
+    """)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    program = str(tmp_path / "app")
+    subprocess.run(["gcc", "-std=c17", *FLAGS, f"-I{include}", "-o", program, str(source), f"-L{BUILD}",
+                    f"-Wl,-rpath,{os.path.abspath(BUILD)}", "-lcrew"], check=True)
+    text = run("--help", program=program).stdout
+    assert "WEB_CONCURRENCY" not in text and "WEB_CONCURRENCY" in run("--help").stdout
+    options = dict(re.findall(r"^  --(\S+)(.*?)(?=^  --|^$)", text, re.M | re.S))
+    for option, default in (("listen", "[::1]:9"), ("dispatchers", "3"), ("listen-mode", "0600"),
+                            ("log-level", "error"), ("spin", "off"), ("pidfile", "/run/x.pid"),
+                            ("workers", "7"), ("worker-class", "thread"), ("policy", "beside"),
+                            ("log-format", "auto")):
+        assert f"(default {default})" in options[option], option
+    assert "default" not in options["user"] and "default" not in options["daemon"]
 
 
 def test_the_static_library_is_whole(tmp_path):
