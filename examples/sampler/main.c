@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 		.body_timeout_ms = number_from("SAMPLER_BODY_TIMEOUT_MS"),
 		.idle_timeout_ms = number_from("SAMPLER_IDLE_TIMEOUT_MS"),
 		.max_pending = number_from("SAMPLER_MAX_PENDING"),
+		.connections_max = number_from("SAMPLER_CONNECTIONS_MAX"),
 		.log_repeat_ms = number_from("SAMPLER_LOG_REPEAT_MS"),
 		.hooks = {
 			.check = sampler_dispatcher_check,

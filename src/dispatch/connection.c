@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ static bool must_reset(const struct connection *connection);
 static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
 static void refuse_one(struct dispatcher *dispatcher, int fd);
+static void warn_of_limit(const struct dispatcher *dispatcher);
 static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address);
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
@@ -245,12 +247,28 @@ static void refuse_one(struct dispatcher *dispatcher, int fd)
 		dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	loop_change(&dispatcher->loop, &dispatcher->listener, 0);
 	if (!loop_timer_is_set(&dispatcher->accept_rest)) {
-		log_warning("no place for more than %u connections: "
-			    "answering 503 to new ones",
-			    dispatcher->connection_count);
+		warn_of_limit(dispatcher);
 		loop_timer_set(&dispatcher->loop, &dispatcher->accept_rest,
 			       dispatcher->loop.now_ms + ACCEPT_REST_MS);
 	}
+}
+
+/* Of two limits, which one it is, and what is to be done about it. */
+static void warn_of_limit(const struct dispatcher *dispatcher)
+{
+	const unsigned count = dispatcher->connection_count;
+	const unsigned wanted = dispatcher->server->connections_max;
+	struct rlimit limit = { 0 };
+
+	if (wanted && count >= sisters_share(dispatcher, wanted)) {
+		log_warning("no place for more than %u connections (connections_max): "
+			    "answering 503 to new ones", count);
+		return;
+	}
+	getrlimit(RLIMIT_NOFILE, &limit);
+	log_warning("no place for more than %u connections (limit of open files %llu: raise LimitNOFILE= "
+		    "or ulimit -Hn): answering 503 to new ones", count,
+		    (unsigned long long)limit.rlim_cur);
 }
 
 static void connection_new(struct dispatcher *dispatcher, int fd,

@@ -542,9 +542,14 @@ def test_files_take_no_descriptor_that_a_link_needs(tmp_path):
     server.stop()
 
 
-def test_each_client_too_many_is_told_so(tmp_path):
+@pytest.mark.parametrize("limit,wanted,says", [
+    (100, "", "(limit of open files 100: raise LimitNOFILE= or ulimit -Hn)"),
+    (100, "1000", "(limit of open files 100: raise LimitNOFILE= or ulimit -Hn)"),
+    (1000, "40", "no place for more than 40 connections (connections_max)")])
+def test_each_client_too_many_is_told_so(tmp_path, limit, wanted, says):
     server = Server(str(tmp_path), ["--workers", "1"],
-                    before=["sh", "-c", "ulimit -n 100; exec \"$@\"", "sh"])
+                    environment={"SAMPLER_CONNECTIONS_MAX": wanted or "0"},
+                    before=["sh", "-c", f"ulimit -n {limit}; exec \"$@\"", "sh"])
     clients = [server.client() for _ in range(90)]
     poll = select.poll()
     for client in clients:
@@ -559,5 +564,6 @@ def test_each_client_too_many_is_told_so(tmp_path):
                 assert client.buffer.startswith(b"HTTP/1.1 503 ")
                 assert client.buffer.endswith(b'{"error":"too many connections"}')
             client.socket.close()
+        assert says in server.log()
     finally:
         assert server.stop() == 0
