@@ -13,6 +13,9 @@ import subprocess
 import tempfile
 import time
 
+# nginx, haproxy and php-fpm lie where Debian has only root look.
+os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin"
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "..", "build")
 SAMPLER = os.path.join(BUILD, "examples", "sampler")
