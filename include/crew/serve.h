@@ -171,7 +171,8 @@ struct crew_pool {
 };
 
 /** Files of a directory, sent by the dispatcher. Mounts come before all routes, but for
- * one at "/": that has what no route takes. */
+ * one at "/": that has what no route takes. Regular files only, and none where a part of
+ * the path below the mount begins with a dot, but for a first ".well-known" (RFC 8615). */
 struct crew_mount {
 	const char *at;   /* URL prefix, "/static/" */
 	const char *root; /* directory */
@@ -272,7 +273,9 @@ struct crew_server {
 	unsigned head_timeout_ms;        /* first byte to whole head; 0: 5000 */
 	unsigned body_timeout_ms;        /* between two reads of a body; 0: 10000 */
 	unsigned idle_timeout_ms;        /* keep-alive; 0: 15000 */
-	unsigned head_max_bytes;         /* line and headers; 0: 16384 */
+	unsigned head_max_bytes;         /* line and headers; 0: 16384; at most 65536. Whatever
+					    it is, a request line has at most 8 KiB (414),
+					    and there are at most 100 header lines (431) */
 	uint64_t body_max_bytes;         /* 0: 8 MiB. A dispatcher keeps a body until it is
 					    answered: in memory up to 256 KiB, or up to 4 MiB
 					    if its length is announced and all of those

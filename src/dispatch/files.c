@@ -3,7 +3,8 @@
  * Static files. The kernel resolves the path, beneath the root and without
  * leaving it by link or by dots (openat2(2)); what was opened is then looked
  * at, so that nothing can change between a check and its use. Only regular
- * files are served, and none whose name begins with a dot.
+ * files are served, and none whose name begins with a dot, nor what lies below
+ * such a directory, but for /.well-known, which is there to be found (RFC 8615).
  */
 #include "dispatch/files.h"
 
@@ -146,7 +147,13 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 
 static bool has_hidden(struct span rest)
 {
-	for (size_t i = 0; i < rest.size; i++) {
+	static const char known[] = ".well-known/";
+	const size_t begin = rest.size >= sizeof(known) - 1 &&
+					     memcmp(rest.at, known, sizeof(known) - 1) == 0
+				     ? sizeof(known) - 1
+				     : 0;
+
+	for (size_t i = begin; i < rest.size; i++) {
 		if (rest.at[i] == '.' && (i == 0 || rest.at[i - 1] == '/'))
 			return true;
 	}

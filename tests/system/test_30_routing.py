@@ -112,6 +112,19 @@ def test_nothing_above_the_root_is_served(server, path):
     assert server.get(path).status in (400, 404)
 
 
+def test_of_what_is_hidden_only_the_well_known_is_served(start, tmp_path):
+    for name in (".well-known/security.txt", ".well-known/.secret", ".git/config",
+                 "deep/.well-known/x", ".well-knownx"):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    server = start(SAMPLER_STATIC=str(tmp_path / "root"))
+    assert server.get("/static/.well-known/security.txt").body == b".well-known/security.txt"
+    for name in (".well-known/.secret", ".git/config", "deep/.well-known/x", ".well-knownx",
+                 ".well-known/../.git/config"):
+        assert server.get(f"/static/{name}").status == 404
+
+
 def test_a_link_out_of_the_root_is_not_followed(start, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
