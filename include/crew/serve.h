@@ -202,7 +202,8 @@ struct crew_hooks {
 	/* The paths for which it is called, as crew_pool.prefix; NULL: all. Others
 	 * are spared what it costs. */
 	const char *const *check_prefix;
-	/* Called when an answer of a pool was written whole; not for calls. */
+	/* Called when an answer of a pool was written whole; not for calls, files and
+	 * local routes. It sees neither headers nor bodies. */
 	void (*on_response)(struct crew_worker *dispatcher,
 			    const struct crew_response *response);
 	/* Called when there is nothing to do, every second. */
