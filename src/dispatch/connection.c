@@ -262,13 +262,14 @@ static void warn_of_limit(const struct dispatcher *dispatcher)
 
 	if (wanted && count >= sisters_share(dispatcher, wanted)) {
 		log_warning("no place for more than %u connections (connections_max): "
-			    "answering 503 to new ones", count);
+			    "answering 503 to new ones",
+			    count);
 		return;
 	}
 	getrlimit(RLIMIT_NOFILE, &limit);
-	log_warning("no place for more than %u connections (limit of open files %llu: raise LimitNOFILE= "
-		    "or ulimit -Hn): answering 503 to new ones", count,
-		    (unsigned long long)limit.rlim_cur);
+	log_warning("no place for more than %u connections (limit of open files %llu: raise "
+		    "LimitNOFILE= or ulimit -Hn): answering 503 to new ones",
+		    count, (unsigned long long)limit.rlim_cur);
 }
 
 static void connection_new(struct dispatcher *dispatcher, int fd,

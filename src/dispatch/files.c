@@ -147,12 +147,11 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 
 static bool has_hidden(struct span rest)
 {
-	static const char known[] = ".well-known/";
-	const size_t begin = rest.size >= sizeof(known) - 1 &&
-					     memcmp(rest.at, known, sizeof(known) - 1) == 0
-				     ? sizeof(known) - 1
-				     : 0;
+	const struct span known = span_of(".well-known/");
+	size_t begin = 0;
 
+	if (rest.size >= known.size && memcmp(rest.at, known.at, known.size) == 0)
+		begin = known.size;
 	for (size_t i = begin; i < rest.size; i++) {
 		if (rest.at[i] == '.' && (i == 0 || rest.at[i - 1] == '/'))
 			return true;

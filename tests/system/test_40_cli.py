@@ -313,6 +313,40 @@ def test_what_is_installed_is_found(tmp_path):
         server.stop()
 
 
+def test_files_at_the_root_are_what_no_route_has(tmp_path):
+    source = tmp_path / "app.c"
+    source.write_text("""
+        #include <crew/crew.h>
+        static crew_reply hi(struct crew_request *request) { return crew_text(request, 200, "hi"); }
+        static const struct crew_app app = { .name = "app", .routes = (const struct crew_route[]){
+            { .on = "GET /hi", .run = hi }, { .on = "GET /health", .run = hi }, { 0 } } };
+        int main(int argc, char **argv) {
+            return crew_main(argc, argv, &(struct crew_server){ .mounts = { { "/", "root" } },
+                .pools = { { .app = &app, .workers = 1 } } });
+        }
+    """)
+    include = os.path.join(os.path.dirname(__file__), "..", "..", "include")
+    program = str(tmp_path / "app")
+    subprocess.run(["gcc", "-std=c17", *FLAGS, f"-I{include}", "-o", program, str(source), f"-L{BUILD}",
+                    f"-Wl,-rpath,{os.path.abspath(BUILD)}", "-lcrew"], check=True)
+    for name in ("index.html", "hi", "deep/index.html"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(name)
+    server = Server(str(tmp_path), program=program, before=["env", "-C", str(tmp_path)])
+    try:
+        with server.client() as client:
+            for path, body in (("/hi", b"hi"), ("/", b"index.html"), ("/deep/", b"deep/index.html")):
+                assert client.get(path).body == body
+            assert client.get("/deep").status == 301 and client.get("/nothing").status == 404
+            answer = client.request("POST", "/hi", body=b"x" * 100)
+            assert answer.status == 405 and answer.header("Allow") == "GET, HEAD"
+            assert client.request("POST", "/nothing", body=b"x" * 100).status == 405
+            assert b'"ok"' in client.get("/health").body
+        assert 'route "GET /health": no client reaches it: a built-in page' in server.log()
+    finally:
+        assert server.stop() == 0
+
+
 BAD_TABLES = [
     ('{ .on = "GET /x/{a:date}", .run = hi }', "unknown type"),
     ('{ .on = "GET /x/{}", .run = hi }', "no name"),
