@@ -48,7 +48,7 @@ static int check_mounts(const struct crew_server *server,
 			struct crew_error *ret_error);
 static bool match_mount(const struct crew_server *server, struct span path,
 			struct route_match *match);
-static bool match_root(const struct crew_server *server, struct span path,
+static void match_root(const struct router *router, struct span path,
 		       struct route_match *match);
 static bool match_pool(const struct router *router, unsigned index,
 		       enum http_method method, struct span method_text,
@@ -56,8 +56,7 @@ static bool match_pool(const struct router *router, unsigned index,
 		       struct trie_allow *allow);
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
-			struct route_match *match, struct trie_allow *allow,
-			bool *ret_decided);
+			struct route_match *match, struct trie_allow *allow);
 static bool is_checked(const struct router *router, struct span path);
 static bool has_dots(struct span path);
 static void refuse_method(const struct trie_allow *allow, struct route_match *match);
@@ -114,7 +113,6 @@ void router_match(const struct router *router, enum http_method method,
 		  struct route_match *ret_match)
 {
 	struct trie_allow allow; /* not zeroed: its list is long, and seldom looked at */
-	bool decided;
 
 	allow.known = allow.other_count = 0;
 	ret_match->route = NULL;
@@ -137,11 +135,11 @@ void router_match(const struct router *router, enum http_method method,
 		ret_match->target = ROUTE_STATUS;
 		return;
 	}
-	if (match_pools(router, method, method_text, path, ret_match, &allow, &decided))
+	if (match_pools(router, method, method_text, path, ret_match, &allow))
 		return;
 	refuse_method(&allow, ret_match);
-	if (ret_match->target == ROUTE_NONE && !decided)
-		match_root(router->server, path, ret_match);
+	if (ret_match->target == ROUTE_NONE)
+		match_root(router, path, ret_match);
 }
 
 void router_match_pool(const struct router *router, unsigned index,
@@ -311,20 +309,26 @@ static bool match_mount(const struct crew_server *server, struct span path,
 	return best > 1;
 }
 
-static bool match_root(const struct crew_server *server, struct span path,
+/* What is a pool's by its prefix is nobody else's, also where the pool does not have it. */
+static void match_root(const struct router *router, struct span path,
 		       struct route_match *match)
 {
-	if (path.size == 0 || path.at[0] != '/')
-		return false;
-	for (unsigned i = 0; i < CREW_MOUNTS_MAX && server->mounts[i].at; i++) {
-		if (server->mounts[i].at[1])
-			continue;
-		match->target = ROUTE_MOUNT;
-		match->index = i;
-		match->rest = (struct span){ path.at + 1, path.size - 1 };
-		return true;
+	const struct crew_mount *mounts = router->server->mounts;
+	unsigned root = 0;
+
+	while (root < CREW_MOUNTS_MAX && mounts[root].at && mounts[root].at[1])
+		root++;
+	if (root == CREW_MOUNTS_MAX || !mounts[root].at || path.size == 0 || path.at[0] != '/')
+		return;
+	for (unsigned i = 0; i < router->pool_count; i++) {
+		if (router->pools[i].has_prefixes &&
+		    trie_match(&router->pools[i].prefixes, HTTP_GET, (struct span){ "GET", 3 },
+			       path, match, NULL))
+			return;
 	}
-	return false;
+	match->target = ROUTE_MOUNT;
+	match->index = root;
+	match->rest = (struct span){ path.at + 1, path.size - 1 };
 }
 
 static bool match_pool(const struct router *router, unsigned index,
@@ -343,13 +347,10 @@ static bool match_pool(const struct router *router, unsigned index,
 	return true;
 }
 
-/* `ret_decided`, where it is false: the path is a pool's all the same. */
 static bool match_pools(const struct router *router, enum http_method method,
 			struct span method_text, struct span path,
-			struct route_match *match, struct trie_allow *allow,
-			bool *ret_decided)
+			struct route_match *match, struct trie_allow *allow)
 {
-	*ret_decided = true;
 	for (unsigned i = 0; i < router->pool_count; i++) {
 		if (router->pools[i].has_prefixes &&
 		    trie_match(&router->pools[i].prefixes, HTTP_GET, method_text,
@@ -357,7 +358,6 @@ static bool match_pools(const struct router *router, enum http_method method,
 			return match_pool(router, i, method, method_text, path,
 					  match, allow);
 	}
-	*ret_decided = false;
 	for (unsigned i = 0; i < router->pool_count; i++) {
 		if (!router->pools[i].has_prefixes &&
 		    match_pool(router, i, method, method_text, path, match, allow))
