@@ -26,7 +26,7 @@ static bool taken_by_pool(const struct crew_server *server, unsigned index, cons
 			  char *ret_why);
 static bool taken_by_page(const struct crew_server *server, const char *on);
 static bool row_covers(const char *a, const char *b);
-static bool fits(const struct segment *kind, const struct segment *segment);
+static bool fits(const struct segment *kind, const struct segment *segment, bool in_doubt);
 
 int reach_check(const struct crew_server *server, struct crew_error *ret_error)
 {
@@ -241,7 +241,7 @@ bool reach_covers(const char *a, const char *b)
 	for (unsigned i = 0; i < wide.count; i++) {
 		if (wide.segments[i].kind == SEGMENT_REST)
 			return true;
-		if (i == narrow.count || !fits(&wide.segments[i], &narrow.segments[i]))
+		if (i == narrow.count || !fits(&wide.segments[i], &narrow.segments[i], false))
 			return false;
 	}
 	return wide.count == narrow.count;
@@ -263,24 +263,22 @@ bool reach_meets(const char *a, const char *b)
 			return true;
 		if (!x || !y)
 			return x == y;
-		if (!fits(x, y) && !fits(y, x))
+		if (!fits(x, y, true) && !fits(y, x, true))
 			return false;
 	}
 }
 
-/* Does it match all that the segment may be? */
-static bool fits(const struct segment *kind, const struct segment *segment)
+/* Does it match all that the segment may be? Whether a literal is a number is not looked at:
+ * who writes "/{n:int}" and "/7" means both. */
+static bool fits(const struct segment *kind, const struct segment *segment, bool in_doubt)
 {
-	int64_t integer;
-	double real;
-
 	if (segment->kind == SEGMENT_REST)
 		return false;
 	if (kind->kind == SEGMENT_LITERAL)
 		return segment->kind == SEGMENT_LITERAL &&
 		       span_equal(kind->text, segment->text);
 	if (segment->kind == SEGMENT_LITERAL)
-		return segment_value(kind->kind, segment->text, &integer, &real);
+		return kind->kind == SEGMENT_TEXT || in_doubt;
 	/* Each integer is a decimal number, and each of both a text. */
 	return kind->kind >= segment->kind;
 }

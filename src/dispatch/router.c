@@ -121,7 +121,7 @@ void router_match(const struct router *router, enum http_method method,
 	ret_match->target = ROUTE_NONE;
 	if (has_dots(path))
 		return;
-	if (match_mount(router->server, path, ret_match))
+	if (router->server->mounts[0].at && match_mount(router->server, path, ret_match))
 		return;
 	if (trie_match(&router->local, method, method_text, path, ret_match,
 		       &allow)) {
