@@ -279,7 +279,8 @@ struct crew_plan {
  * daemon itself never returns from it. Must be called from a single-threaded
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
  * CONT. It raises its limit of open files (RLIMIT_NOFILE) as far as it may, since
- * a child takes four of them and more; children get the limit that was found.
+ * a child takes four of them and more; children but threads get the limit that was
+ * found.
  */
 int crew_supervise(const struct crew_plan *plan);
 

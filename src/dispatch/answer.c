@@ -170,8 +170,10 @@ static void answer_over(struct seat *seat, const struct message *message,
 	slot_free(seat, message->slot);
 	if (message->flags & MESSAGE_ABORT)
 		exchange_abort(exchange);
-	else
+	else {
+		pool_note_size(seat->pool, exchange);
 		exchange_end(exchange);
+	}
 }
 
 /* A stream: its early events follow the head, and a client that has closed its

@@ -157,6 +157,9 @@ void connection_finish(struct connection *connection)
 	if (connection->gone || connection->call ||
 	    connection->state == CONNECTION_LINGER)
 		return;
+	/* What was read, and waits for room to be answered, is answered first. */
+	if (connection->state == CONNECTION_FULL && !list_empty(&connection->exchanges))
+		return;
 	if (!connection->reading)
 		reader_set_state(connection, CONNECTION_DEAF);
 	if (list_empty(&connection->exchanges)) {
@@ -173,7 +176,9 @@ void connection_finish(struct connection *connection)
  * the answer is tried. */
 void connection_half_closed(struct connection *connection)
 {
-	bool waits_only = !list_empty(&connection->exchanges);
+	/* Nor is it gone who was answered before, and is so only now. */
+	bool waits_only = !list_empty(&connection->exchanges) && !connection->resuming &&
+			  buffer_size(&connection->out) == 0;
 
 	list_each(link, &connection->exchanges) {
 		struct exchange *exchange =
@@ -197,7 +202,11 @@ void connection_resume(struct connection *connection)
 	if (connection->state != CONNECTION_FULL || connection->gone)
 		return;
 	reader_set_state(connection, CONNECTION_HEAD);
+	connection->resuming = true;
 	reader_ready(connection);
+	connection->resuming = false;
+	if (connection->dispatcher->draining && connection->state != CONNECTION_FULL)
+		connection_finish(connection);
 }
 
 static bool accept_one(struct dispatcher *dispatcher)

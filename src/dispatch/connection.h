@@ -50,6 +50,7 @@ struct connection {
 	bool peer_closed;  /* its end of file was read */
 	bool read_on;      /* a short read does not mean that all was read: an end of
 			      file or urgent data stand behind it */
+	bool resuming;     /* it was FULL, and is just read on */
 	bool unread;       /* there may be more to read, of which nothing is told */
 	bool asked_all;    /* its last request was whole and said that it is the last */
 	bool pipelines;    /* behind the last request stood another */

@@ -20,6 +20,7 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
 static void answered_early(struct exchange *exchange);
+static bool is_over(const struct connection *connection);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
 static void write_bytes(struct exchange *exchange, struct span data);
 static void promise(struct exchange *exchange, size_t size);
@@ -207,8 +208,6 @@ void exchange_end(struct exchange *exchange)
 		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
 	exchange->state = EXCHANGE_DONE;
 	exchange->connection->dispatcher->served++;
-	if (exchange->pool)
-		pool_note_size(exchange->pool, exchange);
 	if (exchange->pool &&
 	    exchange->connection->dispatcher->server->hooks.on_response)
 		hooks_responded(exchange);
@@ -302,6 +301,9 @@ void exchange_advance(struct connection *connection)
 		held = buffer_span(&exchange->out);
 		writer_append(connection, held.at, held.size);
 		buffer_fini(&exchange->out);
+		/* From now on it counts as what is unsent. */
+		connection->promised -= exchange->promised;
+		exchange->promised = 0;
 		writer_later(connection);
 		if (exchange->wants_continue &&
 		    exchange->state == EXCHANGE_READING)
@@ -433,7 +435,8 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 
 	exchange->began_ms = dispatcher->loop.now_ms;
 	exchange->queued_ms = exchange->began_ms;
-	promise(exchange, pool_size_of(pool, exchange));
+	if (!exchange_is_first(exchange))
+		promise(exchange, pool_size_of(pool, exchange));
 	if (dispatcher->match.checked && !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
@@ -478,8 +481,17 @@ static bool must_close(const struct exchange *exchange, uint64_t body_size)
 		return true;
 	if (connection->reading == exchange)
 		return !exchange->rest_is_small;
-	return connection->dispatcher->draining &&
+	return is_over(connection) &&
 	       exchange->in_connection.next == &connection->exchanges;
+}
+
+/* We stop, and all that its client has asked is there. */
+static bool is_over(const struct connection *connection)
+{
+	if (!connection->dispatcher->draining)
+		return false;
+	return connection->state == CONNECTION_DEAF ||
+	       (connection->state != CONNECTION_FULL && !connection->pipelines);
 }
 
 static void write_bytes(struct exchange *exchange, struct span data)
@@ -522,8 +534,7 @@ static void finish(struct exchange *exchange)
 	struct list *next;
 
 	exchange_free(exchange);
-	if (keep_alive && !(connection->dispatcher->draining &&
-			    list_empty(&connection->exchanges)))
+	if (keep_alive && !(is_over(connection) && list_empty(&connection->exchanges)))
 		return;
 	connection->closing = true;
 	reader_set_state(connection, CONNECTION_DEAF);

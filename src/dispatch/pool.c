@@ -38,6 +38,7 @@ static bool client_has_enough(const struct exchange *exchange);
 static uint64_t queue_due(const struct exchange *exchange);
 static struct exchange *next_due(const struct pool *pool);
 static void set_timer(struct pool *pool);
+static void set_timer_for(struct pool *pool, uint64_t due_ms);
 static void too_long_in_queue(struct exchange *exchange);
 static void too_long_at_work(struct exchange *exchange);
 
@@ -66,7 +67,7 @@ void pool_enter(struct exchange *exchange)
 	exchange->since_ms = pool->dispatcher->loop.now_ms;
 	list_push_back(&pool->queue, &exchange->in_pool);
 	count_queued(pool, 1);
-	set_timer(pool);
+	set_timer_for(pool, queue_due(exchange));
 	/* Whom the first one waits for was looked at when it came, and is looked at anew
 	 * when a worker has spoken. What keeps workers busy for others we do not hear. */
 	if (is_first || has_sisters)
@@ -116,7 +117,7 @@ void pool_return(struct exchange *exchange, bool was_begun)
 		too_long_in_queue(exchange);
 		return;
 	}
-	set_timer(pool);
+	set_timer_for(pool, queue_due(exchange));
 	if (pool->dispatcher->server->dispatchers > 1)
 		pull_back_soon(pool->dispatcher);
 }
@@ -197,7 +198,7 @@ uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange)
 	return pool->sizes[row_of(pool, exchange)];
 }
 
-/* A larger one is believed at once, smaller ones by and by. */
+/* It does not become less: who asks for many small ones could make us forget large ones. */
 void pool_note_size(struct pool *pool, const struct exchange *exchange)
 {
 	uint32_t *noted = &pool->sizes[row_of(pool, exchange)];
@@ -205,7 +206,8 @@ void pool_note_size(struct pool *pool, const struct exchange *exchange)
 				      ? (uint32_t)exchange->answer_sent
 				      : SIZE_NOTED_BYTES;
 
-	*noted = size >= *noted ? size : *noted - (*noted - size + 7) / 8;
+	if (*noted < size)
+		*noted = size;
 }
 
 /* The average moves by an eighth; one very slow answer counts as a millisecond,
@@ -410,7 +412,9 @@ static struct exchange *next_due(const struct pool *pool)
 
 		if (!next || exchange->since_ms < next->since_ms)
 			next = exchange;
-		if (exchange->deaths == 0)
+		/* Many may run again: the first who is late is as good as the latest. */
+		if (exchange->deaths == 0 ||
+		    queue_due(next) <= pool->dispatcher->loop.now_ms)
 			break;
 	}
 	return next;
@@ -419,7 +423,6 @@ static struct exchange *next_due(const struct pool *pool)
 /* Those with workers are in the order of their deadlines. */
 static void set_timer(struct pool *pool)
 {
-	struct loop *loop = &pool->dispatcher->loop;
 	struct exchange *exchange = next_due(pool);
 	uint64_t due = exchange ? queue_due(exchange) : UINT64_MAX;
 
@@ -429,10 +432,15 @@ static void set_timer(struct pool *pool)
 			due = exchange->since_ms +
 			      pool->options->request_timeout_ms;
 	}
-	if (due == UINT64_MAX)
-		return;
-	if (!loop_timer_is_set(&pool->timer) || pool->timer.due_ms > due)
-		loop_timer_set(loop, &pool->timer, due);
+	if (due != UINT64_MAX)
+		set_timer_for(pool, due);
+}
+
+/* There is one more: nobody else's deadline is looked at. */
+static void set_timer_for(struct pool *pool, uint64_t due_ms)
+{
+	if (!loop_timer_is_set(&pool->timer) || pool->timer.due_ms > due_ms)
+		loop_timer_set(&pool->dispatcher->loop, &pool->timer, due_ms);
 }
 
 void pool_linked(struct exchange *exchange)
@@ -442,11 +450,7 @@ void pool_linked(struct exchange *exchange)
 	exchange->state = EXCHANGE_LINKED;
 	exchange->since_ms = pool->dispatcher->loop.now_ms;
 	list_push_back(&pool->linked, &exchange->in_pool);
-	if (!loop_timer_is_set(&pool->timer))
-		set_timer(pool);
-	else if (pool->timer.due_ms > exchange->since_ms +
-					      pool->options->request_timeout_ms)
-		set_timer(pool);
+	set_timer_for(pool, exchange->since_ms + pool->options->request_timeout_ms);
 }
 
 bool pool_has_idle(const struct pool *pool)

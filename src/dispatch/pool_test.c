@@ -89,7 +89,7 @@ static int tear_down(void **state)
 	for (unsigned i = 0; i < SEATS; i++)
 		free(pool->seats[i]);
 	free(pool->seats);
-	free(pool->costs);
+	pool_fini_costs(pool);
 	free(exchange);
 	free(connection);
 	free(dispatcher->loop.timers);

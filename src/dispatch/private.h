@@ -2,8 +2,8 @@
 /*
  * What the files of this room share. Three kinds of things live here:
  *
- *   connection   a client's socket; reads, parses, writes (connection.c,
- *                reader.c, writer.c)
+ *   connection   a client's socket; reads, parses, writes (connection.h;
+ *                connection.c, reader.c, writer.c)
  *   exchange     one request and its answer, in its place among those of its
  *                connection (exchange.c, refusal.c)
  *   seat         one worker's place in a pool, and the link to whoever sits
@@ -223,8 +223,8 @@ struct pool {
 	unsigned seat_count;
 	uint32_t *costs;        /* of each route's handler: nanoseconds, moving average;
 				   one more for what has no route */
-	uint32_t *sizes;        /* of each route's answers: bytes of the body, the largest
-				   of late; up to SIZE_NOTED_BYTES */
+	uint32_t *sizes;        /* of each route's answers: bytes of the largest body so
+				   far, up to SIZE_NOTED_BYTES */
 	size_t route_count;
 	uint64_t served;
 	uint64_t restarts;

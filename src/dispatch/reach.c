@@ -16,10 +16,13 @@
 #include "dispatch/pattern.h"
 
 #define WHY_BYTES 256
+/* Of a table: it takes no time that way, and who has the wrong one sees it by these. */
+#define ROWS_LOOKED_AT 300u
 
 static int check_prefixes(const struct crew_server *server, unsigned index,
 			  struct crew_error *ret_error);
 static void check_routes(const struct crew_server *server, unsigned index);
+static bool is_elsewhere(const struct crew_server *server, unsigned index);
 static bool is_taken(const struct crew_server *server, unsigned index, const char *on,
 		     char *ret_why);
 static bool taken_by_pool(const struct crew_server *server, unsigned index, const char *on,
@@ -89,7 +92,9 @@ static void check_routes(const struct crew_server *server, unsigned index)
 	char more[40] = "";
 	unsigned count = 0;
 
-	for (unsigned i = 0; routes && routes[i].on; i++) {
+	if (routes && is_elsewhere(server, index))
+		return;
+	for (unsigned i = 0; routes && routes[i].on && i < ROWS_LOOKED_AT; i++) {
 		if (!is_taken(server, index, routes[i].on, first ? other_why : why))
 			continue;
 		if (!first)
@@ -102,6 +107,16 @@ static void check_routes(const struct crew_server *server, unsigned index)
 		snprintf(more, sizeof(more), " (and %u more)", count - 1);
 	log_warning("pool \"%s\", route \"%s\"%s: no client reaches it: %s", name_of(pool), first,
 		    more, why);
+}
+
+/* Another pool runs the same application: by their prefixes they share its rows. */
+static bool is_elsewhere(const struct crew_server *server, unsigned index)
+{
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		if (i != index && server->pools[i].app == server->pools[index].app)
+			return true;
+	}
+	return false;
 }
 
 static const char *pattern_of(const char *on)
@@ -128,7 +143,7 @@ static bool is_taken(const struct crew_server *server, unsigned index, const cha
 			 server->mounts[i].at);
 		return true;
 	}
-	for (unsigned i = 0; server->local && server->local[i].on; i++) {
+	for (unsigned i = 0; server->local && server->local[i].on && i < ROWS_LOOKED_AT; i++) {
 		if (!row_covers(server->local[i].on, on))
 			continue;
 		snprintf(ret_why, WHY_BYTES, "the local route \"%.80s\" has its path",
@@ -160,7 +175,7 @@ static bool taken_by_pool(const struct crew_server *server, unsigned index, cons
 
 		/* Of those without, the first that has such a row. */
 		for (unsigned j = 0; !by && !has_prefix && i < index && routes && routes[j].on &&
-				     !(other->prefix && other->prefix[0]);
+				     !(other->prefix && other->prefix[0]) && j < ROWS_LOOKED_AT;
 		     j++)
 			by = row_covers(routes[j].on, on) ? routes[j].on : NULL;
 		if (!by)

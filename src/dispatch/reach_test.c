@@ -88,8 +88,9 @@ static const struct crew_app app = {
 
 static void prefixes_that_another_pool_has_are_refused(void **state)
 {
+	const struct crew_app two = { .name = "two", .routes = app.routes };
 	struct crew_server server = { .pools = { { .app = &app, .prefix = PREFIXES("/api/**") },
-						 { .app = &app, .name = "two" } } };
+						 { .app = &two } } };
 
 	(void)state;
 	server.pools[1].prefix = PREFIXES("/y", "/api/admin/**");
@@ -105,6 +106,9 @@ static void prefixes_that_another_pool_has_are_refused(void **state)
 					    "it: pool \"app\" takes its path, by \"/api/x\"");
 	server.pools[0].prefix = PREFIXES("/api/{which}");
 	assert_non_null(strstr(judge(&server), "takes its path"));
+	/* By their prefixes both have all of it. */
+	server.pools[1] = (struct crew_pool){ .app = &app, .name = "rest" };
+	assert_string_equal(judge(&server), "");
 	server.pools[1].app = NULL;
 	assert_string_equal(judge(&server), "");
 }
@@ -125,6 +129,7 @@ static void routes_without_clients_are_warned_of(void **state)
 	};
 	const struct crew_app files = { .name = "files", .routes = own };
 	const struct crew_app page = { .name = "pages", .routes = pages };
+	const struct crew_app again = { .name = "again", .routes = pages };
 	struct crew_server server = { .pools = { { .app = &app } }, .local = local };
 
 	(void)state;
@@ -146,7 +151,7 @@ static void routes_without_clients_are_warned_of(void **state)
 					    "it: a built-in page has its path (see status_path)");
 	server.status_path = "";
 	assert_string_equal(judge(&server), "");
-	server.pools[1] = (struct crew_pool){ .app = &page, .name = "again" };
+	server.pools[1] = (struct crew_pool){ .app = &again };
 	assert_non_null(strstr(judge(&server), "(and 2 more): no client reaches it: pool "
 					       "\"pages\" takes its path, by \"GET /health\""));
 }

@@ -2,8 +2,9 @@
 /*
  * From bytes to requests. All connections are read into scratch buffers of
  * the dispatcher, and parsed there; only what is left of an incomplete head is
- * kept by the connection. A request that is whole in one read, which is nearly
- * every one, is so never copied before it is encoded for its worker.
+ * kept by the connection, or what its answers have no room for yet. A request that
+ * is whole in one read, which is nearly every one, is so never copied before it is
+ * encoded for its worker.
  *
  * A fault ends the reading for good: there is no telling where the next
  * request would begin (RFC 9112, 11.2). What was asked before is answered.
@@ -115,11 +116,15 @@ static void read_again(struct connection *connection)
 
 /* What was read before holds a whole head, or what is refused as one: it was left since
  * there was no room for more answers. Reading on would keep in memory what a client that
- * asks faster than it is answered can keep itself. */
+ * asks faster than it is answered can keep itself. Nor is more taken when we stop. */
 static bool has_enough(const struct connection *connection)
 {
+	const struct dispatcher *dispatcher = connection->dispatcher;
+
+	if (connection->resuming && dispatcher->draining)
+		return true;
 	return !connection->reading &&
-	       buffer_size(&connection->in) > connection->dispatcher->limits.head_max_bytes;
+	       buffer_size(&connection->in) > dispatcher->limits.head_max_bytes;
 }
 
 /* Read once, unless that was done with others; what is given to the parser begins with
@@ -302,6 +307,7 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 		return head_size + (ssize_t)body.size;
 	}
 	connection->reading = exchange;
+	connection->pipelines = false;
 	reader_set_state(connection, CONNECTION_BODY);
 	exchange_submit(exchange, head, body);
 	/* Not for one that was refused. */

@@ -2,7 +2,8 @@
 /*
  * Routing, once for each request, in the dispatcher: static mounts first, then
  * local routes, then the built-in pages, then the pools in their order by prefix and
- * table, then those without a prefix, then a mount at "/". Compiled from the public tables before the fork.
+ * table, then those without a prefix, then a mount at "/". Compiled from the public tables
+ * before the fork.
  */
 #ifndef DISPATCH_ROUTER_H
 #define DISPATCH_ROUTER_H

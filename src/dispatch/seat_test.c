@@ -157,7 +157,7 @@ static int tear_down(void **state)
 	buffer_free_kept();
 	free(connection);
 	close_seat(&seat, &worker);
-	free(pool->costs);
+	pool_fini_costs(pool);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 	return 0;

@@ -93,7 +93,7 @@ void sisters_tell(struct dispatcher *dispatcher)
 	int r = 0;
 
 	if (dispatcher->loop.now_ms < dispatcher->events_at_ms && !dispatcher->draining) {
-		if (buffer_size(&dispatcher->events))
+		if (dispatcher->events_file || buffer_size(&dispatcher->events))
 			retry_soon(dispatcher);
 		return;
 	}

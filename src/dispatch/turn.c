@@ -452,6 +452,8 @@ void drain_over(struct loop *loop, struct timer *timer)
 
 static void give_up(struct connection *connection)
 {
+	if (connection->state == CONNECTION_FULL)
+		reader_set_state(connection, CONNECTION_DEAF);
 	while (!list_empty(&connection->exchanges) && !connection->gone) {
 		struct exchange *exchange = container_of(connection->exchanges.next,
 							 struct exchange, in_connection);

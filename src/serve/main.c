@@ -46,6 +46,7 @@ struct option_row {
 	enum shown shown;     /* how the help shows what the table has */
 	size_t at;            /* where in struct crew_server that is */
 	const char *const *names;
+	unsigned name_count;
 };
 
 static int take_listen(struct command_line *line, const char *value);
@@ -110,11 +111,13 @@ static const struct option_row rows[] = {
 	  .fallback = "1", .shown = SHOWN_NUMBER, .at = at(dispatchers) },
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
 	  take_class, .fallback = "process", .shown = SHOWN_NAME, .at = at(pools[0].kind),
-	  .names = class_names },
+	  .names = class_names,
+	  .name_count = COUNT_OF(class_names) },
 	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
 	  "are quick), batch (SCHED_BATCH) or normal", take_policy,
 	  .fallback = "beside", .shown = SHOWN_NAME, .at = at(pools[0].policy),
-	  .names = policy_names },
+	  .names = policy_names,
+	  .name_count = COUNT_OF(policy_names) },
 	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
 	  "sleeps, for machines with processors to spare; auto: while few clients\n"
 	  "are busy, and it pays; or off", take_spin,
@@ -125,12 +128,14 @@ static const struct option_row rows[] = {
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
 	  "one call of io_uring where it may be used), epoll (a call each) or\n"
 	  "io_uring (also one alone)", take_loop,
-	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(loop), .names = loop_names },
+	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(loop), .names = loop_names,
+	  .name_count = COUNT_OF(loop_names) },
 	{ "log-level", "NAME", "debug, info, warning, error or critical", take_level,
 	  .fallback = "info", .shown = SHOWN_LEVEL, .at = at(log_level) },
 	{ "log-format", "NAME", "auto (systemd under the journal, else plain), plain, systemd, json\n"
 	  "or logfmt", take_log_format,
-	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(log_form), .names = form_names },
+	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(log_form), .names = form_names,
+	  .name_count = COUNT_OF(form_names) },
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
 	  "8 old ones are kept", take_log_file, .shown = SHOWN_TEXT, .at = at(daemon.log_file) },
 	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon,
@@ -492,7 +497,7 @@ static const char *default_of(const struct option_row *row, const struct crew_se
 	if (row->shown == SHOWN_NOT || number == 0)
 		return row->fallback;
 	if (row->shown == SHOWN_NAME)
-		return row->names[number];
+		return number < row->name_count ? row->names[number] : row->fallback;
 	if (row->shown == SHOWN_US && number == CREW_NEVER)
 		return "off";
 	snprintf(room, size, row->shown == SHOWN_OCTAL ? "%#o" : "%u", number);

@@ -143,6 +143,7 @@ void life_tell(struct life *life, int signal)
 		return;
 	life->told_ms = clock_now_ms();
 	life->told_signal = signal;
+	life->extended_ms = 0; /* what it asked for was for what it did before */
 	if (!life->stale)
 		life_mark(life, CREW_CHILD_DRAINING);
 	if (!life->is_host && !group->told && group->options.retiring)

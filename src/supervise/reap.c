@@ -39,6 +39,7 @@ _Static_assert(COUNT_OF(cause_names) == CREW_CAUSE_COUNT, "every cause has a nam
 static struct place *leave_place(struct life *life, bool was_next);
 static void judge(struct life *life, struct crew_death *death);
 static bool is_order(int signal, int told);
+static bool comes_back(const struct group_state *group, const struct crew_death *death);
 static bool was_out_of_memory(struct plan *plan);
 static void tell(const struct life *life, const struct crew_death *death);
 static void bury_threads(struct life *host, const struct crew_death *death);
@@ -118,7 +119,7 @@ void life_bury(struct life *life, const struct crew_death *how)
 		host_check(host);
 	if (place && place->removed)
 		place_gone(place, &death);
-	else if (place && is_kept_up(group) && !place->now)
+	else if (place && comes_back(group, &death) && !place->now)
 		restart_later(place, &death);
 	free(last_lines);
 	plan_check_stop(plan);
@@ -294,6 +295,16 @@ static bool is_order(int signal, int told)
 	return !signal || signal == told || signal == SIGTERM || signal == SIGINT;
 }
 
+/* Who stops us may ask all processes at once (systemd's KillMode=control-group, a Ctrl-C): those
+ * who went are not wanted back, as those who crashed are. */
+static bool comes_back(const struct group_state *group, const struct crew_death *death)
+{
+	const bool crashed = death->exit_code != 0 && death->signal != SIGTERM &&
+			     death->signal != SIGINT;
+
+	return is_kept_up(group) && (crashed || !group->plan->stopping);
+}
+
 /* The kernel counts whom it killed for the memory of our cgroup. */
 static bool was_out_of_memory(struct plan *plan)
 {
@@ -335,7 +346,7 @@ static void tell(const struct life *life, const struct crew_death *death)
 			  death->cause == CREW_CAUSE_OUT_OF_MEMORY
 				  ? "; the cgroup's memory was used up"
 				  : "",
-			  is_kept_up(group_of(life)) && !life->is_host && life->place &&
+			  comes_back(group_of(life), death) && !life->is_host && life->place &&
 					  !life->place->removed
 				  ? "; starting it again"
 				  : "");

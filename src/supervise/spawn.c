@@ -305,11 +305,15 @@ static int take_streams(const struct crew_group *group, const struct birth *birt
 }
 
 /* To a pipe it would be by 4 KiB: a line would come late, or not at all if the child is killed.
- * Who buffers nothing (setvbuf(3); its buffer has one byte then) shall not begin with it. */
+ * Who buffers nothing (setvbuf(3); its buffer has one byte then) shall not begin with it. With a
+ * buffer of its own: in one that the parent has printed to the mode alone changes nothing until
+ * it is full. */
 static void print_by_line(void)
 {
+	static char room[BUFSIZ];
+
 	if (__fbufsize(stdout) != 1)
-		setvbuf(stdout, NULL, _IOLBF, 0);
+		setvbuf(stdout, room, _IOLBF, sizeof(room));
 }
 
 /* All as a new program expects it, but for SIGPIPE, which code in the same

@@ -67,8 +67,9 @@ enum message_flag {
 	MESSAGE_MORE = 1u << 5,   /* with MESSAGE_ANSWER_PART of a stream: it ends in the
 				     middle of what was sent at once, the rest follows */
 	MESSAGE_RUNNING = 1u << 6, /* with MESSAGE_ANSWER of a stream: its handler goes on,
-				     and reads the request's block. Unless it ends the
-				     stream a MESSAGE_DEFER follows when it returns */
+				     and reads the request's block. A
+				     MESSAGE_DEFER follows when it returns, unless the
+				     stream is over then */
 };
 
 /** An entry of a ring. */

@@ -76,8 +76,7 @@ static int start_one(struct crew_child *self)
 static int start_two(struct crew_child *self)
 {
 	(void)self;
-	printf("start two\n");
-	fflush(stdout);
+	printf("start two\n"); /* unflushed */
 	usleep(boot_ms * 1000);
 	return fails_to_start ? 78 : 0;
 }

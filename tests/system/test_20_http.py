@@ -283,6 +283,22 @@ def test_a_half_closed_client_is_answered(server):
         assert client.is_closed()
 
 
+def test_a_half_closed_client_is_answered_though_the_rest_is_read_later(start):
+    """Answers that are known to be large let no more be taken in: it waits while others work."""
+    server = start("--workers", "1")
+    with server.client() as client, server.client() as other:
+        assert len(other.get("/bytes/90000").body) == 90000
+        client.send(b"GET /sleep/200 HTTP/1.1\r\nHost: x\r\n\r\n" +
+                    b"GET /bytes/90000 HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+        other.send(b"GET /sleep/400 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.answer().status == 200
+        assert [len(client.answer().body) for _ in range(3)] == [90000] * 3
+        assert client.is_closed()
+        assert other.answer().status == 200
+
+
 @pytest.mark.parametrize("size", [10, 65536, 65537, 300000, 3000000])
 def test_a_body_and_the_end_of_file_at_once(server, size):
     """What is read in parts, and what stands behind it, comes as one event."""

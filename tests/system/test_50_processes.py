@@ -247,6 +247,22 @@ def test_a_stop_ends_streams_and_answers_what_was_asked_behind_them(start):
     assert server.process.wait(5) == 0
 
 
+def test_a_stop_answers_what_was_read_and_had_to_wait(start):
+    server = start("--workers", "1")
+    with server.client() as client, server.client() as other:
+        assert len(other.get("/bytes/90000").body) == 90000
+        client.send(b"GET /defer/500 HTTP/1.1\r\nHost: x\r\n\r\n" +
+                    b"GET /bytes/90000 HTTP/1.1\r\nHost: x\r\n\r\n" * 4 +
+                    b"GET /static/hello.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+        wait_for(lambda: server.status()["pools"][0]["served"] == 2)
+        server.process.terminate()
+        answers = [client.answer() for _ in range(9)]
+        assert [answer.status for answer in answers] == [200] * 9
+        assert [answer.header("Connection") for answer in answers] == [None] * 8 + ["close"]
+        assert client.is_closed()
+    assert server.process.wait(5) == 0
+
+
 def test_whole_answers_are_sent_though_a_worker_dies_behind_them(start, tmp_path):
     """As many as the kernel does not take: they lie with the dispatcher."""
     server = start("--workers", "1", "--listen", f"unix:{tmp_path}/s")
@@ -525,18 +541,18 @@ def test_files_take_no_descriptor_that_a_link_needs(tmp_path):
     server = Server(str(tmp_path), ["--workers", "2"],
                     before=["sh", "-c", "ulimit -n 256; exec \"$@\"", "sh"])
     dispatcher, workers = server.dispatcher(), server.workers()
-    clients = [server.client() for _ in range(6)]
+    clients = [server.client() for _ in range(80)]
     for client in clients:
         client.send(b"GET /defer/1500 HTTP/1.1\r\nHost: x\r\n\r\n" +
-                    b"GET /static/hello.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 60)
+                    b"GET /static/hello.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
     folder = f"/proc/{dispatcher}/fd"
     wait_for(lambda: len(os.listdir(folder)) > 200)
     free = [number for number in range(256) if not os.path.exists(f"{folder}/{number}")]
     assert len(free) >= 16
     os.kill(workers[0], signal.SIGKILL)
-    statuses = [client.answer().status for client in clients for _ in range(61)]
+    statuses = [client.answer().status for client in clients for _ in range(3)]
     assert {200, 503} <= set(statuses) <= {200, 502, 503}
-    assert statuses.count(503) > 60
+    assert statuses.count(503) > 20
     assert server.dispatcher() == dispatcher
     assert all(server.workers()) and server.get("/hello").status == 200
     server.stop()

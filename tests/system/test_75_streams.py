@@ -51,6 +51,10 @@ def test_what_was_printed_is_there_when_the_child_is_killed(supervised, kind):
     program.wait("death")
     program.command("deaths")
     assert "last: last words" in program.other
+    # The parent has printed since, into the buffer that its next child begins with.
+    program.wait("ready")
+    program.command("send 0 mutter more words")
+    wait_for(lambda: re.search(r"kids(\[0\])? \d+: more words", program.log()))
     program.command("stop")
     assert program.process.wait(10) == 0
 
