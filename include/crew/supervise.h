@@ -320,7 +320,7 @@ typedef void crew_gone(struct crew_supervisor *supervisor,
 		       const struct crew_death *death, void *argument);
 /** Remove a child: it is sent `signal` (0: SIGTERM), is killed after the stop
  * timeout, and its place is not filled again. `gone` may be NULL. 0, -ENOENT,
- * -ENOMEM. */
+ * -EBUSY (called by pre_fork), -ENOMEM. */
 int crew_plan_remove(struct crew_supervisor *supervisor, const char *group,
 		     unsigned index, int signal, crew_gone *gone, void *argument);
 /** Send a signal to a child. 0, -ENOENT, or -errno of kill(2); -ENOTSUP for a

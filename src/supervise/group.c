@@ -123,6 +123,9 @@ int plan_remove(struct plan *plan, unsigned number, unsigned index, int signal,
 
 	if (!place)
 		return -ENOENT;
+	/* It may be the place that is just being filled, or the one after it. */
+	if (plan->pre_forking)
+		return -EBUSY;
 	place->removed = true;
 	place->gone = gone;
 	place->gone_argument = argument;

@@ -93,9 +93,12 @@ void place_start(struct place *place)
 	place->waiting = max && group->starting >= max;
 	if (place->waiting || !is_kept_up(group))
 		return;
-	if (group->options.pre_fork)
+	if (group->options.pre_fork) {
+		plan->pre_forking = true;
 		group->options.pre_fork(plan->options.context, group->number,
 					place->index);
+		plan->pre_forking = false;
+	}
 	life = life_new(group, place);
 	if (life)
 		r = is_threads(group) ? spawn_thread(life) : spawn_process(life);

@@ -521,6 +521,34 @@ static void a_place_may_be_removed_when_its_successor_dies(void **state)
 	stop(&story);
 }
 
+static int refusal;
+
+static void remove_all_before_the_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	(void)index;
+	for (unsigned i = 0; i < 2; i++)
+		refusal = plan_remove(story->plan, group, i, 0, NULL, NULL);
+}
+
+static void no_place_is_removed_before_a_fork(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2 });
+	struct story story;
+
+	(void)state;
+	refusal = 0;
+	group.pre_fork = remove_all_before_the_fork;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 2);
+	assert_int_equal(refusal, -EBUSY);
+	assert_int_equal(plan_remove(story.plan, 0, 0, 0, gone, &story), 0);
+	turn_until(&story, &story.gone, 1);
+	stop(&story);
+}
+
 static void of_an_empty_place_nobody_knows_how_it_ended(void **state)
 {
 	struct story story;
@@ -1135,6 +1163,7 @@ int main(void)
 		cmocka_unit_test(a_reload_retires_who_was_there),
 		cmocka_unit_test(places_come_and_go),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
+		cmocka_unit_test(no_place_is_removed_before_a_fork),
 		cmocka_unit_test(of_an_empty_place_nobody_knows_how_it_ended),
 		cmocka_unit_test(who_talks_without_pause_holds_up_nobody),
 		cmocka_unit_test(nor_does_who_talks_for_the_dead),

@@ -173,6 +173,7 @@ struct plan {
 	struct watch signals;
 	struct timer health;
 	struct timer room;     /* looks whether sinks have room again */
+	bool pre_forking;      /* a callback is asked before a fork */
 	struct timer hosts;    /* looks whether hosts have, and who was cut off */
 	struct list waiting;   /* streams that wait for it */
 	unsigned tick;
