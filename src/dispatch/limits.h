@@ -22,8 +22,9 @@
 #define PIPELINED_FILES_MAX 2u
 /* Answers not yet taken by the client above which no more is read from it. */
 #define OUT_HIGH_BYTES (64u * 1024u)
-/* The same for what answers to more requests are thought to take that wait behind others
- * of their connection: routes whose answers have so many bytes are not told apart. */
+/* It is noted how large the answers of a route get, so that no more requests are read from a
+ * client than whose answers, while they wait for those before them, take about as much. What
+ * is larger than this is large. */
 #define SIZE_NOTED_BYTES (2u * OUT_HIGH_BYTES)
 /* Below this many unsent bytes a worker may send more of a body. */
 #define OUT_LOW_BYTES (16u * 1024u)
