@@ -154,8 +154,6 @@ enum crew_cause {
 	CREW_CAUSE_SIGNAL,           /* a signal that was not the supervisor's */
 	CREW_CAUSE_BOOT_TIMEOUT,     /* killed: not ready in time */
 	CREW_CAUSE_STUCK,            /* killed: its heart stood still */
-	CREW_CAUSE_REQUEST_TIMEOUT,  /* of nobody: a request that takes too long is
-					answered with 504, and its worker lives */
 	CREW_CAUSE_PROTOCOL,         /* killed: what it said made no sense */
 	CREW_CAUSE_MEMORY_LIMIT,     /* killed: more than max_rss_bytes */
 	CREW_CAUSE_DESCRIPTOR_LIMIT, /* killed: more than max_descriptors */

@@ -190,6 +190,15 @@ int log_level_by_name(const char *name)
 	return 0;
 }
 
+const char *log_level_name(int level)
+{
+	for (size_t i = 0; i < COUNT_OF(level_rows); i++) {
+		if (level_rows[i].level == level)
+			return level_rows[i].name;
+	}
+	return NULL;
+}
+
 void log_line(int level, const char *format, ...)
 {
 	va_list arguments;

@@ -51,6 +51,8 @@ bool log_enabled(int level);
 void log_set_taker(crew_log_taker *taker, void *context);
 /** "debug" … "critical" to a level; 0 if it is no level's name. */
 int log_level_by_name(const char *name);
+/** NULL if the level has none. */
+const char *log_level_name(int level);
 
 /** Write a line in this process's own name ("parent" if log_init was all). */
 void log_line(int level, const char *format, ...)

@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -267,7 +266,6 @@ static void warn_of_limit(const struct dispatcher *dispatcher)
 {
 	const unsigned count = dispatcher->connection_count;
 	const unsigned wanted = dispatcher->server->connections_max;
-	struct rlimit limit = { 0 };
 
 	if (wanted && count >= sisters_share(dispatcher, wanted)) {
 		log_warning("no place for more than %u connections (connections_max): "
@@ -275,10 +273,9 @@ static void warn_of_limit(const struct dispatcher *dispatcher)
 			    count);
 		return;
 	}
-	getrlimit(RLIMIT_NOFILE, &limit);
 	log_warning("no place for more than %u connections (limit of open files %llu: raise "
 		    "LimitNOFILE= or ulimit -Hn): answering 503 to new ones",
-		    count, (unsigned long long)limit.rlim_cur);
+		    count, (unsigned long long)os_descriptor_limit(0));
 }
 
 static void connection_new(struct dispatcher *dispatcher, int fd,

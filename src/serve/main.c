@@ -484,7 +484,6 @@ static bool is_ambiguous(const char *word)
 static const char *default_of(const struct option_row *row, const struct crew_server *server,
 			      char *room, size_t size)
 {
-	static const char *const levels[] = { "debug", "info", "warning", "error", "critical" };
 	const char *at = (const char *)server + row->at;
 	const char *text;
 	unsigned number;
@@ -498,13 +497,11 @@ static const char *default_of(const struct option_row *row, const struct crew_se
 		return row->fallback;
 	if (row->shown == SHOWN_NAME)
 		return number < row->name_count ? row->names[number] : row->fallback;
+	if (row->shown == SHOWN_LEVEL && log_level_name((int)number))
+		return log_level_name((int)number);
 	if (row->shown == SHOWN_US && number == CREW_NEVER)
 		return "off";
 	snprintf(room, size, row->shown == SHOWN_OCTAL ? "%#o" : "%u", number);
-	for (size_t i = 0; row->shown == SHOWN_LEVEL && i < COUNT_OF(levels); i++) {
-		if ((int)number == log_level_by_name(levels[i]))
-			return levels[i];
-	}
 	return room;
 }
 

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <crew/serve.h>
@@ -43,7 +42,6 @@ static int open_mounts(struct server_run *run, struct crew_error *ret_error);
 static void make_groups(struct server_run *run);
 static unsigned longer(unsigned ms, unsigned by_ms);
 static void make_pool_group(struct server_run *run, unsigned number);
-static void raise_descriptor_limit(void);
 static void clean_up(struct server_run *run);
 static int run_dispatcher(struct crew_child *self);
 static int run_worker(struct crew_child *self);
@@ -118,7 +116,7 @@ static int prepare(struct server_run *run, struct crew_error *ret_error)
 {
 	int r;
 
-	raise_descriptor_limit();
+	(void)os_raise_descriptor_limit(); /* each client takes one */
 	r = open_mounts(run, ret_error);
 	if (r < 0)
 		return r;
@@ -325,18 +323,6 @@ static void make_pool_group(struct server_run *run, unsigned number)
 		.died = links_worker_died,
 		.degraded = links_pool_degraded,
 	};
-}
-
-/* Each client is a descriptor: use what the system allows. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-	    limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
 }
 
 static void clean_up(struct server_run *run)

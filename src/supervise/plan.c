@@ -17,7 +17,6 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
-static void raise_descriptors(struct plan *plan);
 static void tell_group(struct group_state *group);
 
 int plan_new(const struct plan_options *options, struct plan **ret_plan)
@@ -56,8 +55,9 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan)
 int plan_start(struct plan *plan)
 {
 	plan->started = true;
+	/* A process takes four and more: a channel, a pidfd, its streams. */
 	if (plan->options.raise_descriptors)
-		raise_descriptors(plan);
+		plan->child_fds = os_raise_descriptor_limit();
 	loop_timer_set(&plan->loop, &plan->health, clock_now_ms() + HEALTH_MS);
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
 		list_each(link, &plan->groups[i].places)
@@ -67,20 +67,6 @@ int plan_start(struct plan *plan)
 	if (plan->alive == 0 && plan->options.group_count > 0)
 		return -EAGAIN;
 	return 0;
-}
-
-/* A process takes four descriptors and more: a channel, a pidfd, its streams. */
-static void raise_descriptors(struct plan *plan)
-{
-	struct rlimit limit;
-	rlim_t found;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-		return;
-	found = limit.rlim_cur;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		plan->child_fds = found;
 }
 
 struct loop *plan_loop(struct plan *plan)

@@ -26,7 +26,6 @@ static const char *const cause_names[] = {
 	[CREW_CAUSE_SIGNAL] = "signal",
 	[CREW_CAUSE_BOOT_TIMEOUT] = "boot timeout",
 	[CREW_CAUSE_STUCK] = "stuck",
-	[CREW_CAUSE_REQUEST_TIMEOUT] = "request timeout",
 	[CREW_CAUSE_PROTOCOL] = "protocol",
 	[CREW_CAUSE_MEMORY_LIMIT] = "memory limit",
 	[CREW_CAUSE_DESCRIPTOR_LIMIT] = "descriptor limit",

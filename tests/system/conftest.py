@@ -49,6 +49,8 @@ def is_alive(pid):
 
 
 class Server:
+    running = []  # that were not stopped
+
     def __init__(self, folder, arguments=(), environment=None, program=SAMPLER, before=()):
         self.log_path = os.path.join(folder, "log")
         self.log_file = open(self.log_path, "wb")
@@ -64,6 +66,7 @@ class Server:
             self.process.kill()
             raise
         self.known = set(children_of(self.pid))
+        Server.running.append(self)
 
     def wait_until_ready(self):
         found = wait_for(lambda: re.search(r"listening on ([^\s\"]+)", self.log()) or
@@ -107,6 +110,8 @@ class Server:
 
     def stop(self, how=signal.SIGTERM, seconds=15):
         """Stop it in order; it must leave no process behind."""
+        if self in Server.running:
+            Server.running.remove(self)
         if self.process.poll() is None:
             self.known.update(children_of(self.pid))
             self.process.send_signal(how)
@@ -171,3 +176,9 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def pytest_sessionfinish():
+    """A test that failed may have left its server behind."""
+    for server in list(Server.running):
+        server.stop()

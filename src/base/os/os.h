@@ -129,6 +129,9 @@ long os_descriptor_count(pid_t pid);
 /** How many it may have open (the soft limit); our own if we may not ask, as of a process that
  * has become another user. UINT64_MAX: no limit. */
 uint64_t os_descriptor_limit(pid_t pid);
+/** Raise our own as far as it may be (the hard limit). Returns what it was, 0 if it was not
+ * raised. */
+uint64_t os_raise_descriptor_limit(void);
 /** The calls that led to the caller's caller, innermost first, as "program(name
  * +0x1f) < …"; "" if they cannot be told. Allocates: not for signal handlers. */
 void os_backtrace(char *text, size_t room);

@@ -132,6 +132,18 @@ uint64_t os_descriptor_limit(pid_t pid)
 	return limit.rlim_cur;
 }
 
+uint64_t os_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	rlim_t found;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return 0;
+	found = limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? found : 0;
+}
+
 uint64_t os_resident_bytes(pid_t pid)
 {
 	unsigned long long pages = 0;
