@@ -27,8 +27,6 @@ static void tell_dispatcher(struct server_run *run, struct child *child,
 			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
-static void pass_events_on(struct server_run *run, unsigned from,
-			   const struct control *order, const int *fd);
 
 /* Whose links are made anew. */
 struct renewal {
@@ -63,7 +61,10 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 		return;
 	}
 	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1)
-		pass_events_on(run, child->index, order, fds);
+		for (unsigned i = 0; i < run->server.dispatchers; i++) {
+			if (i != child->index)
+				orders_pass_on(run, i, order, fds[0]);
+		}
 	if (size == sizeof(*order)) {
 		tell_loss(child, order, fd_count);
 		obey(run, order);
@@ -274,18 +275,4 @@ static void send_dispatchers(struct server_run *run, const struct control *order
 {
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
 		orders_give(run, i, order, NULL, 0);
-}
-
-/* Events are not orders: who is too busy to hear them is left alone. */
-static void pass_events_on(struct server_run *run, unsigned from,
-			   const struct control *order, const int *fd)
-{
-	for (unsigned i = 0; i < run->server.dispatchers; i++) {
-		struct child *to = i == from ? NULL
-					     : plan_child(run->plan, DISPATCHER_GROUP, i);
-
-		if (to && os_channel_send(to->channel, order, sizeof(*order), fd, 1) == -EAGAIN)
-			log_error("dispatcher[%u] (pid %d) takes no events now: "
-				  "its clients miss some", i, (int)to->pid);
-	}
 }

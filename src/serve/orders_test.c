@@ -156,9 +156,9 @@ static void what_the_dead_were_to_be_told_is_forgotten(void **state)
 
 	(void)state;
 	give_all();
-	assert_false(list_empty(&run->orders[0]));
+	assert_false(list_empty(&run->orders[0].waiting));
 	orders_forget(run, 0);
-	assert_true(list_empty(&run->orders[0]));
+	assert_true(list_empty(&run->orders[0].waiting));
 	assert_int_equal(os_descriptor_count(getpid()), descriptors);
 }
 

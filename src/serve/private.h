@@ -20,6 +20,14 @@
 #define FIRST_POOL_GROUP 1u
 #define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX)
 
+/* What a dispatcher has no room for now (orders.c). */
+struct orders {
+	struct list waiting;
+	unsigned files;      /* passed on, that wait */
+	uint64_t files_bytes;
+	unsigned missed;     /* since it takes none */
+};
+
 struct server_run {
 	struct crew_server server;
 	struct arena tables; /* what the server's copy was given by defaults_fill */
@@ -36,7 +44,7 @@ struct server_run {
 	struct plan *plan;
 	int configs[CREW_POOLS_MAX]; /* the last one of each pool: a file; -1: none */
 	struct timer config_retry;
-	struct list orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
+	struct orders orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
 	struct timer orders_retry;
 };
 
@@ -64,6 +72,10 @@ void links_pool_degraded(void *context, unsigned group, bool degraded);
  * ours. */
 void orders_give(struct server_run *run, unsigned dispatcher, const struct control *order,
 		 const int *fds, size_t fd_count);
+/* The same with a copy of a file of another's events. Who takes none while more than a second
+ * brings wait for it misses them, which is logged. */
+void orders_pass_on(struct server_run *run, unsigned dispatcher, const struct control *order,
+		    int file);
 /* It is dead, or all is over. */
 void orders_forget(struct server_run *run, unsigned dispatcher);
 void orders_init(struct server_run *run);
