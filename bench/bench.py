@@ -54,6 +54,9 @@ def with_path(path, connections, **options):
 LOADS = {
     "c1": ("1 connection", None, hello(1)),
     "c4": ("4 connections", None, hello(4)),
+    "apart": ("single requests, a millisecond apart",
+              lambda s: is_crew(s) or s.name.startswith(("nginx", "haproxy", "h2o", "kore")),
+              loads.apart),
     "c64": ("64 connections", None, hello(64)),
     "c512": ("512 connections", None, hello(512)),
     "pipelined": ("64 connections, pipelined by 16",

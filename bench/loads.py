@@ -88,6 +88,26 @@ def closed_loop(server, port, pids, folder, connections, seconds, **options):
     return row
 
 
+def apart(server, port, pids, _folder, seconds):
+    """Single requests a millisecond apart: each finds everybody asleep."""
+    ask = f"GET {server.path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    took, failed = [], 0
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        account = Account(pids())
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.001)
+            asked = time.perf_counter()
+            sock.sendall(ask)
+            failed += b" 200 " not in sock.recv(4096)
+            took.append(time.perf_counter() - asked)
+    took.sort()
+    return {"rps": len(took) / seconds, "failed": failed, **account.end(len(took)),
+            **{name: took[int(len(took) * part)] * 1e6
+               for name, part in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))}}
+
+
 def beside_another(server, port, pids, folder, seconds):
     """The same load twice: by itself, and while another process is busy on one processor."""
     quiet = closed_loop(server, port, pids, folder, 512, seconds)

@@ -107,6 +107,7 @@ static int init(struct dispatcher *dispatcher)
 			      (uint64_t)((dispatcher->self->generation - 1) % 512) << 40;
 	dispatcher->processors = os_processors();
 	few_init(dispatcher);
+	alone_init(dispatcher);
 	coalesce_init(dispatcher);
 	dispatcher->max_pending = sisters_share(dispatcher, dispatcher->server->max_pending);
 	init_limits(dispatcher);

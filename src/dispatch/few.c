@@ -24,7 +24,6 @@
 #define WORTH_US 50u
 
 static void say(struct dispatcher *dispatcher, bool spins);
-static bool look(void *context);
 
 void few_init(struct dispatcher *dispatcher)
 {
@@ -81,7 +80,7 @@ bool few_spin(struct dispatcher *dispatcher)
 		return false;
 	}
 	say(dispatcher, spin_is_on(&few->spin));
-	if (spin_until(&few->spin, look, dispatcher)) {
+	if (spin_until(&few->spin, alone_look, dispatcher)) {
 		few->found++;
 		return true;
 	}
@@ -107,22 +106,4 @@ static void say(struct dispatcher *dispatcher, bool spins)
 				few_tell(pool->seats[j]);
 		}
 	}
-}
-
-/* Who was not told that we sleep does not ring. */
-static bool look(void *context)
-{
-	struct dispatcher *dispatcher = context;
-
-	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
-		const struct pool *pool = &dispatcher->pools[i];
-
-		for (unsigned j = 0; j < pool->seat_count; j++) {
-			const struct seat *seat = pool->seats[j];
-
-			if (seat->up && !seat->announced && seat_has_news(seat))
-				return true;
-		}
-	}
-	return loop_peek(&dispatcher->loop);
 }

@@ -29,6 +29,7 @@
 #include "dispatch/coalesce.h"
 #include "dispatch/connection.h"
 #include "dispatch/dispatcher.h"
+#include "dispatch/alone.h"
 #include "dispatch/few.h"
 #include "dispatch/limits.h"
 #include "dispatch/memo.h"
@@ -397,6 +398,7 @@ struct dispatcher {
 	struct timer drain_timer;
 	struct timer pull_back;
 	struct few few;
+	struct alone alone;
 	struct coalesce coalesce;
 	struct timer retry;   /* somebody could not be told something */
 	struct list connections;

@@ -36,6 +36,7 @@ void sisters_note(struct dispatcher *dispatcher)
 	set(score, FIGURE_PUBLISHED, dispatcher->published);
 	set(score, FIGURE_SLOW_SUBSCRIBERS, dispatcher->slow_subscribers);
 	set(score, FIGURE_SPINS, dispatcher->few.found);
+	set(score, FIGURE_AWAITED, dispatcher->alone.found);
 	set(score, FIGURE_NAPS, dispatcher->coalesce.naps);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		const struct pool *pool = &dispatcher->pools[i];

@@ -21,6 +21,7 @@ enum figure {
 	FIGURE_PUBLISHED,
 	FIGURE_SLOW_SUBSCRIBERS,
 	FIGURE_SPINS,
+	FIGURE_AWAITED,
 	FIGURE_NAPS,
 	FIGURE_POOLS, /* from here on those of its pools */
 };

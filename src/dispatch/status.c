@@ -116,6 +116,7 @@ static void say_dispatcher(struct page *page, const struct score *score)
 	number(page, "served", (int64_t)load(figures[FIGURE_SERVED]));
 	number(page, "bells", (int64_t)load(score->bells));
 	number(page, "spins", (int64_t)load(figures[FIGURE_SPINS]));
+	number(page, "awaited", (int64_t)load(figures[FIGURE_AWAITED]));
 	number(page, "naps", (int64_t)load(figures[FIGURE_NAPS]));
 	number(page, "pending", (int64_t)load(figures[FIGURE_PENDING]));
 	number(page, "calls", (int64_t)load(figures[FIGURE_CALLS]));

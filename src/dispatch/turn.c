@@ -94,7 +94,8 @@ bool turn_may_sleep(struct loop *loop)
 	    !list_empty(&dispatcher->calls_done) || !list_empty(&dispatcher->calls_new))
 		return false;
 	/* Nobody sleeps while a ring is put off. */
-	if (a_ring_is_put_off(dispatcher) || few_spin(dispatcher) || coalesce_nap(dispatcher))
+	if (a_ring_is_put_off(dispatcher) || few_spin(dispatcher) || alone_wait(dispatcher) ||
+	    coalesce_nap(dispatcher))
 		return false;
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];

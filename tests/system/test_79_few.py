@@ -55,6 +55,40 @@ def test_who_is_alone_wakes_nobody(start):
 
 
 @pytest.mark.parametrize("arguments", [
+    ("--worker-class", "process"), ("--worker-class", "thread"), ("--dispatchers", "2")])
+def test_who_asks_now_and_then_wakes_the_dispatcher_once(start, arguments):
+    """It looks for the answer, and its worker need not ring."""
+    server = start("--workers", "2", *arguments)
+
+    def bells_and_awaited():
+        status = server.status()
+        return (sum(worker["bells"] for worker in status["pools"][0]["workers"]),
+                sum(one["awaited"] for one in status["dispatchers"]))
+
+    def most_are_looked_for():
+        bells, awaited = bells_and_awaited()
+        for _ in range(100):
+            time.sleep(0.002)
+            ask(client, 1)
+        now_bells, now_awaited = bells_and_awaited()
+        return now_bells - bells < 50 < now_awaited - awaited
+
+    with server.client() as client:
+        wait_for(most_are_looked_for, seconds=100)
+
+
+def test_slow_answers_are_not_looked_for(start):
+    server = start("--workers", "1")
+    with server.client() as client:
+        pids = [server.dispatcher()]
+        client.get("/sleep/100")
+        before = cpu_s(pids)
+        for _ in range(10):
+            assert client.get("/sleep/100").status == 200
+        assert cpu_s(pids) - before < 0.2
+
+
+@pytest.mark.parametrize("arguments", [
     ("--workers", "1"), ("--workers", "4"), ("--workers", "2", "--worker-class", "thread"),
     ("--workers", "1", "--loop", "epoll"), ("--workers", "1", "--loop", "io_uring"),
     ("--workers", "1", "--dispatchers", "2")])
