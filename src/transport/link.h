@@ -168,6 +168,13 @@ static inline bool link_ring(struct link *link)
 	return bell_ring(&link->ringer);
 }
 
+/** A number that has changed if this side has said, taken or given back anything since: who has
+ * several links need not ring where it has not. */
+static inline uint32_t link_progress(const struct link *link)
+{
+	return link->out.next + link->in.next + link->done_out.next + link->done_in.next;
+}
+
 /** See bell_would_wake(). */
 static inline bool link_would_wake(const struct link *link)
 {

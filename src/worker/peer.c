@@ -63,6 +63,7 @@ void peer_take(struct worker *worker, struct peer *peer, const int fds[3])
 		return;
 	}
 	peer->linked = true;
+	peer->rung_at = 0;
 	if (worker->paused)
 		(void)peer_say(worker, peer, MESSAGE_PAUSE, 0, NULL);
 	peer->bell.fd = peer->link.sleeper.fd;
@@ -158,10 +159,15 @@ uint64_t peers_ring(struct worker *worker)
 	uint64_t rung = 0;
 
 	for (unsigned i = 0; i < worker->peer_count; i++) {
-		if (!worker->peers[i].linked)
+		struct peer *peer = &worker->peers[i];
+
+		if (!peer->linked)
 			continue;
-		link_ring(&worker->peers[i].link);
-		rung += worker->peers[i].link.ringer.count;
+		if (peer->rung_at != link_progress(&peer->link)) {
+			peer->rung_at = link_progress(&peer->link);
+			link_ring(&peer->link);
+		}
+		rung += peer->link.ringer.count;
 	}
 	return rung;
 }

@@ -151,6 +151,7 @@ struct peer {
 	bool linked;
 	struct link link;
 	struct watch bell;
+	uint32_t rung_at;     /* its progress: see link_progress() */
 	struct outbox outbox; /* what is to be said besides answers */
 	uint32_t jobs_used;   /* those from here on never were */
 	struct job *jobs[LINK_SLOTS]; /* made when their slot is first used */

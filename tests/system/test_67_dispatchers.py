@@ -264,21 +264,33 @@ def test_slow_requests_of_all_have_their_turn(start):
     assert min(answered) > sum(answered) / 4, answered
 
 
+def wakes(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M).group(1))
+
+
 def test_a_slow_request_does_not_keep_its_dispatcher_awake(start):
     server = start("--dispatchers", "2", "--workers", "1")
-
-    def wakes():
-        text = pathlib.Path(f"/proc/{server.dispatcher()}/status").read_text(encoding="ascii")
-        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M).group(1))
 
     clients, numbers = spread(server, 20)
     client = clients[numbers.index(0)]
     client.send(b"GET /sleep/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
     time.sleep(0.2)
-    before = wakes()
+    before = wakes(server.dispatcher())
     time.sleep(1)
-    assert wakes() - before < 100
+    assert wakes(server.dispatcher()) - before < 100
     assert client.answer().status == 200
+
+
+def test_answers_wake_nobody_but_whose_client_asked(start):
+    server = start("--workers", "2", "--dispatchers", "2")
+    clients, numbers = spread(server, 1)
+    others = dispatchers(server)[1 - numbers[0]]["pid"]
+    clients[0].get("/hello")
+    before = wakes(others)
+    for _ in range(200):
+        assert clients[0].get("/hello").status == 200
+    assert wakes(others) - before < 50
 
 
 @pytest.fixture
