@@ -123,10 +123,11 @@ int crew_abort(struct crew_request *stream);
 /* ---- topics ---- */
 
 /** From now on the stream gets each event that is published under `topic` (1
- * to 256 bytes), by any worker of any pool. 0, -EINVAL, -ENOMEM. A subscriber
- * that takes nothing until 128 KiB wait for it is cut off, and counted; one of
- * more than 256 topics is cut off too. Events come between what is sent by one call
- * of crew_send(), crew_send_event() and the like, never amid it. */
+ * to 256 bytes), by any worker of any pool. 0, -EINVAL (also if the stream
+ * is over), -ENOMEM. A subscriber that takes nothing until 128 KiB wait for it is cut
+ * off, and counted; one of more than 256 topics is cut off too. Events come between
+ * what is sent by one call of crew_send(), crew_send_event() and the like, never amid
+ * it. */
 int crew_subscribe(struct crew_request *stream, const char *topic);
 /** It gets no more of that topic. */
 int crew_unsubscribe(struct crew_request *stream, const char *topic);

@@ -191,7 +191,7 @@ void later_tell_cancelled(struct worker *worker)
 
 	while ((link = list_pop_front(&worker->cancelled))) {
 		struct job *job = container_of(link, struct job, link);
-		const bool open = job->deferred || (job->streaming && !job->ending);
+		const bool open = job->deferred || stream_goes_on(job);
 
 		job->cancelled = true;
 		job->half_closed = true;
@@ -214,5 +214,5 @@ static struct job *job_open(const struct crew_request *request)
 		return NULL;
 	if (job->state == JOB_RUNNING)
 		return request->deferred_seal && !request->finished ? job : NULL;
-	return job->deferred || (job->streaming && !job->ending) ? job : NULL;
+	return job->deferred || stream_goes_on(job) ? job : NULL;
 }

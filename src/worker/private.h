@@ -313,6 +313,13 @@ bool later_copy(struct worker *worker, struct job *job);
 
 /** The handler has begun a stream: it is one from now on. */
 void stream_begin(struct worker *worker, struct job *job);
+/** Is it a stream to which can be sent? */
+bool stream_is_open(const struct job *job);
+/** Is it one that nobody has ended, be its client there or not? */
+static inline bool stream_goes_on(const struct job *job)
+{
+	return job->streaming && !job->ending;
+}
 /** Send what the stream has. As output_send(). */
 int stream_send(struct worker *worker, struct job *job);
 /** Let those go on who were refused, and whose clients take more. */

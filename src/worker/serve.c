@@ -77,7 +77,7 @@ void serve_drop(struct worker *worker, struct peer *peer)
 		struct job *job = peer->jobs[i];
 
 		if (job && (job->state == JOB_HELD ||
-			    (job->state == JOB_SENDING && job->streaming && !job->ending))) {
+			    (job->state == JOB_SENDING && stream_goes_on(job)))) {
 			job->cancelled = true;
 			list_remove(&job->link);
 			list_push_back(&worker->cancelled, &job->link);
@@ -338,7 +338,7 @@ static int take_cancel(struct worker *worker, struct peer *peer,
 		list_push_back(&worker->cancelled, &job->link);
 		break;
 	case JOB_SENDING:
-		if (job->streaming && !job->ending) {
+		if (stream_goes_on(job)) {
 			list_remove(&job->link);
 			list_push_back(&worker->cancelled, &job->link);
 		} else {
@@ -516,7 +516,7 @@ static int begin_sending(struct worker *worker, struct job *job)
 		stream_begin(worker, job);
 	else if (job->streaming)
 		stream_broken(job);
-	if (job->cancelled && job->streaming && !job->ending) {
+	if (job->cancelled && stream_goes_on(job)) {
 		/* Its client went while the handler ran. */
 		list_push_back(&worker->cancelled, &job->link);
 		job->state = JOB_HELD;

@@ -38,6 +38,7 @@
 static void count_stream(struct worker *worker, int by);
 static int begin_now(struct worker *worker, struct job *job);
 static bool has_room(const struct job *job);
+static bool has_body(const struct job *job);
 static bool is_stream(const struct job *job);
 static char *reserve(struct pending *pending, size_t size);
 static int go_on(struct worker *worker, struct job *job);
@@ -83,7 +84,7 @@ int crew_end(struct crew_request *stream)
 	struct job *job = job_of_request(stream);
 	struct worker *worker = worker_of(stream);
 
-	if (!worker || !is_stream(job))
+	if (!worker || !stream_is_open(job))
 		return -EINVAL;
 	if (job->boundary && reserve(&job->pending, BOUNDARY_ROOM + 8))
 		job->pending.end += (size_t)snprintf(
@@ -98,7 +99,7 @@ int crew_abort(struct crew_request *stream)
 	struct job *job = job_of_request(stream);
 	struct worker *worker = worker_of(stream);
 
-	if (!worker || !is_stream(job))
+	if (!worker || !stream_is_open(job))
 		return -EINVAL;
 	job->ending = true;
 	job->aborting = true;
@@ -111,11 +112,15 @@ void stream_begin(struct worker *worker, struct job *job)
 		count_stream(worker, 1);
 	job->counted = true;
 	job->streaming = true;
-	if (job->request.wire->method_number != HTTP_HEAD &&
-	    http_status_has_body(job->request.status))
+	if (has_body(job))
 		return;
 	job->pending.start = job->pending.end;
 	job->ending = true;
+}
+
+bool stream_is_open(const struct job *job)
+{
+	return is_stream(job) && !job->ending && !job->cancelled && !job->cut;
 }
 
 void stream_broken(struct job *job)
@@ -237,9 +242,9 @@ int stream_reserve(struct crew_request *stream, size_t size, char **ret_place)
 	struct job *job = job_of_request(stream);
 	size_t waiting;
 
-	if (!worker || (!is_stream(job) && !job->cancelled && !job->cut))
+	if (!worker || !is_stream(job))
 		return -EINVAL;
-	if (job->cancelled || job->cut || job->ending || worker->over)
+	if (!stream_is_open(job) || worker->over)
 		return -EPIPE;
 	if (size > CREW_SEND_MAX_BYTES)
 		return -EMSGSIZE;
@@ -265,8 +270,8 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 	if (!worker || job->state != JOB_RUNNING || !is_stream(job))
 		return -EINVAL;
 	for (;;) {
-		r = begin_now(worker, job);
-		if (r < 0 || job->cancelled || worker->over)
+		r = stream_is_open(job) ? begin_now(worker, job) : -EPIPE;
+		if (r < 0 || !stream_is_open(job) || worker->over)
 			return -EPIPE;
 		crew_beat(stream->worker);
 		if (has_room(job))
@@ -404,15 +409,18 @@ static bool has_room(const struct job *job)
 				waiting + job->refused <= CREW_SEND_ROOM_BYTES);
 }
 
-/* Is it one to which can be sent? While the handler runs it is what it has made
- * last; later it is what it has returned. */
+static bool has_body(const struct job *job)
+{
+	return job->request.wire->method_number != HTTP_HEAD &&
+	       http_status_has_body(job->request.status);
+}
+
+/* Was it made one, whatever became of it? While the handler runs it is what it has
+ * made last; later it is what it has returned. */
 static bool is_stream(const struct job *job)
 {
-	if (job->cancelled || job->cut || job->ending)
-		return false;
-	if (job->state == JOB_RUNNING)
-		return job->streaming || job->request.state == REPLY_STREAM;
-	return job->streaming;
+	return job->streaming ||
+	       (job->state == JOB_RUNNING && job->request.state == REPLY_STREAM);
 }
 
 static char *reserve(struct pending *pending, size_t size)

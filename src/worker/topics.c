@@ -104,9 +104,7 @@ static int say_topic(struct crew_request *stream, const char *topic,
 	const size_t size = topic ? strlen(topic) : 0;
 
 	if (!worker || size == 0 || size > WIRE_TOPIC_MAX_BYTES ||
-	    job->cancelled || job->ending ||
-	    !(job->streaming || (job->state == JOB_RUNNING &&
-				 stream->state == REPLY_STREAM)))
+	    !stream_is_open(job))
 		return -EINVAL;
 	return peer_say_of(worker, job, kind, 0, (uint32_t)size, topic);
 }

@@ -53,7 +53,8 @@ static unsigned char received[BIG_BYTES];
 
 /* ---- the application ---- */
 
-enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER };
+enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
+       UNTIL_OVER, LATER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -128,6 +129,56 @@ static crew_reply send_large_pieces(struct crew_request *request)
 	}
 	atomic_store(&shared->result, r);
 	crew_end(request);
+	return reply;
+}
+
+/* A stream that others go on with. */
+static crew_reply begin_events(struct crew_request *request)
+{
+	return crew_events(request, NULL);
+}
+
+static crew_reply begin_parts(struct crew_request *request)
+{
+	const crew_reply reply = crew_multipart(request, NULL);
+
+	assert_int_equal(crew_send_part(request, NULL, "part", 4), 0);
+	return reply;
+}
+
+/* The other loop of later.h. */
+static crew_reply send_until_over(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "again" };
+	const crew_reply reply = crew_events(request, NULL);
+	int r;
+
+	while ((r = crew_send_event(request, &event)) == 0 &&
+	       atomic_load(&shared->waits) < PATIENCE_MS) {
+		atomic_fetch_add(&shared->waits, 1);
+		poll(NULL, 0, 1);
+	}
+	if (r == -EPIPE)
+		r = crew_wait_room(request, 1);
+	atomic_store(&shared->result, r);
+	return reply;
+}
+
+static void stream_later(struct crew_worker *worker, void *context)
+{
+	const crew_ticket ticket = (crew_ticket)(uintptr_t)context;
+	struct crew_request *request = crew_claim(worker, ticket);
+
+	crew_finish(request, crew_stream(request, 200, "x/y", NULL));
+	atomic_store(&shared->result, crew_claim(worker, ticket) != NULL);
+}
+
+static crew_reply begin_later(struct crew_request *request)
+{
+	crew_ticket ticket;
+	const crew_reply reply = crew_defer(request, &ticket);
+
+	crew_after(crew_worker(request), 1, stream_later, (void *)(uintptr_t)ticket);
 	return reply;
 }
 
@@ -223,6 +274,10 @@ static const struct crew_route routes[] = {
 	[PUBLISH] = { .on = "GET /publish", .run = publish_much },
 	[PAUSE] = { .on = "GET /pause", .run = pause_at_gate },
 	[DEFER] = { .on = "GET /defer", .run = defer },
+	[EVENTS] = { .on = "GET /events", .run = begin_events },
+	[PARTS] = { .on = "GET /parts", .run = begin_parts },
+	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
+	[LATER] = { .on = "GET /later", .run = begin_later },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -350,10 +405,12 @@ static void wait_until_ready(void)
 
 /* ---- the dispatcher ---- */
 
+static enum http_method method = HTTP_GET;
+
 static void send_request(uint32_t slot, uint32_t route, uint64_t id,
 			 struct span body, uint64_t body_size)
 {
-	const struct http_head head = { .method_text = { "GET", 3 } };
+	const struct http_head head = { .method = method, .method_text = { "GET", 3 } };
 	const struct encode_input input = {
 		.id = id, .head = &head, .path = { "/", 1 }, .route = route,
 		.client = { "unix:", 5 }, .body = body, .body_size = body_size,
@@ -375,6 +432,13 @@ static void ask(uint32_t slot, uint32_t route, uint64_t id)
 {
 	send_request(slot, route, id, (struct span){ 0 }, 0);
 	link_ring(&link_);
+}
+
+static void ask_for_head(uint32_t slot, uint32_t route)
+{
+	method = HTTP_HEAD;
+	ask(slot, route, 1);
+	method = HTTP_GET;
 }
 
 static void send_note(enum message_kind kind, uint32_t slot, uint32_t size)
@@ -642,6 +706,16 @@ static void a_large_piece_waits_until_there_is_room_for_it(void **state)
 	assert_int_equal(atomic_load(&shared->waits), 1);
 }
 
+static void a_stream_without_a_body_is_over(void **state)
+{
+	(void)state;
+	ask_for_head(0, UNTIL_OVER);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->result), -EPIPE);
+	assert_int_equal(atomic_load(&shared->waits), 1);
+}
+
 /* Though nobody rings: who has nothing of it in hand need not know that it waits. */
 static void what_waits_for_room_is_said_soon(void **state)
 {
@@ -869,6 +943,7 @@ int main(void)
 		with_worker(a_slot_used_anew_drops_the_old_answer),
 		with_worker(the_block_is_kept_while_a_handler_streams),
 		with_worker(a_large_piece_waits_until_there_is_room_for_it),
+		with_worker(a_stream_without_a_body_is_over),
 		with_worker(what_waits_for_room_is_said_soon),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),
