@@ -8,7 +8,7 @@
  *
  * A request that outlives its handler is named by a ticket. Keep the ticket,
  * not the pointer: crew_claim() gives the request back, or NULL once it is
- * over (answered, or its client has gone, or its deadline has passed).
+ * over (answered, ended, or its client has gone, or its deadline has passed).
  */
 #ifndef CREW_LATER_H
 #define CREW_LATER_H
@@ -64,8 +64,9 @@ void *crew_data(const struct crew_request *request);
  * until it returns. When its client goes, on_disconnect of the application is
  * called, within moments also if nothing is being sent. (A client that closes its
  * sending side has gone.) A status without a body (204, 304), and the method HEAD,
- * end it at once. In a worker only: a local handler that streams is answered with
- * 500. */
+ * end it at once, which on_disconnect is called for too: it is for each stream that
+ * its application has not ended itself. In a worker only: a local handler that streams
+ * is answered with 500. */
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not

@@ -82,7 +82,10 @@ struct crew_app {
 	/* Called when there is nothing to do, every idle_interval_ms of the pool. */
 	void (*on_idle)(struct crew_worker *worker);
 	/* Called when the client of a stream or of a deferred request has gone, or
-	 * its deadline passed; the request is over when it returns. */
+	 * its deadline passed, and for each stream that crew itself has ended: one
+	 * without a body (HEAD, 204, 304), or events when the worker is to stop. So what
+	 * belongs to a stream is let go of here, and where crew_end() or crew_abort() is
+	 * called. The request is over when it returns. */
 	void (*on_disconnect)(struct crew_request *request);
 	/* Called when a stream can take more, after -EAGAIN. */
 	void (*on_room)(struct crew_request *stream);

@@ -113,7 +113,10 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 	}
 	if (request->state == REPLY_STREAM)
 		stream_begin(worker, job);
-	serve_ready_to_send(worker, job);
+	if (job->untold)
+		later_tell(worker, job);
+	else
+		serve_ready_to_send(worker, job);
 	return 0;
 }
 
@@ -168,10 +171,8 @@ int later_begin(struct worker *worker, struct job *job)
 	job->deferred = true;
 	request_restart(&job->request);
 	serve_hold(worker, job);
-	if (job->cancelled) {
-		list_remove(&job->link);
-		list_push_back(&worker->cancelled, &job->link);
-	}
+	if (job->cancelled)
+		later_tell(worker, job);
 	return later_say_returned(worker, job);
 }
 
@@ -184,6 +185,13 @@ int later_say_returned(struct worker *worker, const struct job *job)
 		       : 0;
 }
 
+void later_tell(struct worker *worker, struct job *job)
+{
+	list_remove(&job->link);
+	job->state = JOB_HELD;
+	list_push_back(&worker->cancelled, &job->link);
+}
+
 void later_tell_cancelled(struct worker *worker)
 {
 	const struct crew_app *app = worker->options->pool->app;
@@ -191,16 +199,17 @@ void later_tell_cancelled(struct worker *worker)
 
 	while ((link = list_pop_front(&worker->cancelled))) {
 		struct job *job = container_of(link, struct job, link);
-		const bool open = job->deferred || stream_goes_on(job);
+		const bool open = job->deferred || job->untold || stream_goes_on(job);
 
-		job->cancelled = true;
-		job->half_closed = true;
+		job->half_closed = job->half_closed || job->cancelled;
+		job->untold = false;
 		job->state = JOB_RUNNING;
 		if (open && app->on_disconnect)
 			app->on_disconnect(&job->request);
 		job->deferred = false;
 		job->ending = true;
-		output_cut(job);
+		if (job->cancelled)
+			output_cut(job);
 		serve_ready_to_send(worker, job);
 	}
 }

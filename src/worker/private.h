@@ -114,7 +114,8 @@ struct job {
 	bool streaming;
 	bool counted;            /* in worker->streams */
 	bool events;             /* of a kind that clients take up again */
-	bool ending;
+	bool ending;             /* no more is taken for it */
+	bool untold;             /* it was we who ended it, as its application is to hear */
 	bool aborting;
 	bool wants_room;         /* a send was refused */
 	size_t refused;          /* how large it was; 0: the last one was not */
@@ -172,7 +173,8 @@ struct worker {
 	struct list runnable; /* jobs, oldest first */
 	struct list sending;  /* jobs whose answer waits for room or credit */
 	struct list held;     /* jobs that wait for the application, or for credit */
-	struct list cancelled; /* held jobs whose client has gone: to be told */
+	struct list cancelled; /* held jobs whose client has gone, or streams that we have
+				  ended: to be told */
 	struct list awaited;  /* callbacks that the dispatcher will cause */
 	struct list come;     /* those that it has caused */
 	struct list roomy;    /* streams that can take more, and were refused */
@@ -304,7 +306,10 @@ int later_begin(struct worker *worker, struct job *job);
 /** Say that the handler has returned, and reads the request's block no more. 0 or
  * -EBADMSG. */
 int later_say_returned(struct worker *worker, const struct job *job);
-/** Tell the application of those whose clients have gone, and end them. */
+/** Its application is to be told, between two handlers, that it is over. */
+void later_tell(struct worker *worker, struct job *job);
+/** Tell the application of those whose clients have gone, and of streams that we have
+ * ended, and end them. */
 void later_tell_cancelled(struct worker *worker);
 /** The request's bytes are to outlive the handler. False: no memory. */
 bool later_copy(struct worker *worker, struct job *job);

@@ -79,8 +79,7 @@ void serve_drop(struct worker *worker, struct peer *peer)
 		if (job && (job->state == JOB_HELD ||
 			    (job->state == JOB_SENDING && stream_goes_on(job)))) {
 			job->cancelled = true;
-			list_remove(&job->link);
-			list_push_back(&worker->cancelled, &job->link);
+			later_tell(worker, job);
 		}
 	}
 	later_tell_cancelled(worker);
@@ -334,16 +333,13 @@ static int take_cancel(struct worker *worker, struct peer *peer,
 		job_end(worker, job);
 		break;
 	case JOB_HELD:
-		list_remove(&job->link);
-		list_push_back(&worker->cancelled, &job->link);
+		later_tell(worker, job);
 		break;
 	case JOB_SENDING:
-		if (stream_goes_on(job)) {
-			list_remove(&job->link);
-			list_push_back(&worker->cancelled, &job->link);
-		} else {
+		if (stream_goes_on(job))
+			later_tell(worker, job);
+		else
 			output_cut(job);
-		}
 		break;
 	}
 	return 0;
@@ -357,7 +353,7 @@ static int take_credit(struct worker *worker, struct peer *peer,
 	if (!job || job->state < JOB_RUNNING)
 		return 0;
 	output_credit(job, message->size);
-	if (job->state == JOB_HELD && job->streaming)
+	if (job->state == JOB_HELD && job->streaming && !job->untold)
 		serve_ready_to_send(worker, job);
 	return 0;
 }
@@ -500,6 +496,7 @@ static void job_reset_answer(struct job *job)
 	job->streaming = false;
 	job->events = false;
 	job->ending = false;
+	job->untold = false;
 	job->aborting = false;
 	job->wants_room = false;
 	job->refused = 0;
@@ -516,11 +513,10 @@ static int begin_sending(struct worker *worker, struct job *job)
 		stream_begin(worker, job);
 	else if (job->streaming)
 		stream_broken(job);
-	if (job->cancelled && stream_goes_on(job)) {
-		/* Its client went while the handler ran. */
-		list_push_back(&worker->cancelled, &job->link);
-		job->state = JOB_HELD;
-		return 0;
+	if (job->untold || (job->cancelled && stream_goes_on(job))) {
+		/* We have ended it, or its client went while the handler ran. */
+		later_tell(worker, job);
+		return begun && !job->cancelled ? later_say_returned(worker, job) : 0;
 	}
 	/* Nobody waits for it, nor gives credit for more. */
 	if (job->cancelled)

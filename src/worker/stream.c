@@ -38,6 +38,9 @@
 static void count_stream(struct worker *worker, int by);
 static int begin_now(struct worker *worker, struct job *job);
 static bool has_room(const struct job *job);
+static void end_by_ourselves(struct job *job);
+static void end_events(struct worker *worker, struct list *jobs);
+static bool was_ended(struct job *job);
 static bool has_body(const struct job *job);
 static bool is_stream(const struct job *job);
 static char *reserve(struct pending *pending, size_t size);
@@ -84,6 +87,8 @@ int crew_end(struct crew_request *stream)
 	struct job *job = job_of_request(stream);
 	struct worker *worker = worker_of(stream);
 
+	if (worker && was_ended(job))
+		return 0;
 	if (!worker || !stream_is_open(job))
 		return -EINVAL;
 	if (job->boundary && reserve(&job->pending, BOUNDARY_ROOM + 8))
@@ -99,6 +104,10 @@ int crew_abort(struct crew_request *stream)
 	struct job *job = job_of_request(stream);
 	struct worker *worker = worker_of(stream);
 
+	if (worker && was_ended(job)) {
+		job->aborting = has_body(job);
+		return 0;
+	}
 	if (!worker || !stream_is_open(job))
 		return -EINVAL;
 	job->ending = true;
@@ -115,7 +124,7 @@ void stream_begin(struct worker *worker, struct job *job)
 	if (has_body(job))
 		return;
 	job->pending.start = job->pending.end;
-	job->ending = true;
+	end_by_ourselves(job);
 }
 
 bool stream_is_open(const struct job *job)
@@ -129,6 +138,7 @@ void stream_broken(struct job *job)
 		  "something else: the stream is cut off",
 		  (unsigned long long)job->request.wire->id);
 	job->ending = true;
+	job->untold = false;
 	job->aborting = true;
 }
 
@@ -144,19 +154,8 @@ void stream_fini(struct worker *worker, struct job *job)
 
 void stream_drain(struct worker *worker)
 {
-	list_each(link, &worker->sending) {
-		struct job *job = container_of(link, struct job, link);
-
-		job->ending = job->ending || job->events;
-	}
-	list_each(link, &worker->held) {
-		struct job *job = container_of(link, struct job, link);
-
-		if (job->streaming && job->events && !job->ending) {
-			job->ending = true;
-			serve_ready_to_send(worker, job);
-		}
-	}
+	end_events(worker, &worker->sending);
+	end_events(worker, &worker->held);
 }
 
 /* ---- sending ---- */
@@ -407,6 +406,34 @@ static bool has_room(const struct job *job)
 
 	return waiting == 0 || (waiting <= STREAM_LOW_BYTES &&
 				waiting + job->refused <= CREW_SEND_ROOM_BYTES);
+}
+
+/* Its application, if it has not ended it, is told before the last word is sent. */
+static void end_by_ourselves(struct job *job)
+{
+	job->untold = job->untold || !job->ending;
+	job->ending = true;
+}
+
+static void end_events(struct worker *worker, struct list *jobs)
+{
+	list_each(link, jobs) {
+		struct job *job = container_of(link, struct job, link);
+
+		if (!job->events || !stream_goes_on(job))
+			continue;
+		end_by_ourselves(job);
+		later_tell(worker, job);
+	}
+}
+
+/* Its application ends what we have ended already: that it need not be told then. */
+static bool was_ended(struct job *job)
+{
+	const bool untold = job->untold;
+
+	job->untold = false;
+	return untold;
 }
 
 static bool has_body(const struct job *job)

@@ -711,9 +711,62 @@ static void a_stream_without_a_body_is_over(void **state)
 	(void)state;
 	ask_for_head(0, UNTIL_OVER);
 	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
 	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
 	assert_int_equal(atomic_load(&shared->result), -EPIPE);
 	assert_int_equal(atomic_load(&shared->waits), 1);
+	assert_int_equal(atomic_load(&shared->told), 1);
+}
+
+/* Whether its handler has begun it, or somebody later. */
+static void who_did_not_end_a_stream_is_told_of_its_end(void **state)
+{
+	(void)state;
+	ask_for_head(0, EVENTS);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_COPIED | MESSAGE_EVENTS);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	ask_for_head(0, LATER);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_COPIED);
+	assert_int_equal(atomic_load(&shared->told), 2);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+}
+
+static void who_ended_a_stream_is_not_told(void **state)
+{
+	(void)state;
+	ask_for_head(0, ROOM);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+	assert_int_equal(atomic_load(&shared->told), 0);
+}
+
+/* Others go on: of those the application hears when their clients go. */
+static void a_stop_that_ends_streams_tells_who_has_them(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, EVENTS, 1);
+	ask(1, STREAM, 2);
+	ask(2, ROOM, 3);
+	atomic_store(&shared->gate, 1);
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		release(&message);
+	} while (message.slot != 2 || message.kind != MESSAGE_DEFER);
+	kill(pid, SIGTERM);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	send_note(MESSAGE_CANCEL, 1, 0);
+	expect_message(1, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	send_note(MESSAGE_CREDIT, 2, LINK_CREDIT_BYTES);
+	expect_message(2, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->told), 2);
 }
 
 /* Though nobody rings: who has nothing of it in hand need not know that it waits. */
@@ -944,6 +997,9 @@ int main(void)
 		with_worker(the_block_is_kept_while_a_handler_streams),
 		with_worker(a_large_piece_waits_until_there_is_room_for_it),
 		with_worker(a_stream_without_a_body_is_over),
+		with_worker(who_did_not_end_a_stream_is_told_of_its_end),
+		with_worker(who_ended_a_stream_is_not_told),
+		with_worker(a_stop_that_ends_streams_tells_who_has_them),
 		with_worker(what_waits_for_room_is_said_soon),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),

@@ -64,6 +64,22 @@ def test_head_of_a_stream_ends_at_once(server):
     wait_for(lambda: streams(server) == before)
 
 
+def test_head_of_a_stream_leaves_nothing_behind(start):
+    """What was begun for it (a timer) is let go of in on_disconnect."""
+    server = start("--workers", "1", "--log-level", "debug", SAMPLER_LOG_REPEAT_MS="4294967295")
+    with server.client() as client:
+        for _ in range(3):
+            assert client.request("HEAD", "/ticks/1").status == 200
+    wait_for(lambda: server.log().count("the client of /ticks/1 has gone") == 3)
+
+
+def test_head_of_a_stream_lets_its_handler_go(hooked):
+    server = hooked("--workers", "1")
+    with server.client() as client, server.client(timeout=2) as other:
+        assert client.request("HEAD", "/own/name").status == 200
+        assert other.get("/early").status == 200
+
+
 def test_events_and_their_fields(server):
     with server.client() as client:
         answer = client.get("/event?data=one%0Atwo%0D%0Athree&event=kind&id=42")
@@ -239,7 +255,7 @@ def test_a_death_behind_another_request_costs_one_answer(start):
 
 @pytest.mark.parametrize("how", ["reload", "stop"])
 def test_events_end_well_where_the_worker_is_to_leave(start, how):
-    server = start("--workers", "1")
+    server = start("--workers", "1", "--log-level", "debug", SAMPLER_LOG_REPEAT_MS="4294967295")
     with server.client() as client:
         client.begin("/ticks/10")
         assert client.event() == "id: 1\ndata: 1"
@@ -250,6 +266,7 @@ def test_events_end_well_where_the_worker_is_to_leave(start, how):
         assert time.monotonic() - began < 3
         if how == "reload":
             assert client.get("/hello").status == 200, "on the same connection"
+            wait_for(lambda: "the client of /ticks/10 has gone" in server.log())
     if how == "stop":
         assert server.process.wait(5) == 0
 
