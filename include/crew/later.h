@@ -112,7 +112,7 @@ int crew_send_json_fields(struct crew_request *stream,
 #define crew_send_json(stream, ...)             \
 	crew_send_json_fields((stream),         \
 			      (const struct crew_field[]){ __VA_ARGS__, { 0 } })
-/** Send a part of a crew_multipart() stream. */
+/** Send a part of a crew_multipart() stream; `type` NULL: application/octet-stream. */
 int crew_send_part(struct crew_request *stream, const char *type,
 		   const void *data, size_t size_bytes);
 /** End the stream when all is sent, and its handler has returned. The request is

@@ -38,6 +38,7 @@
 static void count_stream(struct worker *worker, int by);
 static int begin_now(struct worker *worker, struct job *job);
 static bool has_room(const struct job *job);
+static void say_end(struct job *job);
 static void end_by_ourselves(struct job *job);
 static void end_events(struct worker *worker, struct list *jobs);
 static bool was_ended(struct job *job);
@@ -91,10 +92,7 @@ int crew_end(struct crew_request *stream)
 		return 0;
 	if (!worker || !stream_is_open(job))
 		return -EINVAL;
-	if (job->boundary && reserve(&job->pending, BOUNDARY_ROOM + 8))
-		job->pending.end += (size_t)snprintf(
-			job->pending.data + job->pending.end, BOUNDARY_ROOM + 8,
-			"--%s--\r\n", job->boundary);
+	say_end(job);
 	job->ending = true;
 	return go_on(worker, job);
 }
@@ -217,6 +215,8 @@ int crew_send_part(struct crew_request *stream, const char *type,
 	int n;
 	int r;
 
+	if (!type)
+		type = "application/octet-stream";
 	if (!job || !job->boundary || !http_value_ok(span_of(type)))
 		return -EINVAL;
 	n = snprintf(head, sizeof(head),
@@ -408,6 +408,16 @@ static bool has_room(const struct job *job)
 				waiting + job->refused <= CREW_SEND_ROOM_BYTES);
 }
 
+/* What says in the stream itself that it is whole: the last delimiter of a multipart
+ * (RFC 2046, 5.1.1). */
+static void say_end(struct job *job)
+{
+	if (job->boundary && reserve(&job->pending, BOUNDARY_ROOM + 8))
+		job->pending.end += (size_t)snprintf(
+			job->pending.data + job->pending.end, BOUNDARY_ROOM + 8,
+			"--%s--\r\n", job->boundary);
+}
+
 /* Its application, if it has not ended it, is told before the last word is sent. */
 static void end_by_ourselves(struct job *job)
 {
@@ -422,6 +432,7 @@ static void end_events(struct worker *worker, struct list *jobs)
 
 		if (!job->events || !stream_goes_on(job))
 			continue;
+		say_end(job);
 		end_by_ourselves(job);
 		later_tell(worker, job);
 	}

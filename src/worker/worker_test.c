@@ -769,6 +769,37 @@ static void a_stop_that_ends_streams_tells_who_has_them(void **state)
 	assert_int_equal(atomic_load(&shared->told), 2);
 }
 
+/* As by crew_end(). */
+static void a_stop_ends_parts_with_their_last_delimiter(void **state)
+{
+	struct message message;
+	char text[256] = "";
+	size_t size = 0;
+	char *at;
+
+	(void)state;
+	ask(0, PARTS, 1);
+	for (;;) {
+		assert_true(next_message(&message, PATIENCE_MS));
+		if (message.kind == MESSAGE_ANSWER_PART) {
+			assert_true(size + message.size < sizeof(text));
+			memcpy(text + size, link_bytes(&link_, &message), message.size);
+			size += message.size;
+		}
+		release(&message);
+		if (message.flags & MESSAGE_LAST)
+			break;
+		if (message.kind == MESSAGE_DEFER)
+			kill(pid, SIGTERM);
+	}
+	at = strstr(text, "Content-Type: application/octet-stream\r\n");
+	assert_non_null(at);
+	at = strstr(at, "\r\n\r\npart\r\n--crew-");
+	assert_non_null(at);
+	assert_string_equal(text + size - strlen("--\r\n"), "--\r\n");
+	assert_int_equal(exit_code(), 0);
+}
+
 /* Though nobody rings: who has nothing of it in hand need not know that it waits. */
 static void what_waits_for_room_is_said_soon(void **state)
 {
@@ -1000,6 +1031,7 @@ int main(void)
 		with_worker(who_did_not_end_a_stream_is_told_of_its_end),
 		with_worker(who_ended_a_stream_is_not_told),
 		with_worker(a_stop_that_ends_streams_tells_who_has_them),
+		with_worker(a_stop_ends_parts_with_their_last_delimiter),
 		with_worker(what_waits_for_room_is_said_soon),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),
