@@ -276,6 +276,12 @@ bool exchange_end_stream(struct exchange *exchange)
 
 	if (exchange->state != EXCHANGE_ANSWERING || !exchange->events)
 		return false;
+	/* Cut here it would seem to be whole. */
+	if (exchange->is_midway && seat) {
+		exchange->events = false; /* told once */
+		slot_end_stream(seat, exchange->slot);
+		return false;
+	}
 	if (seat)
 		slot_abandon(seat, exchange->slot);
 	exchange_end(exchange);

@@ -132,7 +132,7 @@ void exchange_write_event(struct exchange *exchange, struct span event,
 void exchange_describe(const struct exchange *exchange, const char **ret_method,
 		       const char **ret_path);
 /** The server stops, and if this is a stream that can end well now, end it: then it, and those
- * behind it, may be gone. Whether it was. */
+ * behind it, may be gone. Whether it was. One that is amid an event its worker ends. */
 bool exchange_end_stream(struct exchange *exchange);
 /** Take back what there is of its answer, so that another can be given; false if the client may
  * have had some of it, it being the first of its connection. */
@@ -320,6 +320,8 @@ void slot_label(struct seat *seat, uint32_t slot);
 void slot_answering(struct seat *seat, uint32_t slot);
 /** Its client may have gone: tell the worker. */
 void slot_half_closed(struct seat *seat, uint32_t slot);
+/** The server stops: the worker is to end this stream of events. */
+void slot_end_stream(struct seat *seat, uint32_t slot);
 /** Let the worker send that many more bytes of the slot's answer. */
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 /** Did it share our processor when it rang last? As it says, and as it was then. */

@@ -249,6 +249,36 @@ static bool client_was_told(int status)
 	return out.size > strlen(line) && memcmp(out.at, line, strlen(line)) == 0;
 }
 
+/* A stream of events; some of the first one, and perhaps all of it. */
+static void begin_events(const struct message *request, unsigned flags)
+{
+	const struct wire_answer head = { .status = 200, .body_size = WIRE_UNKNOWN };
+	struct message message = { .kind = MESSAGE_ANSWER,
+				   .flags = MESSAGE_COPIED | MESSAGE_EVENTS,
+				   .slot = request->slot, .generation = request->generation,
+				   .size = sizeof(head) };
+	char *place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+
+	assert_non_null(place);
+	memcpy(place, &head, sizeof(head));
+	assert_int_equal(link_send(&worker, &message), 0);
+	message.kind = MESSAGE_ANSWER_PART;
+	message.flags = (uint16_t)flags;
+	message.size = 4;
+	place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+	assert_non_null(place);
+	memcpy(place, "dat\n", 4);
+	assert_int_equal(link_send(&worker, &message), 0);
+}
+
+static bool client_got(const char *end)
+{
+	const struct span out = buffer_span(&connection->out);
+	const size_t size = strlen(end);
+
+	return out.size > size && memcmp(out.at + out.size - size, end, size) == 0;
+}
+
 static void who_answers_and_gives_back_nothing_is_believed(void **state)
 {
 	(void)state;
@@ -280,6 +310,45 @@ static void who_gives_back_a_request_before_its_answer_is_condemned(void **state
 	assert_true(seat.condemned);
 	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
 	assert_true(client_was_told(502));
+	assert_true(list_empty(&connection->exchanges));
+}
+
+static void a_stop_ends_a_stream_between_two_events(void **state)
+{
+	struct exchange *exchange = ask(0);
+	struct message message = take();
+
+	(void)state;
+	begin_events(&message, 0);
+	seat_receive(&seat);
+	assert_true(client_got("4\r\ndat\n\r\n"));
+	assert_true(exchange_end_stream(exchange));
+	assert_true(client_got("4\r\ndat\n\r\n0\r\n\r\n"));
+	assert_int_equal(link_receive(&worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_CANCEL);
+	assert_int_equal(message.flags, 0);
+}
+
+/* Its worker alone knows the rest of the event. */
+static void a_stop_has_a_worker_end_what_is_amid_an_event(void **state)
+{
+	struct exchange *exchange = ask(0);
+	struct message message = take();
+
+	(void)state;
+	begin_events(&message, MESSAGE_MORE);
+	seat_receive(&seat);
+	for (int i = 0; i < 2; i++) {
+		assert_false(exchange_end_stream(exchange));
+		assert_true(client_got("4\r\ndat\n\r\n"));
+		assert_int_equal(link_receive(&worker, &message), i == 0);
+	}
+	assert_int_equal(message.kind, MESSAGE_CANCEL);
+	assert_int_equal(message.flags, MESSAGE_LAST);
+	message.kind = MESSAGE_ANSWER_PART;
+	assert_int_equal(link_send(&worker, &message), 0);
+	seat_receive(&seat);
+	assert_true(client_got("4\r\ndat\n\r\n0\r\n\r\n"));
 	assert_true(list_empty(&connection->exchanges));
 }
 
@@ -702,6 +771,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		AT_A_SEAT(who_answers_and_gives_back_nothing_is_believed),
 		AT_A_SEAT(who_gives_back_a_request_before_its_answer_is_condemned),
+		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
+		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
 		AT_A_SEAT(who_goes_on_talking_is_not_heard_to_the_end),
 		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),

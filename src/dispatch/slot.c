@@ -139,6 +139,12 @@ void slot_half_closed(struct seat *seat, uint32_t number)
 		say(seat, MESSAGE_CANCEL, MESSAGE_HALF, number, 0);
 }
 
+void slot_end_stream(struct seat *seat, uint32_t number)
+{
+	if (seat->up && !seat->condemned)
+		say(seat, MESSAGE_CANCEL, MESSAGE_LAST, number, 0);
+}
+
 void slot_free(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];

@@ -28,7 +28,9 @@ enum message_kind {
 	MESSAGE_BODY_PART,    /* bytes: more of the slot's body; release when copied */
 	MESSAGE_CANCEL,       /* the client left or the deadline passed: nobody waits
 				 for the answer. With MESSAGE_HALF the client has
-				 only closed its sending side: it may still read */
+				 only closed its sending side: it may still read.
+				 With MESSAGE_LAST the server stops: a stream of
+				 MESSAGE_EVENTS ends, behind what waits to be sent */
 	MESSAGE_CREDIT,       /* the client has taken `size` bytes of ANSWER_PARTs of
 				 this slot: so many more may be sent (no bytes come
 				 with it; the offset means nothing) */

@@ -335,6 +335,8 @@ void stream_broken(struct job *job);
 int stream_reserve(struct crew_request *stream, size_t size, char **ret_place);
 /** Free what it holds; it is counted no more. */
 void stream_fini(struct worker *worker, struct job *job);
+/** The dispatcher stops: end it, if it is one that is taken up elsewhere. */
+void stream_stop(struct worker *worker, struct job *job);
 /** The worker is to stop: end those that are taken up elsewhere. */
 void stream_drain(struct worker *worker);
 

@@ -320,6 +320,10 @@ static int take_cancel(struct worker *worker, struct peer *peer,
 
 	if (!job)
 		return 0;
+	if (message->flags & MESSAGE_LAST) {
+		stream_stop(worker, job);
+		return 0;
+	}
 	job->half_closed = true;
 	if (message->flags & MESSAGE_HALF)
 		return 0;

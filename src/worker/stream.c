@@ -150,6 +150,17 @@ void stream_fini(struct worker *worker, struct job *job)
 	job->pending = (struct pending){ 0 };
 }
 
+/* What waits are whole pieces, also where the handler is still at it. */
+void stream_stop(struct worker *worker, struct job *job)
+{
+	if (!job->events || !stream_is_open(job))
+		return;
+	say_end(job);
+	end_by_ourselves(job);
+	if (job->state != JOB_RUNNING)
+		later_tell(worker, job);
+}
+
 void stream_drain(struct worker *worker)
 {
 	end_events(worker, &worker->sending);
@@ -427,15 +438,8 @@ static void end_by_ourselves(struct job *job)
 
 static void end_events(struct worker *worker, struct list *jobs)
 {
-	list_each(link, jobs) {
-		struct job *job = container_of(link, struct job, link);
-
-		if (!job->events || !stream_goes_on(job))
-			continue;
-		say_end(job);
-		end_by_ourselves(job);
-		later_tell(worker, job);
-	}
+	list_each(link, jobs)
+		stream_stop(worker, container_of(link, struct job, link));
 }
 
 /* Its application ends what we have ended already: that it need not be told then. */

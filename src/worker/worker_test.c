@@ -54,7 +54,7 @@ static unsigned char received[BIG_BYTES];
 /* ---- the application ---- */
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
-       UNTIL_OVER, LATER };
+       MANY, UNTIL_OVER, LATER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -143,6 +143,18 @@ static crew_reply begin_parts(struct crew_request *request)
 	const crew_reply reply = crew_multipart(request, NULL);
 
 	assert_int_equal(crew_send_part(request, NULL, "part", 4), 0);
+	return reply;
+}
+
+/* More than has credit. */
+static crew_reply begin_many(struct crew_request *request)
+{
+	static char data[LINK_CREDIT_BYTES + 1000];
+	const struct crew_event event = { .data = data, .data_bytes = sizeof(data) };
+	const crew_reply reply = crew_events(request, NULL);
+
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(crew_send_event(request, &event), 0);
 	return reply;
 }
 
@@ -276,6 +288,7 @@ static const struct crew_route routes[] = {
 	[DEFER] = { .on = "GET /defer", .run = defer },
 	[EVENTS] = { .on = "GET /events", .run = begin_events },
 	[PARTS] = { .on = "GET /parts", .run = begin_parts },
+	[MANY] = { .on = "GET /many", .run = begin_many },
 	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
 	[LATER] = { .on = "GET /later", .run = begin_later },
 	{ 0 },
@@ -441,15 +454,21 @@ static void ask_for_head(uint32_t slot, uint32_t route)
 	method = HTTP_GET;
 }
 
-static void send_note(enum message_kind kind, uint32_t slot, uint32_t size)
+static void send_note_as(enum message_kind kind, unsigned flags, uint32_t slot,
+			 uint32_t size)
 {
 	const struct message message = {
-		.kind = (uint16_t)kind, .slot = slot,
+		.kind = (uint16_t)kind, .flags = (uint16_t)flags, .slot = slot,
 		.generation = generations[slot], .size = size,
 	};
 
 	assert_int_equal(link_send(&link_, &message), 0);
 	link_ring(&link_);
+}
+
+static void send_note(enum message_kind kind, uint32_t slot, uint32_t size)
+{
+	send_note_as(kind, 0, slot, size);
 }
 
 /* The next message of the worker; false if none comes in that time. */
@@ -800,6 +819,30 @@ static void a_stop_ends_parts_with_their_last_delimiter(void **state)
 	assert_int_equal(exit_code(), 0);
 }
 
+/* The dispatcher stops, while its client has not taken all: that is sent first. */
+static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, MANY, 1);
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		release(&message);
+	} while (message.kind != MESSAGE_DEFER);
+	send_note_as(MESSAGE_CANCEL, MESSAGE_LAST, 0, 0);
+	ask(1, HELLO, 2);
+	expect_text(1, "{\"id\":2}");
+	assert_int_equal(atomic_load(&shared->told), 1);
+	send_note(MESSAGE_CREDIT, 0, LINK_CREDIT_BYTES);
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.flags, MESSAGE_LAST);
+	assert_true(message.size > 4);
+	assert_memory_equal((const char *)link_bytes(&link_, &message) + message.size - 4,
+			    "xx\n\n", 4);
+	assert_int_equal(atomic_load(&shared->told), 1);
+}
+
 /* Though nobody rings: who has nothing of it in hand need not know that it waits. */
 static void what_waits_for_room_is_said_soon(void **state)
 {
@@ -1032,6 +1075,7 @@ int main(void)
 		with_worker(who_ended_a_stream_is_not_told),
 		with_worker(a_stop_that_ends_streams_tells_who_has_them),
 		with_worker(a_stop_ends_parts_with_their_last_delimiter),
+		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(what_waits_for_room_is_said_soon),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),

@@ -271,6 +271,25 @@ def test_events_end_well_where_the_worker_is_to_leave(start, how):
         assert server.process.wait(5) == 0
 
 
+@pytest.mark.parametrize("target", ["/count/3000000", "/mjpeg/100000"])
+def test_a_stop_ends_what_is_sent_all_the_time_between_two_pieces(start, target):
+    server = start("--workers", "1")
+    with server.client() as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.begin(target)
+        text = client.chunk()
+        time.sleep(0.1)  # until all are full of it
+        server.process.send_signal(signal.SIGTERM)
+        while chunk := client.chunk():
+            text = text[-100:] + chunk
+    if target.startswith("/count"):
+        assert text.endswith(b"\n\n")
+        assert not text.endswith(b"data: 3000000\n\n"), "it was ended"
+    else:
+        assert re.search(rb"\r\n--crew-[0-9a-f-]+--\r\n$", text)
+    assert server.process.wait(5) == 0
+
+
 def test_a_download_is_finished_before_the_worker_leaves(start):
     server = start("--workers", "1")
     with server.client(timeout=30) as client:
