@@ -70,7 +70,8 @@ void *crew_data(const struct crew_request *request);
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not
- * cached. It ends when the worker is to stop, since its client comes again. */
+ * cached. It ends when the worker is to stop, since its client comes again; a handler
+ * that goes on with it gets -EPIPE then, within moments. */
 crew_reply crew_events(struct crew_request *request, crew_ticket *ret_ticket);
 /** The same, of parts that replace each other: multipart/x-mixed-replace. */
 crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket);

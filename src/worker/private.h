@@ -52,6 +52,10 @@
  * pool sets no request timeout. The parent kills sooner if it has no patience. */
 #define DRAIN_MS 30000u
 
+/* A handler that goes on with a stream of events looks so often whether the worker is to
+ * stop: each look is a system call. */
+#define HEAR_STOP_MS 100u
+
 /* How many bytes of streams may wait for their clients before a send is refused
  * (a stream that waits for nothing may always send one piece). */
 #define STREAM_LOW_BYTES (CREW_SEND_ROOM_BYTES / 2)
@@ -194,6 +198,8 @@ struct worker {
 	unsigned place;       /* the processor to move to */
 	struct beside beside;
 	uint64_t idle_at_ms;  /* when on_idle is due */
+	uint64_t hear_stop_at_ms; /* when a handler's sends ask next whether to stop */
+	bool must_stop;       /* the parent has said so */
 	bool draining;
 	uint64_t drain_until_ms;
 	bool over;
@@ -202,6 +208,10 @@ struct worker {
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */
 void worker_condemn_link(struct worker *worker, const char *what);
+
+/** In a handler that goes on: has the parent said that the worker is to stop? It does when the
+ * handler has returned. Cheap: the system is asked some times a second. */
+bool worker_must_stop(struct worker *worker);
 
 /** A dispatcher has rung while we slept. */
 void worker_rung(struct worker *worker, const struct peer *peer);

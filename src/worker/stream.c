@@ -44,6 +44,7 @@ static void end_events(struct worker *worker, struct list *jobs);
 static bool was_ended(struct job *job);
 static bool has_body(const struct job *job);
 static bool is_stream(const struct job *job);
+static bool may_go_on(struct worker *worker, struct job *job);
 static char *reserve(struct pending *pending, size_t size);
 static int go_on(struct worker *worker, struct job *job);
 static crew_reply begin(struct crew_request *request, int status, const char *type,
@@ -254,7 +255,7 @@ int stream_reserve(struct crew_request *stream, size_t size, char **ret_place)
 
 	if (!worker || !is_stream(job))
 		return -EINVAL;
-	if (!stream_is_open(job) || worker->over)
+	if (!may_go_on(worker, job))
 		return -EPIPE;
 	if (size > CREW_SEND_MAX_BYTES)
 		return -EMSGSIZE;
@@ -280,7 +281,7 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 	if (!worker || job->state != JOB_RUNNING || !is_stream(job))
 		return -EINVAL;
 	for (;;) {
-		r = stream_is_open(job) ? begin_now(worker, job) : -EPIPE;
+		r = may_go_on(worker, job) ? begin_now(worker, job) : -EPIPE;
 		if (r < 0 || !stream_is_open(job) || worker->over)
 			return -EPIPE;
 		crew_beat(stream->worker);
@@ -463,6 +464,15 @@ static bool is_stream(const struct job *job)
 {
 	return job->streaming ||
 	       (job->state == JOB_RUNNING && job->request.state == REPLY_STREAM);
+}
+
+/* While its handler is at it the loop does not hear that the worker is to stop. */
+static bool may_go_on(struct worker *worker, struct job *job)
+{
+	if (job->state == JOB_RUNNING && job->events && stream_is_open(job) &&
+	    worker_must_stop(worker))
+		stream_stop(worker, job);
+	return stream_is_open(job) && !worker->over;
 }
 
 static char *reserve(struct pending *pending, size_t size)

@@ -31,6 +31,8 @@ static int watch_events(struct worker *worker);
 static void serve_until_over(struct worker *worker);
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events);
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
+static void hear_stop(struct worker *worker);
+static void stop_orderly(struct worker *worker);
 static void prepare_spin(struct worker *worker);
 static bool may_spin(const struct worker *worker);
 static bool may_sleep(struct loop *loop);
@@ -230,6 +232,8 @@ static void serve_until_over(struct worker *worker)
 				      memory_order_relaxed);
 		if (!worker->over)
 			serve_batch(worker);
+		if (!worker->over && worker->must_stop)
+			stop_orderly(worker);
 		if (!worker->over)
 			maybe_idle(worker);
 		maybe_trim(worker);
@@ -292,15 +296,33 @@ static void stop_orderly(struct worker *worker)
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)
 {
 	struct worker *worker = loop->owner;
-	bool by_parent;
 
 	(void)watch;
 	(void)events;
-	if (!self_take_stop(worker->self, &by_parent))
-		return;
-	/* Who goes while requests are still taken in leaves them without a worker. */
-	if (by_parent || self_ask_to_leave(worker->self) < 0)
+	hear_stop(worker);
+	if (worker->must_stop)
 		stop_orderly(worker);
+}
+
+bool worker_must_stop(struct worker *worker)
+{
+	const uint64_t now_ms = clock_now_ms();
+
+	if (now_ms >= worker->hear_stop_at_ms) {
+		worker->hear_stop_at_ms = now_ms + HEAR_STOP_MS;
+		hear_stop(worker);
+	}
+	return worker->must_stop;
+}
+
+static void hear_stop(struct worker *worker)
+{
+	bool by_parent;
+
+	/* Who goes while requests are still taken in leaves them without a worker. */
+	if (self_take_stop(worker->self, &by_parent) &&
+	    (by_parent || self_ask_to_leave(worker->self) < 0))
+		worker->must_stop = true;
 }
 
 static void take_message(struct loop *loop, struct watch *watch, uint32_t events)

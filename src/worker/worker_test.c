@@ -819,6 +819,30 @@ static void a_stop_ends_parts_with_their_last_delimiter(void **state)
 	assert_int_equal(exit_code(), 0);
 }
 
+/* It is at its handler all the time, so that it hears of it there only. */
+static void a_handler_that_goes_on_hears_that_its_worker_is_to_stop(void **state)
+{
+	struct message message = { 0 };
+
+	(void)state;
+	ask(0, UNTIL_OVER, 1);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	ask(1, HELLO, 2);
+	kill(pid, SIGTERM);
+	while (!(message.flags & MESSAGE_LAST)) {
+		assert_true(next_message(&message, PATIENCE_MS));
+		assert_int_equal(message.slot, 0);
+		if (message.kind == MESSAGE_ANSWER_PART && message.size)
+			send_note(MESSAGE_CREDIT, 0, message.size);
+		release(&message);
+	}
+	assert_int_equal(atomic_load(&shared->result), -EPIPE);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 1);
+	assert_int_equal(atomic_load(&shared->ran), 0);
+}
+
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
 static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 {
@@ -1076,6 +1100,7 @@ int main(void)
 		with_worker(a_stop_that_ends_streams_tells_who_has_them),
 		with_worker(a_stop_ends_parts_with_their_last_delimiter),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
+		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_waits_for_room_is_said_soon),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),
