@@ -221,7 +221,11 @@ static struct job *job_open(const struct crew_request *request)
 
 	if (!job || job->cancelled || job->cut || job->state < JOB_RUNNING)
 		return NULL;
+	if (stream_is_open(job))
+		return job;
 	if (job->state == JOB_RUNNING)
-		return request->deferred_seal && !request->finished ? job : NULL;
-	return job->deferred || stream_goes_on(job) ? job : NULL;
+		return request->deferred_seal && !request->finished && !job->streaming
+			       ? job
+			       : NULL;
+	return job->deferred ? job : NULL;
 }

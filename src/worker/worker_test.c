@@ -54,7 +54,7 @@ static unsigned char received[BIG_BYTES];
 /* ---- the application ---- */
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
-       MANY, UNTIL_OVER, LATER };
+       ENDED, MANY, UNTIL_OVER, LATER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -132,10 +132,26 @@ static crew_reply send_large_pieces(struct crew_request *request)
 	return reply;
 }
 
-/* A stream that others go on with. */
+/* A stream that others go on with, who may look for it at once. */
 static crew_reply begin_events(struct crew_request *request)
 {
-	return crew_events(request, NULL);
+	crew_ticket ticket;
+	const crew_reply reply = crew_events(request, &ticket);
+	const bool found = crew_claim(crew_worker(request), ticket) == request;
+
+	atomic_store(&shared->result, found ? 1 : -1);
+	return reply;
+}
+
+/* In its own handler, too, it is over when it has ended. */
+static crew_reply end_events(struct crew_request *request)
+{
+	crew_ticket ticket;
+	const crew_reply reply = crew_events(request, &ticket);
+
+	crew_end(request);
+	atomic_store(&shared->result, crew_claim(crew_worker(request), ticket) ? 1 : -1);
+	return reply;
 }
 
 static crew_reply begin_parts(struct crew_request *request)
@@ -288,6 +304,7 @@ static const struct crew_route routes[] = {
 	[DEFER] = { .on = "GET /defer", .run = defer },
 	[EVENTS] = { .on = "GET /events", .run = begin_events },
 	[PARTS] = { .on = "GET /parts", .run = begin_parts },
+	[ENDED] = { .on = "GET /ended", .run = end_events },
 	[MANY] = { .on = "GET /many", .run = begin_many },
 	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
 	[LATER] = { .on = "GET /later", .run = begin_later },
@@ -843,6 +860,18 @@ static void a_handler_that_goes_on_hears_that_its_worker_is_to_stop(void **state
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+static void a_stream_is_found_in_its_own_handler(void **state)
+{
+	(void)state;
+	ask(0, EVENTS, 1);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_COPIED | MESSAGE_EVENTS);
+	assert_int_equal(atomic_load(&shared->result), 1);
+	ask(1, ENDED, 2);
+	expect_message(1, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	expect_message(1, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->result), -1);
+}
+
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
 static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 {
@@ -1099,6 +1128,7 @@ int main(void)
 		with_worker(who_ended_a_stream_is_not_told),
 		with_worker(a_stop_that_ends_streams_tells_who_has_them),
 		with_worker(a_stop_ends_parts_with_their_last_delimiter),
+		with_worker(a_stream_is_found_in_its_own_handler),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_waits_for_room_is_said_soon),
