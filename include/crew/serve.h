@@ -72,7 +72,8 @@ struct crew_app {
 	crew_reply (*check)(struct crew_request *request);
 	/* Called when a handler or check answers with 500 or more, or with nothing
 	 * valid: with what is logged, which is what crew_error() was told, or the
-	 * status' reason phrase. The answer stands already. */
+	 * status' reason phrase. The answer stands already: headers can be added,
+	 * another that is made here has no effect. */
 	void (*on_error)(struct crew_request *request, int status,
 			 const char *text);
 	/* Called with each configuration of crew_pool_config(), in order; for one

@@ -50,6 +50,7 @@ void reply_reset(struct crew_request *request)
 	request->deferred_seal = 0;
 	request->finished = false;
 	request->head_sealed = false;
+	request->settled = false;
 }
 
 crew_reply reply_make_later(struct crew_request *request, enum reply_state state)
@@ -60,7 +61,8 @@ crew_reply reply_make_later(struct crew_request *request, enum reply_state state
 		return make_faulty(request, "deferred or streamed an answer, which "
 					    "only a worker can");
 	reply = make(request, 200, NULL, (struct span){ 0 });
-	request->state = state;
+	if (!request->settled)
+		request->state = state;
 	return reply;
 }
 
@@ -69,7 +71,7 @@ crew_reply reply_make_stream(struct crew_request *request, int status,
 {
 	crew_reply reply = crew_bytes_nocopy(request, status, type, NULL, 0);
 
-	if (!request->fault && !request->failed)
+	if (!request->fault && !request->failed && !request->settled)
 		request->state = REPLY_STREAM;
 	return reply;
 }
@@ -83,7 +85,8 @@ crew_reply crew_pass(struct crew_request *request)
 {
 	crew_reply reply = make(request, 200, NULL, (struct span){ 0 });
 
-	request->state = REPLY_PASS;
+	if (!request->settled)
+		request->state = REPLY_PASS;
 	return reply;
 }
 
@@ -255,6 +258,8 @@ static crew_reply make_json(struct crew_request *request, int status,
 static crew_reply make(struct crew_request *request, int status,
 		       const char *type, struct span body)
 {
+	if (request->settled)
+		return (crew_reply){ 0 };
 	request->fault = NULL;
 	request->failed = false;
 	request->location = NULL;

@@ -19,7 +19,7 @@ crew_reply reply_make_later(struct crew_request *request, enum reply_state state
 /** The head of a stream. */
 crew_reply reply_make_stream(struct crew_request *request, int status,
 			     const char *type);
-/** There is no memory for the answer. */
+/** There is no memory for the answer; or none can be made any more. */
 crew_reply reply_failed(struct crew_request *request);
 /** Answer with an error, in the form that the client asked for. */
 crew_reply reply_error(struct crew_request *request, int status,

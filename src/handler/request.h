@@ -104,6 +104,7 @@ struct crew_request {
 	uint64_t deferred_seal;      /* of the reply that crew_defer() made; 0 */
 	bool finished;               /* answered before its handler returned */
 	bool head_sealed;            /* its header lines are finished */
+	bool settled;                /* on_error is told of it: no other can be made */
 	/* in the dispatcher's check: what it sets; NULL elsewhere */
 	struct request_value *values;
 	unsigned value_count;

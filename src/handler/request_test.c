@@ -399,6 +399,38 @@ static void each_answer_of_500_and_up_is_told(void **state)
 	worker.on_error = NULL;
 }
 
+static crew_reply made_in_vain;
+
+static void answer_otherwise(struct crew_request *r, int status, const char *text)
+{
+	(void)status;
+	(void)text;
+	crew_pass(r);
+	crew_redirect(r, 302, "/elsewhere");
+	crew_text(r, 99, "no status");
+	crew_error(r, 404, "not so bad");
+	made_in_vain = crew_json(r, 200, crew_bool("well", true));
+	assert_int_equal(crew_set_header(r, "X-Why", "busy"), 0);
+}
+
+/* It is too late for another, and not for a header. */
+static void who_is_told_of_an_answer_cannot_change_it(void **state)
+{
+	(void)state;
+	worker.on_error = answer_otherwise;
+	given_plain();
+	run(be_busy);
+	expect(503, "Content-Type: application/json\r\nX-Why: busy\r\n", "{\"busy\":true}");
+	assert_int_equal(request.state, REPLY_MADE);
+	assert_true(made_in_vain.seal == 0);
+	run(forget_to_answer);
+	expect(500, "Content-Type: application/json\r\nX-Why: busy\r\n",
+	       "{\"error\":\"internal server error\"}");
+	worker.on_error = NULL;
+	run(have_nothing);
+	assert_int_equal(request.status, 404);
+}
+
 /* The sanitizer would end the program for what it cannot have itself. */
 #ifndef __SANITIZE_ADDRESS__
 static struct rlimit memory;
@@ -552,6 +584,7 @@ int main(void)
 		cmocka_unit_test_teardown(headers_are_checked, forget),
 		cmocka_unit_test_teardown(bad_answers_become_500, forget),
 		cmocka_unit_test_teardown(each_answer_of_500_and_up_is_told, forget),
+		cmocka_unit_test_teardown(who_is_told_of_an_answer_cannot_change_it, forget),
 #ifndef __SANITIZE_ADDRESS__
 		cmocka_unit_test_teardown(what_is_answered_without_memory_is_not_written_to,
 					  forget),

@@ -17,6 +17,7 @@ static void judge(struct crew_request *request, const char *fault,
 static const char *find_fault(const struct crew_request *request,
 			      crew_reply reply);
 static void tell_error(struct crew_request *request, const char *name);
+static void call_on_error(struct crew_request *request, int status, const char *text);
 static void fail(struct crew_request *request);
 
 void request_init(struct crew_request *request, const struct wire_request *wire,
@@ -114,8 +115,7 @@ static void judge(struct crew_request *request, const char *fault,
 			  ": the handler %s; answered with 500",
 			  name, id, fault);
 		fail(request);
-		if (request->worker->on_error)
-			request->worker->on_error(request, 500, fault);
+		call_on_error(request, 500, fault);
 		return;
 	}
 	if (request->replies > (request->finished ? 2 : 1))
@@ -154,8 +154,17 @@ static void tell_error(struct crew_request *request, const char *name)
 	else
 		log_error("route %s, request %" PRIu64 ": %d: %s", name,
 			  request->wire->id, request->status, text);
-	if (request->worker->on_error)
-		request->worker->on_error(request, request->status, text);
+	call_on_error(request, request->status, text);
+}
+
+/* The answer stands: a handler's habits, such as to answer, have no effect there. */
+static void call_on_error(struct crew_request *request, int status, const char *text)
+{
+	if (!request->worker->on_error)
+		return;
+	request->settled = true;
+	request->worker->on_error(request, status, text);
+	request->settled = false;
 }
 
 /* With memory, an error as the client wants it; without, as it can be had. */

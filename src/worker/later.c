@@ -51,7 +51,7 @@ crew_reply crew_defer(struct crew_request *request, crew_ticket *ret_ticket)
 	struct worker *worker = worker_of(request);
 	crew_reply reply;
 
-	if (worker && !later_copy(worker, job_of_request(request)))
+	if (request->settled || (worker && !later_copy(worker, job_of_request(request))))
 		return reply_failed(request);
 	reply = reply_make_later(request, REPLY_DEFERRED);
 	request->deferred_seal = reply.seal;
@@ -89,7 +89,7 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 	struct worker *worker = worker_of(request);
 	struct job *job = job_of_request(request);
 
-	if (!worker)
+	if (!worker || request->settled)
 		return -EINVAL;
 	if (job->state == JOB_RUNNING && request->deferred_seal &&
 	    !request->finished && !job->cancelled) {

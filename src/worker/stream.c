@@ -60,7 +60,7 @@ crew_reply crew_stream(struct crew_request *request, int status,
 
 crew_reply crew_events(struct crew_request *request, crew_ticket *ret_ticket)
 {
-	if (crew_set_header(request, "Cache-Control", "no-store") < 0 ||
+	if (request->settled || crew_set_header(request, "Cache-Control", "no-store") < 0 ||
 	    crew_set_header(request, "X-Accel-Buffering", "no") < 0)
 		return reply_failed(request);
 	return begin(request, 200, "text/event-stream", true, ret_ticket);
@@ -72,7 +72,7 @@ crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket)
 	char *boundary = crew_alloc(request, BOUNDARY_ROOM);
 	char type[BOUNDARY_ROOM + 64];
 
-	if (!boundary)
+	if (!boundary || request->settled)
 		return reply_failed(request);
 	snprintf(boundary, BOUNDARY_ROOM, "crew-%016llx-%08x",
 		 (unsigned long long)crew_request_id(request) * 0x9e3779b97f4a7c15u,
@@ -402,7 +402,7 @@ static crew_reply begin(struct crew_request *request, int status, const char *ty
 
 	if (!worker)
 		return reply_make_later(request, REPLY_STREAM);
-	if (!later_copy(worker, job))
+	if (request->settled || !later_copy(worker, job))
 		return reply_failed(request);
 	job->events = events;
 	if (ret_ticket)

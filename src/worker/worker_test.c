@@ -54,7 +54,7 @@ static unsigned char received[BIG_BYTES];
 /* ---- the application ---- */
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
-       ENDED, MANY, UNTIL_OVER, LATER };
+       ENDED, FAIL, MANY, UNTIL_OVER, LATER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -260,6 +260,26 @@ static crew_reply defer(struct crew_request *request)
 	return reply;
 }
 
+static crew_reply fail_on_purpose(struct crew_request *request)
+{
+	return crew_error(request, 500, "on purpose");
+}
+
+/* None of that is for here. */
+static void answer_later(struct crew_request *request, int status, const char *text)
+{
+	(void)status;
+	(void)text;
+	crew_defer(request, NULL);
+	crew_events(request, NULL);
+	crew_multipart(request, NULL);
+	crew_stream(request, 200, "x/y", NULL);
+	atomic_store(&shared->result, crew_send(request, "x", 1) == -EINVAL &&
+					      crew_finish(request, crew_text(request, 200, "")) ==
+						      -EINVAL &&
+					      crew_ticket_of(request) == 0);
+}
+
 static void count_told(struct crew_request *request)
 {
 	(void)request;
@@ -305,6 +325,7 @@ static const struct crew_route routes[] = {
 	[EVENTS] = { .on = "GET /events", .run = begin_events },
 	[PARTS] = { .on = "GET /parts", .run = begin_parts },
 	[ENDED] = { .on = "GET /ended", .run = end_events },
+	[FAIL] = { .on = "GET /fail", .run = fail_on_purpose },
 	[MANY] = { .on = "GET /many", .run = begin_many },
 	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
 	[LATER] = { .on = "GET /later", .run = begin_later },
@@ -312,6 +333,7 @@ static const struct crew_route routes[] = {
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
 				     .teardown = count_teardown,
+				     .on_error = answer_later,
 				     .on_disconnect = count_told };
 static const struct crew_app idling = { .name = "idling", .routes = routes,
 					.on_idle = count_idle };
@@ -872,6 +894,23 @@ static void a_stream_is_found_in_its_own_handler(void **state)
 	assert_int_equal(atomic_load(&shared->result), -1);
 }
 
+static void what_is_told_to_on_error_is_answered_as_it_is(void **state)
+{
+	struct wire_answer answer;
+	struct message message;
+
+	(void)state;
+	ask(0, FAIL, 1);
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.kind, MESSAGE_ANSWER);
+	assert_int_equal(message.flags, MESSAGE_LAST);
+	memcpy(&answer, link_bytes(&link_, &message), sizeof(answer));
+	assert_int_equal(answer.status, 500);
+	assert_int_equal(answer.headers_size, strlen("Content-Type: application/json\r\n"));
+	assert_int_equal(atomic_load(&shared->result), 1);
+	release(&message);
+}
+
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
 static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 {
@@ -1129,6 +1168,7 @@ int main(void)
 		with_worker(a_stop_that_ends_streams_tells_who_has_them),
 		with_worker(a_stop_ends_parts_with_their_last_delimiter),
 		with_worker(a_stream_is_found_in_its_own_handler),
+		with_worker(what_is_told_to_on_error_is_answered_as_it_is),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_waits_for_room_is_said_soon),
