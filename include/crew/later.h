@@ -65,8 +65,8 @@ void *crew_data(const struct crew_request *request);
  * called, within moments also if nothing is being sent. (A client that closes its
  * sending side has gone.) A status without a body (204, 304), and the method HEAD,
  * end it at once, which on_disconnect is called for too: it is for each stream that
- * its application has not ended itself. In a worker only: a local handler that streams
- * is answered with 500. */
+ * its application has not ended itself. 205, which must be empty, cannot be streamed
+ * (500). In a worker only: a local handler that streams is answered with 500. */
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not

@@ -80,7 +80,7 @@ const char *crew_body_error(const struct crew_request *request);
  * is not zeroed. */
 void *crew_alloc(struct crew_request *request, size_t size_bytes);
 
-/* ---- the answer ---- */
+/* ---- the answer: 204, 205 and 304 have no body, whatever is given ---- */
 
 /** Add a header to the answer that will be made for this request. Call it
  * before the answer is made. Returns 0, -EINVAL if the name or value is not

@@ -69,7 +69,9 @@ crew_reply reply_make_later(struct crew_request *request, enum reply_state state
 crew_reply reply_make_stream(struct crew_request *request, int status,
 			     const char *type)
 {
-	crew_reply reply = crew_bytes_nocopy(request, status, type, NULL, 0);
+	crew_reply reply = status == 205 ? make_faulty(request, "began a stream with "
+							 "status 205, which has no content")
+					 : crew_bytes_nocopy(request, status, type, NULL, 0);
 
 	if (!request->fault && !request->failed && !request->settled)
 		request->state = REPLY_STREAM;
@@ -267,9 +269,12 @@ static crew_reply make(struct crew_request *request, int status,
 	request->status = status;
 	if (status < 200 || status > 599)
 		request->fault = "answered with a status outside 200 to 599";
-	else if (!http_status_has_body(status))
+	/* That of 205 is empty, and says so by its length (RFC 9110, 15.3.6). */
+	if (!http_status_has_body(status) || status == 205) {
 		body.size = 0;
-	request->type = http_status_has_body(status) ? type : NULL;
+		type = NULL;
+	}
+	request->type = type;
 	request->reply_body = body;
 	request->state = REPLY_MADE;
 	request->replies++;

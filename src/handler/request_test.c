@@ -382,6 +382,26 @@ static crew_reply have_nothing(struct crew_request *r)
 	return crew_text(r, 404, "nothing");
 }
 
+static crew_reply reset_content(struct crew_request *r)
+{
+	return crew_text(r, 205, "not for 205");
+}
+
+static crew_reply no_content(struct crew_request *r)
+{
+	return crew_text(r, 204, "nor for 204");
+}
+
+static void some_statuses_have_no_content(void **state)
+{
+	(void)state;
+	given_plain();
+	run(reset_content);
+	expect(205, "", "");
+	run(no_content);
+	expect(204, "", "");
+}
+
 static void each_answer_of_500_and_up_is_told(void **state)
 {
 	(void)state;
@@ -583,6 +603,7 @@ int main(void)
 					  forget),
 		cmocka_unit_test_teardown(headers_are_checked, forget),
 		cmocka_unit_test_teardown(bad_answers_become_500, forget),
+		cmocka_unit_test_teardown(some_statuses_have_no_content, forget),
 		cmocka_unit_test_teardown(each_answer_of_500_and_up_is_told, forget),
 		cmocka_unit_test_teardown(who_is_told_of_an_answer_cannot_change_it, forget),
 #ifndef __SANITIZE_ADDRESS__

@@ -54,7 +54,7 @@ static unsigned char received[BIG_BYTES];
 /* ---- the application ---- */
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
-       ENDED, FAIL, MANY, UNTIL_OVER, LATER };
+       ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -280,6 +280,11 @@ static void answer_later(struct crew_request *request, int status, const char *t
 					      crew_ticket_of(request) == 0);
 }
 
+static crew_reply stream_205(struct crew_request *request)
+{
+	return crew_stream(request, 205, "x/y", NULL);
+}
+
 static void count_told(struct crew_request *request)
 {
 	(void)request;
@@ -326,6 +331,7 @@ static const struct crew_route routes[] = {
 	[PARTS] = { .on = "GET /parts", .run = begin_parts },
 	[ENDED] = { .on = "GET /ended", .run = end_events },
 	[FAIL] = { .on = "GET /fail", .run = fail_on_purpose },
+	[RESET] = { .on = "GET /reset", .run = stream_205 },
 	[MANY] = { .on = "GET /many", .run = begin_many },
 	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
 	[LATER] = { .on = "GET /later", .run = begin_later },
@@ -894,21 +900,34 @@ static void a_stream_is_found_in_its_own_handler(void **state)
 	assert_int_equal(atomic_load(&shared->result), -1);
 }
 
-static void what_is_told_to_on_error_is_answered_as_it_is(void **state)
+static void expect_500(uint32_t slot)
 {
 	struct wire_answer answer;
 	struct message message;
 
-	(void)state;
-	ask(0, FAIL, 1);
 	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.slot, slot);
 	assert_int_equal(message.kind, MESSAGE_ANSWER);
 	assert_int_equal(message.flags, MESSAGE_LAST);
 	memcpy(&answer, link_bytes(&link_, &message), sizeof(answer));
 	assert_int_equal(answer.status, 500);
 	assert_int_equal(answer.headers_size, strlen("Content-Type: application/json\r\n"));
-	assert_int_equal(atomic_load(&shared->result), 1);
 	release(&message);
+}
+
+static void what_is_told_to_on_error_is_answered_as_it_is(void **state)
+{
+	(void)state;
+	ask(0, FAIL, 1);
+	expect_500(0);
+	assert_int_equal(atomic_load(&shared->result), 1);
+}
+
+static void what_may_have_no_content_is_no_stream(void **state)
+{
+	(void)state;
+	ask(0, RESET, 1);
+	expect_500(0);
 }
 
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
@@ -1169,6 +1188,7 @@ int main(void)
 		with_worker(a_stop_ends_parts_with_their_last_delimiter),
 		with_worker(a_stream_is_found_in_its_own_handler),
 		with_worker(what_is_told_to_on_error_is_answered_as_it_is),
+		with_worker(what_may_have_no_content_is_no_stream),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_waits_for_room_is_said_soon),
