@@ -57,7 +57,8 @@ void *crew_data(const struct crew_request *request);
 /* ---- streams ---- */
 
 /** Begin an answer whose end is not known, and return from the handler with
- * it; crew_send() and crew_end() go on from anywhere. A stream has no deadline;
+ * it; crew_send() and crew_end() go on from anywhere. From its first byte, or its
+ * handler's return, a stream has no deadline (until then it has the pool's);
  * but a client that takes no byte for 30 seconds while some wait for it is given
  * up, as with any answer. The request's own texts move, as with crew_defer(): also
  * in a handler that goes on for long, what it has read of them before is valid

@@ -214,7 +214,9 @@ struct crew_hooks {
 			    const struct crew_response *response);
 	/* Called when there is nothing to do, every second. */
 	void (*on_idle)(struct crew_worker *dispatcher);
-	/* Called when the dispatcher has started, and before it ends. */
+	/* Called when the dispatcher has started, and before it ends. If on_start does
+	 * not return 0, or not within 10 s, the dispatcher ends and is started again; if
+	 * none comes up so three times, the program ends with 3. */
 	int (*on_start)(struct crew_worker *dispatcher);
 	void (*on_stop)(struct crew_worker *dispatcher);
 	/* Called when a worker has ended: its pool, index and why. */
@@ -303,8 +305,9 @@ struct crew_server {
  * Run a server from main(): reads the command line (--help lists it),
  * validates, forks, supervises, and returns the program's exit code: 0 after an
  * orderly stop, 1 if it could not start, 2 for a command line or table that is
- * wrong, 3 if no worker ever came up. With a daemon it returns 0 in the process
- * that was called, once the daemon is up; the daemon never returns from it.
+ * wrong, 3 if no worker, or no dispatcher, ever came up. With a daemon it returns 0
+ * in the process that was called, once the daemon is up; the daemon never returns
+ * from it.
  * Blocks until the server stops; must be called from a single-threaded process.
  */
 int crew_main(int argc, char **argv, const struct crew_server *server);

@@ -56,7 +56,8 @@ double crew_path_float(const struct crew_request *request, const char *name);
 const char *crew_path_str(const struct crew_request *request, const char *name);
 
 /** The first value of a query parameter, decoded (RFC 3986 section 2.1, and
- * `+` as a space as HTML forms send it); NULL if it is absent. */
+ * `+` as a space as HTML forms send it); NULL if it is absent, also if it holds a NUL
+ * (%00) or there is no memory for it. */
 const char *crew_query(struct crew_request *request, const char *name);
 /** The value of a header, by its name in any case; NULL if it is absent. Of a
  * repeated header, the first. */
@@ -70,8 +71,8 @@ bool crew_header_at(const struct crew_request *request, size_t index,
 const char *crew_cookie(struct crew_request *request, const char *name);
 /** The body; NULL and 0 if there is none. It is not NUL-terminated. */
 const void *crew_body(const struct crew_request *request, size_t *ret_size);
-/** The body parsed as JSON, or NULL if it is not JSON (then `crew_body_error`
- * says why). crew owns the result and frees it with the request. */
+/** The body parsed as JSON, or NULL if it is not JSON, names something twice in an
+ * object, or has "\u0000" in a string (then `crew_body_error` says why). crew owns the result and frees it with the request. */
 const struct json_t *crew_body_json(struct crew_request *request);
 /** Why crew_body_json() returned NULL: "line 3: …". Never NULL. */
 const char *crew_body_error(const struct crew_request *request);
@@ -193,7 +194,8 @@ void crew_beat(struct crew_worker *worker);
 size_t crew_worker_link_memory(struct crew_worker *worker, void **ret_start,
 			       size_t *ret_size, size_t max);
 
-/** Log a line; it appears once, whole, marked with this worker's name. */
+/** Log a line; it appears once, whole, marked with this worker's name. Of more than 8 KiB
+ * the rest is cut off. */
 void crew_log(struct crew_worker *worker, enum crew_level level,
 	      const char *format, ...) __attribute__((format(printf, 3, 4)));
 /** What the workers of a pool log from now on, those that start later too (NULL:

@@ -152,6 +152,11 @@ static void bodies_can_be_json(void **state)
 	      (struct span){ "{\"a\":1,\n\"a\":2}", 14 });
 	assert_null(crew_body_json(&request));
 	assert_memory_equal(crew_body_error(&request), "line 2, column ", 15);
+
+	given("POST / HTTP/1.1\r\nHost: a\r\n\r\n", "/",
+	      (struct span){ "\"\\u0000\"", 8 });
+	assert_null(crew_body_json(&request));
+	assert_memory_equal(crew_body_error(&request), "line 1, column ", 15);
 }
 
 static size_t beats;

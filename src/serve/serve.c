@@ -82,8 +82,8 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (r == 0) {
 		r = plan_run(run->plan);
 		if (r == 3)
-			error_set(&error, ECHILD, "no worker ever came up; its last "
-				  "lines are in the log");
+			error_set(&error, ECHILD, "no worker, or no dispatcher, ever "
+				  "came up; its last lines are in the log");
 	} else {
 		r = become_exit_code(&run->become, r);
 	}
