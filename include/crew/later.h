@@ -172,7 +172,9 @@ struct crew_call {
 	const char *type;     /* Content-Type of the body, or NULL */
 	const void *body;     /* copied */
 	size_t body_bytes;    /* at most 256 KiB in all */
-	unsigned timeout_ms;  /* 0: the pool's */
+	unsigned timeout_ms;  /* for all of it; 0: what the pool gives a request to wait
+				 and be answered, anew with crew_keep_alive(). A longer
+				 one does not move the pool's own deadlines */
 	const struct crew_request *request; /* on whose behalf, or NULL: needed only
 					       outside of its handler, so that loops
 					       of calls are found */
@@ -190,10 +192,11 @@ struct crew_answer {
 /** Told of the answer to a call. */
 typedef void crew_answered(struct crew_worker *worker,
 			   const struct crew_answer *answer, void *context);
-/** Ask a pool. `done` is called once, from the loop, whatever happens; NULL:
- * fire and forget. 0; -EINVAL (target, method or type are not legal); -ENOENT (no
- * such pool); -ELOOP (calls within calls, more than 8 deep); -EMSGSIZE; -EAGAIN,
- * -ENOMEM, -ENOTCONN as crew_publish(). */
+/** Ask a pool. The dispatcher's check is not asked, and sets no values (crew_value());
+ * that of the pool's application is. `done` is called once, from the loop, whatever
+ * happens; NULL: fire and forget. 0; -EINVAL (target, method or type are not legal);
+ * -ENOENT (no such pool); -ELOOP (calls within calls, more than 8 deep); -EMSGSIZE;
+ * -EAGAIN, -ENOMEM, -ENOTCONN as crew_publish(). */
 int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	      crew_answered *done, void *context);
 

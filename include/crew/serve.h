@@ -203,7 +203,8 @@ struct crew_hooks {
 	/* Called before a request is queued for a pool, when its head is there: may
 	 * answer in the pool's place, or set values for the handler; returns
 	 * crew_pass() to let it through. Headers that it sets are for its own
-	 * answer. */
+	 * answer. Not called for crew_call(), which carries no header to judge: what
+	 * clients may have called is for who calls to ask. */
 	crew_reply (*check)(struct crew_request *request);
 	/* The paths for which it is called, as crew_pool.prefix; NULL: all. Others
 	 * are spared what it costs. */

@@ -43,9 +43,10 @@ const char *crew_method(const struct crew_request *request);
 const char *crew_path(const struct crew_request *request);
 /** The query as it was sent, without the question mark; "" if none. */
 const char *crew_query_string(const struct crew_request *request);
-/** The peer's address, "127.0.0.1:41234" or "unix:". Never NULL. Behind a proxy it is
- * the proxy's: what that says of its client (X-Forwarded-For, Forwarded) is a header
- * like any other, as trustworthy as who sent it. */
+/** The peer's address, "127.0.0.1:41234" or "unix:"; of a crew_call() "call:" and the
+ * pool that calls ("call:dispatcher": a hook or a local handler). Never NULL. Behind a
+ * proxy it is the proxy's: what that says of its client (X-Forwarded-For, Forwarded) is
+ * a header like any other, as trustworthy as who sent it. */
 const char *crew_client_address(const struct crew_request *request);
 
 /** A typed path parameter `{name:int}`; 0 if the pattern has none so named. */

@@ -14,8 +14,6 @@
 #include "base/log.h"
 #include "dispatch/private.h"
 
-/* A call that names no timeout, and whose pool is not known beforehand. */
-#define CALL_TIMEOUT_MS 60000u
 #define HEAD_ROOM 256u
 /* Host and Content-Length; see compose(). */
 #define FIELDS 2u
@@ -32,6 +30,7 @@ struct call {
 	uint32_t generation;
 	uint32_t token;
 	uint32_t depth;
+	uint32_t timeout_ms;   /* 0: its pool's */
 	crew_answered *done;
 	void *context;
 	int status;
@@ -60,6 +59,7 @@ static void route(struct call *call, const struct parts *parts);
 static bool compose(struct buffer *text, const struct parts *parts);
 static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
+static int set_clock(struct call *call, const struct pool *pool);
 static void settle(struct call *call, int status);
 static void tell_worker(struct call *call);
 static void tell(struct seat *seat, uint32_t token, int status, struct span all,
@@ -146,6 +146,13 @@ void call_free(struct call *call)
 	free_if_done(call);
 }
 
+/* The time that its caller has for it stays as it is. */
+void call_alive(struct call *call, const struct pool *pool)
+{
+	if (!call->over && !call->timeout_ms)
+		(void)set_clock(call, pool); /* moved, which never fails */
+}
+
 unsigned call_depth(const struct call *call)
 {
 	return call->depth;
@@ -228,6 +235,7 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	call->timer.fire = too_long;
 	call->token = head->token;
 	call->depth = head->depth;
+	call->timeout_ms = head->timeout_ms;
 	list_init(&call->in_done);
 	if (seat) {
 		call->pool = seat->pool;
@@ -267,7 +275,6 @@ static void route(struct call *call, const struct parts *parts)
 	struct http_head *head = malloc(sizeof(*head));
 	struct buffer text = { 0 };
 	struct http_parser parser = { 0 };
-	uint64_t timeout_ms = parts->head.timeout_ms;
 	struct exchange *exchange;
 	struct span bytes;
 	ssize_t n = -500;
@@ -276,10 +283,6 @@ static void route(struct call *call, const struct parts *parts)
 		settle(call, 404);
 		goto out;
 	}
-	if (!timeout_ms)
-		timeout_ms = pool ? (uint64_t)pool->options->request_timeout_ms +
-					    pool->options->queue_timeout_ms
-				  : CALL_TIMEOUT_MS;
 	if (head && compose(&text, parts)) {
 		bytes = buffer_span(&text);
 		n = http_parse_head(&parser, &dispatcher->limits, bytes.at, bytes.size,
@@ -294,13 +297,16 @@ static void route(struct call *call, const struct parts *parts)
 		goto out;
 	}
 	exchange = exchange_new(call->connection, head);
-	if (!exchange || loop_timer_set(&dispatcher->loop, &call->timer,
-					dispatcher->loop.now_ms + timeout_ms) < 0) {
+	if (!exchange) {
 		settle(call, 503);
 		goto out;
 	}
 	exchange->pool = pool;
 	submit_body(call, exchange, head, parts->body);
+	/* Whose it is is known now; only pools do not answer at once. */
+	if (!call->over && !call->connection->gone &&
+	    set_clock(call, exchange->pool) < 0)
+		settle(call, 503);
 out:
 	buffer_fini(&text);
 	free(head);
@@ -352,6 +358,19 @@ static void submit_body(struct call *call, struct exchange *exchange,
 		local_answer_block(exchange);
 	else
 		pool_enter(exchange);
+}
+
+/* For all of it, also of a stream, which its pool sets no deadline. */
+static int set_clock(struct call *call, const struct pool *pool)
+{
+	struct loop *loop = &call->dispatcher->loop;
+	uint64_t timeout_ms = call->timeout_ms;
+
+	check(pool);
+	if (!timeout_ms)
+		timeout_ms = (uint64_t)pool->options->request_timeout_ms +
+			     pool->options->queue_timeout_ms;
+	return loop_timer_set(loop, &call->timer, loop->now_ms + timeout_ms);
 }
 
 /* The call is over: tell whoever made it, and let the rest go. */

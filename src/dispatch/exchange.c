@@ -443,7 +443,9 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 	exchange->queued_ms = exchange->began_ms;
 	if (!exchange_is_first(exchange))
 		promise(exchange, pool_size_of(pool, exchange));
-	if (dispatcher->match.checked && !hooks_check(exchange, input))
+	/* What the application asks itself carries nothing that a client would have shown. */
+	if (dispatcher->match.checked && !exchange->connection->call &&
+	    !hooks_check(exchange, input))
 		return;
 	if (whole && list_empty(&pool->queue)) {
 		seat = pool_choose(pool, exchange);

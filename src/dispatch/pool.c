@@ -297,6 +297,8 @@ void pool_alive(struct exchange *exchange)
 {
 	list_remove(&exchange->in_pool);
 	pool_linked(exchange);
+	if (exchange->connection->call)
+		call_alive(exchange->connection->call, exchange->pool);
 }
 
 static bool takes_work(const struct seat *seat)

@@ -362,6 +362,8 @@ void call_free(struct call *call);
 void calls_submit(struct dispatcher *dispatcher);
 /** Call back who called from this process. */
 void calls_call_back(struct dispatcher *dispatcher);
+/** The worker that has its request says that it goes on. */
+void call_alive(struct call *call, const struct pool *pool);
 unsigned call_depth(const struct call *call);
 
 /* ---- the application's hooks (hooks.c) ---- */

@@ -85,6 +85,22 @@ def test_a_call_has_a_deadline(server):
         assert time.monotonic() - began < 5
 
 
+def test_the_deadline_of_a_call_is_that_of_its_pool(start):
+    server = start("--workers", "2", SAMPLER_REQUEST_TIMEOUT_MS="200",
+                   SAMPLER_QUEUE_TIMEOUT_MS="200")
+
+    def calls():
+        return server.status()["dispatchers"][0]["calls"]
+    with server.client() as client:
+        assert client.get("/call?target=/ticks/5&forget=1").status == 202
+        wait_for(lambda: calls() == 0, seconds=2)
+        for pool in ("", "&pool=sampler"):
+            assert client.get("/call?target=/alive/900&forget=1" + pool).status == 202
+        time.sleep(0.6)
+        assert calls() == 2, "kept alive"
+        wait_for(lambda: calls() == 0)
+
+
 def test_loops_of_calls_are_refused(server):
     with server.client() as client:
         target = "/hello"
@@ -184,6 +200,7 @@ def test_checks(server):
         assert client.get("/hello").status == 200, "the connection is kept"
         assert client.request("POST", "/private/p", b"x" * 30000,
                               headers=[key, session]).status == 200
+        assert call(client, "target=/private/a")["status"] == 403, "by the worker's check only"
 
 
 def test_no_client_can_set_a_value_of_the_check(server):
