@@ -421,15 +421,10 @@ static void route(struct exchange *exchange, const struct http_head *head,
 
 static void refuse_route(struct exchange *exchange)
 {
-	const struct route_match *match = &exchange->connection->dispatcher->match;
-	char allow[160];
-
-	if (match->target == ROUTE_NONE) {
+	if (exchange->connection->dispatcher->match.target == ROUTE_NONE)
 		exchange_fail(exchange, 404, "nothing is at this path");
-		return;
-	}
-	snprintf(allow, sizeof(allow), "Allow: %s\r\n", match->allow);
-	exchange_refuse(exchange, 405, allow, "this path takes other methods");
+	else
+		exchange_refuse_method(exchange);
 }
 
 static void to_pool(struct exchange *exchange, struct encode_input *input)

@@ -87,6 +87,11 @@ void files_answer(int root_fd, struct span rest, const struct http_head *head,
 		return;
 	}
 	fd = open_named(root_fd, rest, &status, &is_directory);
+	/* The mount itself is a directory too, whose links are relative. */
+	if (fd >= 0 && rest.size == 0 && head->path.at[head->path.size - 1] != '/') {
+		close(fd);
+		fd = -EISDIR;
+	}
 	if (fd == -EISDIR) {
 		redirect(answer, head);
 		return;

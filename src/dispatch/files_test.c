@@ -95,6 +95,17 @@ static void a_folder_has_a_slash_behind_it(void **state)
 	assert_string_equal(answer.headers, "Location: /at/here/\r\n");
 	assert_int_equal(get("here", query), 301);
 	assert_string_equal(answer.headers, "Location: /at/here/?a=b\r\n");
+	head.path = span_of("/at");
+	head.query = span_of("a=b");
+	files_answer(root_fd, span_of(""), &head, &answer);
+	assert_int_equal(answer.status, 404);
+	make_file("index.html");
+	files_answer(root_fd, span_of(""), &head, &answer);
+	assert_int_equal(answer.status, 301);
+	assert_int_equal(answer.fd, -1);
+	assert_string_equal(answer.headers, "Location: /at/?a=b\r\n");
+	assert_int_equal(get("", NULL), 200);
+	assert_int_equal(unlink("index.html"), 0);
 	memset(query, 'q', sizeof(query) - 1);
 	assert_int_equal(get("here", query), 301);
 	assert_string_equal(answer.headers, "Location: /at/here/\r\n");

@@ -145,6 +145,8 @@ void exchange_fail(struct exchange *exchange, int status, const char *message);
 /** The same with more header lines ("Allow: …\r\n"). */
 void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 		     const char *message);
+/** 405, with what the dispatcher's match allows. */
+void exchange_refuse_method(struct exchange *exchange);
 /** The server stops: 503 if no answer was begun; the exchange may be freed. */
 void exchange_give_up(struct exchange *exchange);
 /** The first exchange of a connection has changed: move its bytes along. */

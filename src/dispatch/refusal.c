@@ -80,6 +80,15 @@ void exchange_fail(struct exchange *exchange, int status, const char *message)
 					: "", message);
 }
 
+void exchange_refuse_method(struct exchange *exchange)
+{
+	char allow[160];
+
+	snprintf(allow, sizeof(allow), "Allow: %s\r\n",
+		 exchange->connection->dispatcher->match.allow);
+	exchange_refuse(exchange, 405, allow, "this path takes other methods");
+}
+
 void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 		     const char *message)
 {

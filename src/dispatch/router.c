@@ -5,7 +5,7 @@
  * prefixes, in their order, then those that have none. The first pool whose
  * prefix takes a path decides about it; only pools without a prefix pass on
  * what they do not have. A mount at "/" would have everything, and so it comes
- * last: files for what nobody else takes.
+ * last: files for what nobody else takes, or takes by other methods only.
  */
 #include "dispatch/router.h"
 
@@ -138,7 +138,7 @@ void router_match(const struct router *router, enum http_method method,
 	if (match_pools(router, method, method_text, path, ret_match, &allow))
 		return;
 	refuse_method(&allow, ret_match);
-	if (ret_match->target == ROUTE_NONE)
+	if (ret_match->target == ROUTE_NONE || method == HTTP_GET || method == HTTP_HEAD)
 		match_root(router, path, ret_match);
 }
 
@@ -306,6 +306,8 @@ static bool match_mount(const struct crew_server *server, struct span path,
 		match->rest = (struct span){ path.at + (below ? at.size : path.size),
 					     below ? path.size - at.size : 0 };
 	}
+	if (best > 1)
+		match->allow[0] = '\0';
 	return best > 1;
 }
 
@@ -405,10 +407,10 @@ static void refuse_method(const struct trie_allow *allow, struct route_match *ma
 	unsigned known = allow->known;
 	size_t used = 0;
 
+	match->allow[0] = '\0';
 	if (known == 0 && allow->other_count == 0)
 		return;
 	match->target = ROUTE_METHOD;
-	match->allow[0] = '\0';
 	if (known & (1u << HTTP_GET))
 		known |= 1u << HTTP_HEAD;
 	for (unsigned i = 1; i < HTTP_METHOD_COUNT; i++) {

@@ -43,7 +43,8 @@ struct route_match {
 					   see it */
 	unsigned param_count;
 	struct route_param params[WIRE_PARAMS_MAX];
-	char allow[128]; /* "GET, HEAD, POST" */
+	char allow[128]; /* "GET, HEAD, POST"; of ROUTE_MOUNT: what routes there take if
+			    there is no such file, or "" */
 };
 
 /** Compile and validate the tables of a server. Returns 0, or -EINVAL with an

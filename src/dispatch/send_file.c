@@ -23,6 +23,10 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
 		     head, &answer);
 	headers = (struct span){ answer.headers, answer.headers_size };
+	if (answer.status == 404 && match->allow[0]) {
+		exchange_refuse_method(exchange);
+		return;
+	}
 	if (exchange->connection->call) {
 		if (answer.fd >= 0)
 			close(answer.fd);

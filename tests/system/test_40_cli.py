@@ -319,7 +319,8 @@ def test_files_at_the_root_are_what_no_route_has(tmp_path):
         #include <crew/crew.h>
         static crew_reply hi(struct crew_request *request) { return crew_text(request, 200, "hi"); }
         static const struct crew_app app = { .name = "app", .routes = (const struct crew_route[]){
-            { .on = "GET /hi", .run = hi }, { .on = "GET /health", .run = hi }, { 0 } } };
+            { .on = "GET /hi", .run = hi }, { .on = "GET /health", .run = hi },
+            { .on = "POST /deep", .run = hi }, { .on = "POST /form", .run = hi }, { 0 } } };
         int main(int argc, char **argv) {
             return crew_main(argc, argv, &(struct crew_server){ .mounts = { { "/", "root" } },
                 .pools = { { .app = &app, .workers = 1 } } });
@@ -341,6 +342,9 @@ def test_files_at_the_root_are_what_no_route_has(tmp_path):
             answer = client.request("POST", "/hi", body=b"x" * 100)
             assert answer.status == 405 and answer.header("Allow") == "GET, HEAD"
             assert client.request("POST", "/nothing", body=b"x" * 100).status == 405
+            assert client.request("POST", "/deep", body=b"x" * 100).body == b"hi"
+            answer = client.get("/form")
+            assert answer.status == 405 and answer.header("Allow") == "POST", "no such file"
             assert b'"ok"' in client.get("/health").body
         assert 'route "GET /health": no client reaches it: a built-in page' in server.log()
     finally:
