@@ -116,8 +116,10 @@ crew_reply page_echo(struct crew_request *request)
 
 crew_reply page_headers(struct crew_request *request)
 {
+	static const char *const proxies[] = { "127.0.0.0/8", "::1", "unix:", NULL };
 	json_t *headers = json_object();
 	json_t *cookies = json_object();
+	json_t *parameters = json_array();
 	const char *cookie = crew_header(request, "Cookie");
 	const char *name;
 	const char *value;
@@ -127,6 +129,8 @@ crew_reply page_headers(struct crew_request *request)
 	sampler_ran(request);
 	for (size_t i = 0; crew_header_at(request, i, &name, &value); i++)
 		json_object_set_new(headers, name, json_string(value));
+	for (size_t i = 0; crew_query_at(request, i, &name, &value); i++)
+		json_array_append_new(parameters, json_pack("[s, s]", name, value));
 	while (cookie && *cookie) {
 		char key[128];
 		size_t size;
@@ -142,10 +146,13 @@ crew_reply page_headers(struct crew_request *request)
 		}
 		cookie += strcspn(cookie, ";");
 	}
-	all = json_pack("{s:s, s:s, s:s, s:o, s:o, s:s}",
+	all = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:s}",
 			"method", crew_method(request), "path", crew_path(request),
-			"query", crew_query_string(request), "headers", headers,
-			"cookies", cookies, "client", crew_client_address(request));
+			"protocol", crew_protocol(request),
+			"query", crew_query_string(request), "parameters", parameters,
+			"headers", headers, "cookies", cookies,
+			"client", crew_client_address(request),
+			"forwarded_for", crew_forwarded_for(request, proxies));
 	if (!all)
 		return crew_error(request, 400, "something of it is not UTF-8");
 	reply = crew_json_value(request, 200, all);

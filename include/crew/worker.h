@@ -39,15 +39,27 @@ typedef crew_reply crew_handler(struct crew_request *request);
 uint64_t crew_request_id(const struct crew_request *request);
 /** The method, such as "GET". Never NULL. */
 const char *crew_method(const struct crew_request *request);
+/** The client's version of HTTP, "HTTP/1.1" or "HTTP/1.0": of a proxy, its own. */
+const char *crew_protocol(const struct crew_request *request);
 /** The path, percent-decoded, without the query. Never NULL. */
 const char *crew_path(const struct crew_request *request);
 /** The query as it was sent, without the question mark; "" if none. */
 const char *crew_query_string(const struct crew_request *request);
 /** The peer's address, "127.0.0.1:41234" or "unix:"; of a crew_call() "call:" and the
  * pool that calls ("call:dispatcher": a hook or a local handler). Never NULL. Behind a
- * proxy it is the proxy's: what that says of its client (X-Forwarded-For, Forwarded) is
- * a header like any other, as trustworthy as who sent it. */
+ * proxy it is the proxy's: what that says of its client is for crew_forwarded_for(). */
 const char *crew_client_address(const struct crew_request *request);
+/** The client's address as far as proxies are believed, without its port ("192.0.2.1",
+ * "2001:db8::1"; of an IPv4 client as such, also where the server listens to both). If
+ * the peer is one of `proxies`, X-Forwarded-For is read from its end, past those that are
+ * proxies too: the first that is none is the client, whatever stands before it, since that
+ * is the client's own word. What is no address ("unknown") ends it: then it is the proxy
+ * that said so. So it is if the header is missing, and the peer if that is no proxy.
+ * `proxies` ends with NULL: addresses, networks ("10.0.0.0/8", "fd00::/8") and "unix:",
+ * the peer on a Unix socket, whose text is returned as it is; what is none of these is
+ * no proxy. NULL without memory. */
+const char *crew_forwarded_for(struct crew_request *request,
+			       const char *const *proxies);
 
 /** A typed path parameter `{name:int}`; 0 if the pattern has none so named. */
 int64_t crew_path_int(const struct crew_request *request, const char *name);
@@ -60,8 +72,13 @@ const char *crew_path_str(const struct crew_request *request, const char *name);
  * `+` as a space as HTML forms send it); NULL if it is absent, also if it holds a NUL
  * (%00) or there is no memory for it. */
 const char *crew_query(struct crew_request *request, const char *name);
+/** Parameter `index` of the query in the order sent, decoded (or as it was sent, if it
+ * holds an encoded NUL): for names that come more than once. A value that is missing is
+ * "". False past the last, or without memory. */
+bool crew_query_at(struct crew_request *request, size_t index,
+		   const char **ret_name, const char **ret_value);
 /** The value of a header, by its name in any case; NULL if it is absent. Of a
- * repeated header, the first. */
+ * repeated header, the first: a list may go on in others (crew_header_at()). */
 const char *crew_header(const struct crew_request *request, const char *name);
 /** How many header lines there are. */
 size_t crew_header_count(const struct crew_request *request);
@@ -73,7 +90,10 @@ const char *crew_cookie(struct crew_request *request, const char *name);
 /** The body; NULL and 0 if there is none. It is not NUL-terminated. */
 const void *crew_body(const struct crew_request *request, size_t *ret_size);
 /** The body parsed as JSON, or NULL if it is not JSON, names something twice in an
- * object, or has "\u0000" in a string (then `crew_body_error` says why). crew owns the result and frees it with the request. */
+ * object, or has "\u0000" in a string (then `crew_body_error` says why). crew owns the
+ * result and frees it with the request. Its Content-Type is not asked for: a page of
+ * another site can have a browser send JSON as text/plain, with your cookies, and so who
+ * goes by cookies looks first that it is application/json. */
 const struct json_t *crew_body_json(struct crew_request *request);
 /** Why crew_body_json() returned NULL: "line 3: …". Never NULL. */
 const char *crew_body_error(const struct crew_request *request);

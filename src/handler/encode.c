@@ -81,7 +81,8 @@ void encode_request(void *block, uint32_t size, const struct encode_input *input
 		.value_count = (uint16_t)input->value_count,
 		.values = (uint32_t)values_place(input),
 		.depth = (uint16_t)input->depth,
-		.method_number = (uint32_t)head->method,
+		.method_number = (uint16_t)head->method,
+		.minor = (uint16_t)head->minor,
 	};
 	wire->method = write_text(&pen, head->method_text);
 	wire->path = write_text(&pen, input->path);

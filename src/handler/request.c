@@ -18,6 +18,7 @@
 static const struct wire_param *find_param(const struct crew_request *request,
 					   const char *name);
 static const struct wire_header *header_table(const struct crew_request *request);
+static const char *decoded(struct crew_request *request, struct span text);
 static void parse_body(struct crew_request *request);
 
 static const char *text_of(const struct crew_request *request,
@@ -40,6 +41,11 @@ uint64_t crew_request_id(const struct crew_request *request)
 const char *crew_method(const struct crew_request *request)
 {
 	return text_of(request, request->wire->method);
+}
+
+const char *crew_protocol(const struct crew_request *request)
+{
+	return request->wire->minor ? "HTTP/1.1" : "HTTP/1.0";
 }
 
 const char *crew_path(const struct crew_request *request)
@@ -95,6 +101,35 @@ const char *crew_query(struct crew_request *request, const char *name)
 		return NULL;
 	text[size] = '\0';
 	return text;
+}
+
+bool crew_query_at(struct crew_request *request, size_t index,
+		   const char **ret_name, const char **ret_value)
+{
+	const struct span query = span_in(request, request->wire->query);
+	/* Who asks for one after the other is not to search from the beginning. */
+	const bool goes_on = request->query_count > 0 && index >= request->query_count;
+	size_t at = goes_on ? request->query_count : 0;
+	const uint32_t offset = goes_on ? request->query_offset : 0;
+	struct span rest = { query.at + offset, query.size - offset };
+	struct span name;
+	struct span value;
+	const char *name_text;
+	const char *value_text;
+
+	do {
+		if (!http_query_next(&rest, &name, &value))
+			return false;
+	} while (at++ < index);
+	name_text = decoded(request, name);
+	value_text = decoded(request, value);
+	if (!name_text || !value_text)
+		return false;
+	request->query_count = (uint32_t)at;
+	request->query_offset = (uint32_t)(rest.at - query.at);
+	*ret_name = name_text;
+	*ret_value = value_text;
+	return true;
 }
 
 const char *crew_header(const struct crew_request *request, const char *name)
@@ -218,6 +253,23 @@ static const struct wire_param *find_param(const struct crew_request *request,
 			return &params[i];
 	}
 	return NULL;
+}
+
+/* As it was sent, where it holds what no C string can say; NULL without memory. */
+static const char *decoded(struct crew_request *request, struct span text)
+{
+	char *copy = arena_alloc(request->arena, text.size + 1);
+	ssize_t size;
+
+	if (!copy)
+		return NULL;
+	size = http_decode(copy, text, true);
+	if (size < 0) {
+		memcpy(copy, text.at, text.size);
+		size = (ssize_t)text.size;
+	}
+	copy[size] = '\0';
+	return copy;
 }
 
 /* Any JSON value will do (RFC 8259, 2), not objects and arrays alone. A name

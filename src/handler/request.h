@@ -98,6 +98,8 @@ struct crew_request {
 	const char *error_file;      /* where crew_error was called, or NULL */
 	int error_line;
 	const char *backtrace;       /* of that call, or NULL */
+	uint32_t query_count;        /* pairs that crew_query_at() has passed … */
+	uint32_t query_offset;       /* … and where that was; set if any were */
 	struct json_t *json;
 	const char *json_error;      /* in the arena, or constant; NULL */
 	void *job;                   /* struct job of a worker; NULL elsewhere */

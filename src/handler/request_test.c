@@ -128,6 +128,50 @@ static void the_head_can_be_read(void **state)
 	assert_null(crew_cookie(&request, "sess"));
 }
 
+static void expect_parameter(size_t index, const char *name, const char *value)
+{
+	const char *got_name;
+	const char *got_value;
+
+	assert_true(crew_query_at(&request, index, &got_name, &got_value));
+	assert_string_equal(got_name, name);
+	assert_string_equal(got_value, value);
+}
+
+static void each_parameter_of_a_query_can_be_read(void **state)
+{
+	const char *name;
+	const char *value;
+
+	(void)state;
+	given("GET /?q=a+b%21&&q=2&n&b%61d=%00&=x HTTP/1.1\r\nHost: h\r\n\r\n", "/",
+	      (struct span){ 0 });
+	for (int times = 0; times < 2; times++) {
+		expect_parameter(0, "q", "a b!");
+		expect_parameter(1, "q", "2");
+		expect_parameter(2, "n", "");
+		expect_parameter(3, "bad", "%00");
+		expect_parameter(4, "", "x");
+		assert_false(crew_query_at(&request, 5, &name, &value));
+		assert_false(crew_query_at(&request, 9, &name, &value));
+	}
+	expect_parameter(3, "bad", "%00");
+	expect_parameter(3, "bad", "%00");
+	expect_parameter(1, "q", "2");
+	expect_parameter(4, "", "x");
+	given_plain();
+	assert_false(crew_query_at(&request, 0, &name, &value));
+}
+
+static void the_version_of_a_client_can_be_read(void **state)
+{
+	(void)state;
+	given_plain();
+	assert_string_equal(crew_protocol(&request), "HTTP/1.1");
+	given("GET / HTTP/1.0\r\n\r\n", "/", (struct span){ 0 });
+	assert_string_equal(crew_protocol(&request), "HTTP/1.0");
+}
+
 static void bodies_can_be_json(void **state)
 {
 	size_t size = 1;
@@ -601,6 +645,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(the_head_can_be_read, forget),
+		cmocka_unit_test_teardown(each_parameter_of_a_query_can_be_read, forget),
+		cmocka_unit_test_teardown(the_version_of_a_client_can_be_read, forget),
 		cmocka_unit_test_teardown(bodies_can_be_json, forget),
 		cmocka_unit_test_teardown(the_worker_can_be_asked, forget),
 		cmocka_unit_test_teardown(each_kind_of_answer, forget),

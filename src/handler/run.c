@@ -30,6 +30,7 @@ void request_init(struct crew_request *request, const struct wire_request *wire,
 	request->arena = arena;
 	request->headers = NULL;
 	request->headers_room = 0;
+	request->query_count = 0;
 	request->json = NULL;
 	request->json_error = NULL;
 	request->job = NULL;

@@ -50,34 +50,39 @@ ssize_t http_decode(char *ret, struct span text, bool plus_is_space)
 	return size;
 }
 
-bool http_query_find(struct span query, struct span name, struct span *ret_value)
+bool http_query_next(struct span *query, struct span *ret_name, struct span *ret_value)
 {
-	while (query.at != NULL) {
-		const char *end = NULL, *equals = NULL;
-		struct span pair = query;
+	while (query->size > 0) {
+		const char *end = memchr(query->at, '&', query->size);
+		const struct span pair = { query->at, end ? (size_t)(end - query->at)
+							  : query->size };
+		const char *equals;
 
-		if (query.size > 0)
-			end = memchr(query.at, '&', query.size);
-		if (end != NULL) {
-			pair.size = (size_t)(end - query.at);
-			query.at += pair.size + 1;
-			query.size -= pair.size + 1;
-		} else {
-			query.at = NULL;
-		}
-		if (pair.size > 0)
-			equals = memchr(pair.at, '=', pair.size);
+		query->at += pair.size + (end != NULL);
+		query->size -= pair.size + (end != NULL);
+		if (pair.size == 0)
+			continue;
+		equals = memchr(pair.at, '=', pair.size);
 		if (equals == NULL)
 			equals = pair.at + pair.size;
-		if (pair.size > 0 &&
-		    name_is((struct span){ pair.at, (size_t)(equals - pair.at) },
-			    name)) {
-			const char *pair_end = pair.at + pair.size;
+		*ret_name = (struct span){ pair.at, (size_t)(equals - pair.at) };
+		ret_value->at = equals < pair.at + pair.size ? equals + 1 : equals;
+		ret_value->size = (size_t)(pair.at + pair.size - ret_value->at);
+		return true;
+	}
+	return false;
+}
 
-			ret_value->at = equals < pair_end ? equals + 1 : equals;
-			ret_value->size = (size_t)(pair_end - ret_value->at);
-			return true;
-		}
+bool http_query_find(struct span query, struct span name, struct span *ret_value)
+{
+	struct span encoded;
+	struct span value;
+
+	while (http_query_next(&query, &encoded, &value)) {
+		if (!name_is(encoded, name))
+			continue;
+		*ret_value = value;
+		return true;
 	}
 	return false;
 }

@@ -14,6 +14,10 @@
  * for a broken escape or a NUL. Input and output may be the same memory. */
 ssize_t http_decode(char *ret, struct span text, bool plus_is_space);
 
+/** Take the next pair off a query ("a=1&b"), still encoded; empty ones are passed
+ * over. False if there is none left. */
+bool http_query_next(struct span *query, struct span *ret_name, struct span *ret_value);
+
 /** The first value of `name` in a query ("a=1&b"), still encoded; names are
  * compared decoded. False if it is absent. */
 bool http_query_find(struct span query, struct span name, struct span *ret_value);

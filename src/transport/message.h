@@ -126,7 +126,8 @@ struct wire_request {
 	uint16_t param_count;
 	uint16_t value_count;
 	uint16_t depth;          /* 0: a client's; else of a call within calls */
-	uint32_t method_number;  /* enum http_method */
+	uint16_t method_number;  /* enum http_method */
+	uint16_t minor;          /* of HTTP/1.0 and HTTP/1.1 */
 	uint32_t values;         /* offset of struct wire_header[value_count]: what the
 				    dispatcher's check has set */
 	struct wire_text method;

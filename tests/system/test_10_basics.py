@@ -59,11 +59,17 @@ def test_headers_shows_what_was_sent(server):
     with server.client() as client:
         answer = client.get("/headers?a=1&b=%20", headers=[("Cookie", "k=v; session=ok"),
                                                            ("X-Some", "thing")])
+        other = client.get("/headers?a=1&b=+&a=2", headers=[
+            ("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-For", "192.0.2.8, 127.0.0.2")])
     seen = json.loads(answer.body)
     assert (seen["method"], seen["path"], seen["query"]) == ("GET", "/headers", "a=1&b=%20")
     assert seen["headers"]["X-Some"] == "thing"
     assert seen["cookies"] == {"k": "v", "session": "ok"}
     assert seen["client"].startswith("127.0.0.1:")
+    assert (seen["protocol"], seen["forwarded_for"]) == ("HTTP/1.1", "127.0.0.1")
+    seen = json.loads(other.body)
+    assert seen["forwarded_for"] == "192.0.2.8"
+    assert seen["parameters"] == [["a", "1"], ["b", " "], ["a", "2"]]
 
 
 def test_whoami_names_a_worker_of_status(server):
