@@ -139,8 +139,9 @@ crew_reply crew_empty(struct crew_request *request, int status);
 crew_reply crew_redirect(struct crew_request *request, int status,
 			 const char *location);
 /** A refusal or a failure: {"error": "…"}, or text or HTML if the client's
- * Accept asks for that. One of status 500 and up is told to on_error of the
- * application and logged, with file, line and backtrace. */
+ * Accept asks for that, which the answer's Vary says. One of status 500 and up
+ * is told to on_error of the application and logged, with file, line and
+ * backtrace. */
 crew_reply crew_error_at(struct crew_request *request, int status,
 			 const char *file, int line, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));

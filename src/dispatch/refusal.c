@@ -104,7 +104,8 @@ void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 	}
 	size = http_error_body(body, sizeof(body), exchange->error_form, status,
 			       message, &type);
-	n = snprintf(lines, sizeof(lines), "Content-Type: %s\r\n%s", type, headers);
+	n = snprintf(lines, sizeof(lines), "Content-Type: %s\r\nVary: Accept\r\n%s", type,
+		     headers);
 	check(n > 0 && (size_t)n < sizeof(lines));
 	exchange_answer(exchange, status, (struct span){ lines, (size_t)n },
 			(struct span){ body, size });

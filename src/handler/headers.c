@@ -52,6 +52,12 @@ int reply_finish_headers(struct crew_request *request)
 		if (r < 0)
 			return r;
 	}
+	/* The form of an error is chosen by it (RFC 9110, 12.5.5). */
+	if (request->error_text) {
+		r = add_line(request, span_of("Vary"), span_of("Accept"));
+		if (r < 0)
+			return r;
+	}
 	if (request->location)
 		return add_line(request, span_of("Location"),
 				span_of(request->location));

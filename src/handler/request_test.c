@@ -305,7 +305,8 @@ static void errors_are_what_the_client_accepts(void **state)
 	given_plain();
 	run(refuse);
 	assert_int_equal(request.status, 404);
-	assert_memory_equal(request.reply_body.at, "{\"error\":\"no item 9\"}", 21);
+	expect(404, "Content-Type: application/json\r\nVary: Accept\r\n",
+	       "{\"error\":\"no item 9\"}");
 	given("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/plain\r\n\r\n", "/",
 	      (struct span){ 0 });
 	run(refuse);
@@ -406,7 +407,7 @@ static void bad_answers_become_500(void **state)
 	given_plain();
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
 		run(bad[i]);
-		expect(500, "Content-Type: application/json\r\n",
+		expect(500, "Content-Type: application/json\r\nVary: Accept\r\n",
 		       "{\"error\":\"internal server error\"}");
 	}
 }

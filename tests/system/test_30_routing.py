@@ -17,6 +17,7 @@ def test_what_is_not_there(server, path):
     answer = server.get(path)
     assert answer.status == 404
     assert json.loads(answer.body)["error"]
+    assert answer.header("Vary") == "Accept", "which a cache must know"
 
 
 def test_text_parameters_are_decoded(server):

@@ -188,6 +188,7 @@ def test_checks(server):
     with server.client() as client:
         answer = client.get("/private/a")
         assert (answer.status, answer.body) == (401, b'{"error":"unauthorized"}')
+        assert answer.header("Vary") == "Accept"
         assert client.get("/private/a", headers=[("X-API-Key", "wrong"), session]).status == 401
         answer = client.get("/private/a", headers=[key])
         assert (answer.status, answer.body) == (403, b'{"error":"forbidden"}')
