@@ -5,7 +5,9 @@
  * a client's request is true of it too: it is parsed, routed, queued, limited
  * and timed in the same way, and its worker's death is settled in the same way.
  * What differs is where the answer goes: it is put together here and handed over
- * whole. Each call ends exactly once; whatever becomes of it, its caller is told.
+ * whole, for which there is a deadline; and that the application's check is not
+ * asked, which judges what clients show. Each call ends exactly once; whatever
+ * becomes of it, its caller is told.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -75,6 +75,7 @@ def test_a_target_is_one_line_and_nothing_else(server):
             assert answer.status == 400 and b"X-Injected" not in answer.body, target
         answer = call(client, "target=/headers?a=%2520b")
         assert answer["status"] == 200, "escaped it may be anything"
+        assert json.loads(answer["body"])["client"] == "call:sampler"
 
 
 def test_a_call_has_a_deadline(server):
