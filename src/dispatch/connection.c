@@ -34,6 +34,7 @@ static void connection_new(struct dispatcher *dispatcher, int fd,
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
+static bool takes_nothing(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
 static void read_what_is_there(struct connection *connection);
 static bool waits_for_us(const struct connection *connection);
@@ -378,6 +379,26 @@ static bool is_idle(struct connection *connection)
 	return connection->unsent == 0 || connection->unsent == before;
 }
 
+/* Epoll tells of room when a third of all is free, for which a slow client may take minutes;
+ * and it may be we who are late. So what there is room for is sent before it is judged. */
+static bool takes_nothing(struct connection *connection)
+{
+	const uint64_t now = connection->dispatcher->loop.now_ms;
+	const uint64_t since = connection->write_since_ms;
+	const unsigned before = connection->unsent;
+
+	if (!since || since + WRITE_TIMEOUT_MS > now)
+		return false;
+	writer_flush(connection);
+	if (connection->gone || connection->write_since_ms != since)
+		return false;
+	connection->unsent = os_socket_unsent(connection->watch.fd);
+	if (connection->unsent >= before)
+		return true;
+	connection->write_since_ms = now;
+	return false;
+}
+
 static void clock_ran(struct loop *loop, struct timer *timer)
 {
 	struct connection *connection =
@@ -386,16 +407,14 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 	uint64_t due;
 
 	read_what_is_there(connection);
+	if (!connection->gone && takes_nothing(connection))
+		connection_drop(connection);
 	if (connection->gone)
 		return;
 	due = connection->deadline_ms;
 	write_due = connection->write_since_ms
 			    ? connection->write_since_ms + WRITE_TIMEOUT_MS
 			    : 0;
-	if (write_due && write_due <= loop->now_ms) {
-		connection_drop(connection);
-		return;
-	}
 	if (due && due <= loop->now_ms &&
 	    connection->state == CONNECTION_IDLE && !is_idle(connection)) {
 		reader_set_state(connection, CONNECTION_IDLE);

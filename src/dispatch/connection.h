@@ -42,7 +42,7 @@ struct connection {
 	uint64_t deadline_ms;  /* of reading; 0: none */
 	uint64_t write_since_ms; /* last progress of writing, while out is full */
 	unsigned unsent;         /* bytes that its client had not taken when it was last
-				    found idle */
+				    found idle, or to take no more */
 	enum connection_state state;
 	unsigned exchange_count;
 	size_t promised; /* bytes of its exchanges' answers (struct exchange) */

@@ -42,7 +42,8 @@
 #define DROP_BODY_BYTES (64u * 1024u)
 /* How long a connection that was answered and closed may still send. */
 #define LINGER_MS 1000u
-/* A client that takes nothing of its answer for so long is given up. */
+/* A client that takes nothing of its answer for so long is given up. It is looked at as
+ * seldom, and has so much time again if it has taken any. */
 #define WRITE_TIMEOUT_MS 30000u
 /* Work outstanding at one worker up to which requests are packed, not spread. */
 #define PACK_US 30u

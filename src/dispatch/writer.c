@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 static bool send_held(struct connection *connection, int32_t failure);
@@ -126,8 +127,10 @@ void writer_wait_for_room(struct connection *connection)
 	struct loop *loop = &connection->dispatcher->loop;
 	const uint64_t due = loop->now_ms + WRITE_TIMEOUT_MS;
 
-	if (!connection->write_since_ms)
+	if (!connection->write_since_ms) {
 		connection->write_since_ms = loop->now_ms;
+		connection->unsent = os_socket_unsent(connection->watch.fd);
+	}
 	if (!loop_timer_is_set(&connection->timer) ||
 	    connection->timer.due_ms > due)
 		loop_timer_set(loop, &connection->timer, due);

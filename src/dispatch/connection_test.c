@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Clients that are slow, late or gone: a dispatcher without workers, and this test as its
+ * clients. Where a test sets the time, nothing but the connection's clock is called. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/os/os.h"
+#include "dispatch/private.h"
+#include "supervise/scoreboard.h"
+
+#define ROOM_BYTES  (64 * 1024)
+#define LARGE_BYTES (4u * 1024u * 1024u)
+
+static const struct crew_server server = { .dispatchers = 1,
+					   .head_timeout_ms = 5000,
+					   .idle_timeout_ms = 60000,
+					   .body_timeout_ms = 30000,
+					   .shutdown_timeout_ms = 30000 };
+static struct score score;
+static struct crew_child self = { .score = &score, .is_thread = true };
+static struct dispatcher *dispatcher;
+static struct sockaddr_storage address; /* of the listener */
+static socklen_t address_size;
+static int client;
+
+static void listen_on(const struct sockaddr *where, socklen_t size)
+{
+	struct watch *listener = &dispatcher->listener;
+
+	listener->fd = socket(where->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_true(listener->fd >= 0);
+	assert_int_equal(bind(listener->fd, where, size), 0);
+	assert_int_equal(listen(listener->fd, 8), 0);
+	address_size = sizeof(address);
+	assert_int_equal(getsockname(listener->fd, (struct sockaddr *)&address, &address_size),
+			 0);
+	listener->ready = listener_ready;
+	assert_int_equal(loop_add(&dispatcher->loop, listener, EPOLLIN), 0);
+}
+
+static int set_up(void **state)
+{
+	const struct sockaddr_in anywhere = { .sin_family = AF_INET,
+					      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	(void)state;
+	dispatcher = calloc(1, sizeof(*dispatcher));
+	assert_non_null(dispatcher);
+	dispatcher->server = &server;
+	dispatcher->self = &self;
+	dispatcher->connections_max = 8;
+	dispatcher->fds_max = 1000;
+	dispatcher->reserve_fd = -1;
+	dispatcher->limits = (struct http_limits){ .line_max_bytes = LINE_MAX_BYTES,
+						   .head_max_bytes = LINE_MAX_BYTES,
+						   .headers_max = HTTP_HEADERS_MAX,
+						   .body_max_bytes = LARGE_BYTES };
+	dispatcher->kept_exchanges = (struct kept){ sizeof(struct exchange), 0, 0, NULL };
+	dispatcher->kept_blocks = (struct kept){ KEPT_BLOCK_BYTES, 0, 0, NULL };
+	list_init(&dispatcher->connections);
+	list_init(&dispatcher->to_flush);
+	list_init(&dispatcher->gone);
+	list_init(&dispatcher->active);
+	list_init(&dispatcher->calls_new);
+	list_init(&dispatcher->calls_done);
+	assert_int_equal(loop_init(&dispatcher->loop), 0);
+	dispatcher->loop.owner = dispatcher;
+	dispatcher->loop.turn_done = turn_done;
+	dispatcher->accept_rest.fire = listener_rested;
+	dispatcher->drain_timer.fire = drain_over;
+	listen_on((const struct sockaddr *)&anywhere, sizeof(anywhere));
+	client = -1;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct list *link;
+
+	(void)state;
+	if (client >= 0)
+		close(client);
+	while ((link = list_pop_front(&dispatcher->gone)))
+		connection_free(container_of(link, struct connection, in_dispatcher));
+	while ((link = dispatcher->connections.next) != &dispatcher->connections)
+		connection_free(container_of(link, struct connection, in_dispatcher));
+	if (!dispatcher->draining)
+		close(dispatcher->listener.fd);
+	if (dispatcher->reserve_fd >= 0)
+		close(dispatcher->reserve_fd);
+	loop_fini(&dispatcher->loop);
+	free(dispatcher);
+	return 0;
+}
+
+static void turn(void)
+{
+	assert_int_equal(loop_turn(&dispatcher->loop, 0), 0);
+}
+
+/* A client with little room for what it is sent. */
+static void connect_client(void)
+{
+	const int room = ROOM_BYTES;
+
+	client = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(client >= 0);
+	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
+	assert_int_equal(connect(client, (const struct sockaddr *)&address, address_size), 0);
+}
+
+static struct connection *accepted(void)
+{
+	connect_client();
+	turn();
+	assert_int_equal(dispatcher->connection_count, 1);
+	return container_of(dispatcher->connections.next, struct connection, in_dispatcher);
+}
+
+static void client_takes(size_t size)
+{
+	static char bytes[ROOM_BYTES];
+
+	while (size > 0) {
+		const size_t most = size < sizeof(bytes) ? size : sizeof(bytes);
+		const ssize_t n = recv(client, bytes, most, 0);
+
+		assert_true(n > 0);
+		size -= (size_t)n;
+	}
+}
+
+/* Its kernel has said so to ours. */
+static void wait_until_taken(const struct connection *connection)
+{
+	for (int i = 0; i < 1000; i++) {
+		if (os_socket_unsent(connection->watch.fd) < connection->unsent)
+			return;
+		usleep(1000);
+	}
+	fail();
+}
+
+/* So much later, by its clock. Is it still there? */
+static bool lasts(struct connection *connection, uint64_t ms)
+{
+	struct loop *loop = &dispatcher->loop;
+
+	loop->now_ms += ms;
+	if (loop_timer_is_set(&connection->timer) && connection->timer.due_ms <= loop->now_ms) {
+		loop_timer_clear(loop, &connection->timer);
+		connection->timer.fire(loop, &connection->timer);
+	}
+	return !connection->gone;
+}
+
+/* One whose answer is larger than the room that there is for it. */
+static struct connection *being_answered(void)
+{
+	static const char bytes[LARGE_BYTES];
+	const int room = 8 * ROOM_BYTES;
+	struct connection *connection = accepted();
+
+	assert_int_equal(setsockopt(connection->watch.fd, SOL_SOCKET, SO_SNDBUF, &room,
+				    sizeof(room)), 0);
+	writer_append(connection, bytes, sizeof(bytes));
+	writer_flush(connection);
+	assert_true(connection->write_since_ms > 0);
+	return connection;
+}
+
+static void who_takes_little_in_long_is_not_given_up(void **state)
+{
+	struct connection *connection = being_answered();
+	struct pollfd room = { connection->watch.fd, POLLOUT, 0 };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		client_takes(2 * ROOM_BYTES);
+		wait_until_taken(connection);
+		/* Nobody says that there is any. */
+		assert_int_equal(poll(&room, 1, 0), 0);
+		assert_true(lasts(connection, WRITE_TIMEOUT_MS));
+	}
+}
+
+/* What its kernel has taken meanwhile counts, once. */
+static void who_takes_nothing_is_given_up(void **state)
+{
+	struct connection *connection = being_answered();
+
+	(void)state;
+	assert_true(lasts(connection, WRITE_TIMEOUT_MS - 1));
+	(void)lasts(connection, 1);
+	(void)lasts(connection, WRITE_TIMEOUT_MS);
+	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
+}
+
+static void a_file_is_sent_on_to_who_takes_little(void **state)
+{
+	struct connection *connection = accepted();
+	const int room = 8 * ROOM_BYTES;
+	struct http_head head = { .minor = 1, .keep_alive = true };
+	struct exchange *exchange = exchange_new(connection, &head);
+	FILE *file = tmpfile();
+	uint64_t left;
+
+	(void)state;
+	assert_true(file && exchange);
+	assert_int_equal(ftruncate(fileno(file), LARGE_BYTES), 0);
+	assert_int_equal(setsockopt(connection->watch.fd, SOL_SOCKET, SO_SNDBUF, &room,
+				    sizeof(room)), 0);
+	exchange_begin(exchange, 200, (struct span){ "", 0 }, LARGE_BYTES);
+	exchange->file_fd = dup(fileno(file));
+	connection->files++;
+	fclose(file);
+	while (!connection->write_since_ms)
+		writer_flush(connection);
+	left = exchange->answer_left;
+	client_takes(2 * ROOM_BYTES);
+	wait_until_taken(connection);
+	assert_true(lasts(connection, WRITE_TIMEOUT_MS));
+	assert_true(exchange->answer_left < left);
+	(void)lasts(connection, WRITE_TIMEOUT_MS);
+	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
+}
+
+int main(void)
+{
+#define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		OF_A_CLIENT(who_takes_little_in_long_is_not_given_up),
+		OF_A_CLIENT(who_takes_nothing_is_given_up),
+		OF_A_CLIENT(a_file_is_sent_on_to_who_takes_little),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
