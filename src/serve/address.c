@@ -23,6 +23,11 @@
 #include "base/error.h"
 
 #define BACKLOG 4096
+/* A client that has vanished without a word is found in two minutes: who is silent for a
+ * minute is asked whether it is there, up to four times. A phone is not woken more often. */
+#define ALIVE_IDLE_S  60
+#define ALIVE_PAUSE_S 15
+#define ALIVE_PROBES  4
 /* Who was killed leaves children that follow it in some milliseconds, and what they
  * listened on with them: so long an address in use is tried again. */
 #define IN_USE_PAUSE_MS 5
@@ -111,16 +116,23 @@ void address_forget(const char *listen)
 		unlink(listen + 5);
 }
 
-/* What is accepted takes TCP_NODELAY over from its listener. */
+/* What is accepted takes over from its listener what is said of TCP here. */
 static void set_options(int fd, int family)
 {
 	const int on = 1;
 	const int off = 0;
+	const int idle_s = ALIVE_IDLE_S;
+	const int pause_s = ALIVE_PAUSE_S;
+	const int probes = ALIVE_PROBES;
 
 	if (family == AF_UNIX)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &pause_s, sizeof(pause_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 }

@@ -216,8 +216,14 @@ def test_who_asks_for_a_last_answer_gets_all_of_it_and_the_end(server):
         assert client.more() == b""
 
 
-def test_answers_are_not_held_back_for_more(server):
-    """TCP_NODELAY (tcp(7)) is set; looked at through a descriptor of the dispatcher."""
+def test_answers_are_not_held_back_and_who_vanished_is_found(server):
+    """TCP_NODELAY and SO_KEEPALIVE (tcp(7)); looked at through a descriptor of the
+    dispatcher."""
+    options = {(socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,
+               (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+               (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 60,
+               (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 15,
+               (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 4}
     libc = ctypes.CDLL(None, use_errno=True)
     with server.client() as client:
         assert client.get("/local/hello").status == 200
@@ -235,7 +241,7 @@ def test_answers_are_not_held_back_for_more(server):
                     if other.family != socket.AF_INET:
                         continue
                     if other.getpeername() == client.socket.getsockname():
-                        assert other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+                        assert {each: other.getsockopt(*each) for each in options} == options
                         seen += 1
             except OSError as error:
                 assert error.errno in (errno.ENOTSOCK, errno.ENOTCONN, errno.EBADF)
