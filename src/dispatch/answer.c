@@ -182,7 +182,7 @@ static void stream_begins(struct exchange *exchange, const struct message *messa
 {
 	exchange->events = message->flags & MESSAGE_EVENTS;
 	write_early(exchange);
-	if (exchange->connection->peer_closed)
+	if (exchange->connection->peer_closed || exchange->connection->hung_up)
 		connection_drop(exchange->connection);
 	else if (exchange->connection->dispatcher->draining &&
 		 !(message->flags & MESSAGE_LAST))

@@ -141,7 +141,9 @@ void connection_update(struct connection *connection)
 		events = connection->watch.events;
 	else if (connection->state == CONNECTION_LINGER)
 		events = READ_EVENTS;
-	else if (!connection->peer_closed && connection->state != CONNECTION_FULL)
+	else if (connection->state == CONNECTION_FULL)
+		events = connection->hung_up ? 0u : EPOLLRDHUP;
+	else if (!connection->peer_closed)
 		events = !deaf ? READ_EVENTS
 			 : list_empty(&connection->exchanges) ? 0u
 							      : EPOLLRDHUP;
@@ -176,8 +178,9 @@ void connection_finish(struct connection *connection)
  * the answer is tried. */
 void connection_half_closed(struct connection *connection)
 {
-	/* Nor is it gone who was answered before, and is so only now. */
+	/* Nor is it gone who was answered before, and is so only now, or asks for more. */
 	bool waits_only = !list_empty(&connection->exchanges) && !connection->resuming &&
+			  connection->state != CONNECTION_FULL &&
 			  buffer_size(&connection->out) == 0;
 
 	list_each(link, &connection->exchanges) {
@@ -357,12 +360,15 @@ static void ready(struct loop *loop, struct watch *watch, uint32_t events)
 /* It is read later, or never; but that the client has left is heard. */
 static void not_now(struct connection *connection, uint32_t events)
 {
+	/* Who is full is read on later, to its end. */
+	bool *heard = connection->state == CONNECTION_FULL ? &connection->hung_up
+							   : &connection->peer_closed;
+
 	if (events & (EPOLLIN | EPOLLRDHUP))
 		connection->unread = true;
-	if (!(events & EPOLLRDHUP) || connection->peer_closed ||
-	    connection->state != CONNECTION_DEAF)
+	if (!(events & EPOLLRDHUP) || *heard)
 		return;
-	connection->peer_closed = true;
+	*heard = true;
 	connection_half_closed(connection);
 	connection_update(connection);
 }

@@ -48,6 +48,7 @@ struct connection {
 	size_t promised; /* bytes of its exchanges' answers (struct exchange) */
 	unsigned files;  /* that its exchanges hold open */
 	bool peer_closed;  /* its end of file was read */
+	bool hung_up;      /* there is one, behind what was not read yet */
 	bool read_on;      /* a short read does not mean that all was read: an end of
 			      file or urgent data stand behind it */
 	bool resuming;     /* it was FULL, and is just read on */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/os/os.h"
@@ -22,6 +23,8 @@
 
 #define ROOM_BYTES  (64 * 1024)
 #define LARGE_BYTES (4u * 1024u * 1024u)
+/* Answered with 204, by nobody else. */
+#define SMALL       "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"
 
 static const struct crew_server server = { .dispatchers = 1,
 					   .head_timeout_ms = 5000,
@@ -108,6 +111,15 @@ static int tear_down(void **state)
 static void turn(void)
 {
 	assert_int_equal(loop_turn(&dispatcher->loop, 0), 0);
+}
+
+/* Until nothing more comes. */
+static void turns(void)
+{
+	for (unsigned quiet = 0; quiet < 4;) {
+		assert_int_equal(loop_turn(&dispatcher->loop, 5), 0);
+		quiet = dispatcher->loop.came ? 0 : quiet + 1;
+	}
 }
 
 /* A client with little room for what it is sent. */
@@ -237,6 +249,69 @@ static void a_file_is_sent_on_to_who_takes_little(void **state)
 	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
 }
 
+static void ask(const char *bytes)
+{
+	assert_int_equal(send(client, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
+}
+
+/* A client of a stream that has asked for more behind it than is taken in. */
+static struct connection *full_behind_a_stream(void)
+{
+	const struct http_head head = { .minor = 1, .keep_alive = true };
+	struct connection *connection = accepted();
+	struct exchange *stream = exchange_new(connection, &head);
+
+	assert_non_null(stream);
+	exchange_begin(stream, 200, (struct span){ "", 0 }, WIRE_UNKNOWN);
+	for (unsigned i = 0; i <= PIPELINE_MAX; i++)
+		ask(SMALL);
+	turns();
+	assert_int_equal(connection->state, CONNECTION_FULL);
+	assert_false(connection->hung_up);
+	return connection;
+}
+
+static void who_leaves_a_stream_is_noticed_though_it_asked_for_much(void **state)
+{
+	(void)state;
+	full_behind_a_stream();
+	shutdown(client, SHUT_WR);
+	turns();
+	assert_int_equal(dispatcher->connection_count, 0);
+}
+
+static void who_leaves_a_stream_by_a_unix_socket_is_noticed_too(void **state)
+{
+	const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
+
+	(void)state;
+	loop_remove(&dispatcher->loop, &dispatcher->listener);
+	close(dispatcher->listener.fd);
+	dispatcher->listener = (struct watch){ 0 };
+	listen_on((const struct sockaddr *)&nameless, sizeof(sa_family_t));
+	who_leaves_a_stream_is_noticed_though_it_asked_for_much(state);
+}
+
+/* It has asked for all, and is answered when its turn comes. */
+static void who_only_asks_for_no_more_is_not_gone(void **state)
+{
+	struct connection *connection = full_behind_a_stream();
+	struct exchange *first = container_of(connection->exchanges.next, struct exchange,
+					      in_connection);
+
+	(void)state;
+	first->state = EXCHANGE_QUEUED;
+	shutdown(client, SHUT_WR);
+	turns();
+	assert_true(connection->hung_up);
+	assert_int_equal(dispatcher->connection_count, 1);
+	assert_int_equal(connection->exchange_count, PIPELINE_MAX);
+	first->state = EXCHANGE_ANSWERING;
+	exchange_end(first);
+	turns();
+	assert_int_equal(dispatcher->connection_count, 0);
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -244,6 +319,9 @@ int main(void)
 		OF_A_CLIENT(who_takes_little_in_long_is_not_given_up),
 		OF_A_CLIENT(who_takes_nothing_is_given_up),
 		OF_A_CLIENT(a_file_is_sent_on_to_who_takes_little),
+		OF_A_CLIENT(who_leaves_a_stream_is_noticed_though_it_asked_for_much),
+		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
+		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
