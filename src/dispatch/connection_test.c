@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,14 +123,17 @@ static void turns(void)
 	}
 }
 
-/* A client with little room for what it is sent. */
+/* A client that sends at once, and has little room for what it is sent. */
 static void connect_client(void)
 {
 	const int room = ROOM_BYTES;
+	const int on = 1;
 
 	client = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(client >= 0);
 	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
+	if (address.ss_family != AF_UNIX)
+		assert_int_equal(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
 	assert_int_equal(connect(client, (const struct sockaddr *)&address, address_size), 0);
 }
 
@@ -312,6 +316,31 @@ static void who_only_asks_for_no_more_is_not_gone(void **state)
 	assert_int_equal(dispatcher->connection_count, 0);
 }
 
+static void an_empty_line_behind_a_request_leaves_the_connection_idle(void **state)
+{
+	struct connection *connection = accepted();
+
+	(void)state;
+	ask(SMALL "\r\n");
+	turns();
+	assert_int_equal(connection->state, CONNECTION_IDLE);
+	assert_false(connection->pipelines);
+	assert_true(lasts(connection, server.head_timeout_ms + 1000));
+	assert_int_equal(connection->state, CONNECTION_IDLE);
+	ask("O");
+	turns();
+	assert_int_equal(connection->state, CONNECTION_HEAD);
+	ask(&SMALL[1]);
+	turns();
+	assert_int_equal(connection->state, CONNECTION_IDLE);
+	assert_int_equal(dispatcher->served, 2);
+	ask("\r\n\r");
+	turns();
+	assert_int_equal(connection->state, CONNECTION_IDLE);
+	client_takes(1);
+	assert_false(lasts(connection, server.idle_timeout_ms + 1000));
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -322,6 +351,7 @@ int main(void)
 		OF_A_CLIENT(who_leaves_a_stream_is_noticed_though_it_asked_for_much),
 		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
 		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
+		OF_A_CLIENT(an_empty_line_behind_a_request_leaves_the_connection_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

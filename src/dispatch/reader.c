@@ -28,6 +28,7 @@ static ssize_t feed_body(struct connection *connection, struct span bytes);
 static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 			      struct span bytes);
 static bool body_is_here(const struct http_head *head, struct span rest);
+static bool another_begins(struct span rest);
 static bool keep_body(struct connection *connection, struct span data);
 static void body_over(struct connection *connection);
 static void drop_input(struct connection *connection);
@@ -258,6 +259,7 @@ static ssize_t feed_head(struct connection *connection, struct span bytes)
 	struct dispatcher *dispatcher = connection->dispatcher;
 	ssize_t n = http_parse_head(&connection->parser, &dispatcher->limits,
 				    bytes.at, bytes.size, &dispatcher->head);
+	enum connection_state begun;
 
 	if (n < 0) {
 		refusal_of_parser(connection, (int)-n,
@@ -265,8 +267,10 @@ static ssize_t feed_head(struct connection *connection, struct span bytes)
 		return (ssize_t)bytes.size;
 	}
 	if (n == 0) {
-		if (connection->state != CONNECTION_HEAD)
-			reader_set_state(connection, CONNECTION_HEAD);
+		begun = http_has_begun(&connection->parser) ? CONNECTION_HEAD
+							    : CONNECTION_IDLE;
+		if (connection->state != begun)
+			reader_set_state(connection, begun);
 		return 0;
 	}
 	connection->parser = (struct http_parser){ 0 };
@@ -302,7 +306,10 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 							      : CONNECTION_DEAF);
 		exchange->wants_continue = false;
 		connection->asked_all = !head->keep_alive;
-		connection->pipelines = rest.size > body.size;
+		connection->pipelines =
+			rest.size > body.size &&
+			another_begins((struct span){ rest.at + body.size,
+						      rest.size - body.size });
 		exchange_submit(exchange, head, body);
 		return head_size + (ssize_t)body.size;
 	}
@@ -324,6 +331,16 @@ static bool body_is_here(const struct http_head *head, struct span rest)
 	return head->framing == HTTP_LENGTH &&
 	       head->content_length <= INLINE_BODY_BYTES &&
 	       head->content_length <= rest.size;
+}
+
+/* Some send a line end behind a body, which belongs to nothing (RFC 9112, 2.2). */
+static bool another_begins(struct span rest)
+{
+	while (rest.size > 0 && (rest.at[0] == '\r' || rest.at[0] == '\n')) {
+		rest.at++;
+		rest.size--;
+	}
+	return rest.size > 0;
 }
 
 static ssize_t feed_body(struct connection *connection, struct span bytes)

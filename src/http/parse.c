@@ -78,6 +78,11 @@ ssize_t http_parse_head(struct http_parser *parser,
 	return size_or_fault;
 }
 
+bool http_has_begun(const struct http_parser *parser)
+{
+	return parser->state >= IN_HEADERS || parser->scanned > parser->line_start;
+}
+
 const char *http_fault(const struct http_parser *parser)
 {
 	return parser->fault != NULL ? parser->fault : "no fault";

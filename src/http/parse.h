@@ -92,6 +92,10 @@ ssize_t http_parse_head(struct http_parser *parser,
 			const struct http_limits *limits, const char *buffer,
 			size_t size, struct http_head *ret_head);
 
+/** Has more been seen of a head that is not whole than line ends, which may stand before
+ * it (RFC 9112, 2.2)? */
+bool http_has_begun(const struct http_parser *parser);
+
 /** What the last negative result meant, for a log line or an error body: a
  * constant string such as "space before the colon of a header". */
 const char *http_fault(const struct http_parser *parser);

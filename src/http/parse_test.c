@@ -449,6 +449,23 @@ static void incomplete_heads_need_more(void **state)
 	}
 }
 
+static void line_ends_alone_begin_no_head(void **state)
+{
+	static const char text[] = "\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
+	struct http_parser parser = { 0 };
+	struct http_head head;
+
+	(void)state;
+	assert_false(http_has_begun(&parser));
+	for (size_t size = 1; size < sizeof(text) - 1; size++) {
+		assert_int_equal(parse(&parser, text, size, &head), 0);
+		assert_int_equal(http_has_begun(&parser), size > 4);
+	}
+	assert_int_equal(parse(&parser, text, sizeof(text) - 1, &head),
+			 sizeof(text) - 1);
+	assert_false(http_has_begun(&parser));
+}
+
 static void what_is_behind_a_head_is_the_next(void **state)
 {
 	static const char text[] = GET "X: 1\r\n\r\n" POST
@@ -616,6 +633,7 @@ int main(void)
 		cmocka_unit_test(faults_are_found_before_the_line_ends),
 		cmocka_unit_test(limits_hold_at_the_byte),
 		cmocka_unit_test(incomplete_heads_need_more),
+		cmocka_unit_test(line_ends_alone_begin_no_head),
 		cmocka_unit_test(what_is_behind_a_head_is_the_next),
 		cmocka_unit_test(splits_change_nothing),
 	};
