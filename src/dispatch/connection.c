@@ -162,6 +162,12 @@ void connection_finish(struct connection *connection)
 	/* What was read, and waits for room to be answered, is answered first. */
 	if (connection->state == CONNECTION_FULL && !list_empty(&connection->exchanges))
 		return;
+	/* Nor is it over when half a head is here: the rest is on its way, or late. */
+	if (connection->state == CONNECTION_HEAD) {
+		connection->finishing = true;
+		connection->pipelines = true;
+		return;
+	}
 	if (!connection->reading)
 		reader_set_state(connection, CONNECTION_DEAF);
 	if (list_empty(&connection->exchanges)) {

@@ -55,6 +55,7 @@ struct connection {
 	bool unread;       /* there may be more to read, of which nothing is told */
 	bool asked_all;    /* its last request was whole and said that it is the last */
 	bool pipelines;    /* behind the last request stood another */
+	bool finishing;    /* the head that has begun is the last that is read */
 	bool closing;      /* close when out is empty */
 	bool ends_answer;  /* an answer of it is as long as the connection lasts */
 	bool broken;       /* the answer that it is at will not be completed: what stands
@@ -83,7 +84,7 @@ void connection_break(struct connection *connection);
 /** Set what it is watched for from the state; call after any change. TCP is
  * watched edge-triggered, for all: who stops before the end calls loop_rearm. */
 void connection_update(struct connection *connection);
-/** Read no further request; close when all is answered. */
+/** Read no further request but one of which some is here; close when all is answered. */
 void connection_finish(struct connection *connection);
 /** The client has closed its sending side: has it gone? */
 void connection_half_closed(struct connection *connection);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -341,6 +342,118 @@ static void an_empty_line_behind_a_request_leaves_the_connection_idle(void **sta
 	assert_false(lasts(connection, server.idle_timeout_ms + 1000));
 }
 
+/* As the parent asks threads. */
+static void stop(void)
+{
+	const uint64_t once = 1;
+
+	self.stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_int_equal(write(self.stop_fd, &once, sizeof(once)), sizeof(once));
+	asked_to_stop(&dispatcher->loop, NULL, 0);
+	close(self.stop_fd);
+	assert_true(dispatcher->draining);
+	turns();
+}
+
+/* All that it is sent, up to the end. */
+static const char *client_reads(void)
+{
+	static char text[ROOM_BYTES];
+	size_t size = 0;
+	ssize_t n;
+
+	while ((n = recv(client, text + size, sizeof(text) - 1 - size, MSG_DONTWAIT)) > 0)
+		size += (size_t)n;
+	assert_int_equal(n, 0);
+	text[size] = '\0';
+	return text;
+}
+
+static void what_was_half_there_when_we_stop_is_answered(void **state)
+{
+	struct connection *connection = accepted();
+	const char *answer;
+
+	(void)state;
+	ask("OPTIONS *");
+	turns();
+	stop();
+	assert_int_equal(dispatcher->connection_count, 1);
+	assert_int_equal(connection->state, CONNECTION_HEAD);
+	/* What comes behind it came too late. */
+	ask(&SMALL[strlen("OPTIONS *")]);
+	ask(SMALL);
+	turns();
+	answer = client_reads();
+	assert_memory_equal(answer, "HTTP/1.1 204 ", 13);
+	assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
+	assert_null(strstr(answer + 1, "HTTP/1.1"));
+	assert_int_equal(dispatcher->served, 1);
+}
+
+/* It lies with the kernel when we are told; and an answer before it is not the last. */
+static void what_was_half_there_behind_another_is_answered_too(void **state)
+{
+	const struct http_head head = { .minor = 1, .keep_alive = true };
+	struct connection *connection = accepted();
+	struct exchange *first = exchange_new(connection, &head);
+	struct pollfd half = { connection->watch.fd, POLLIN, 0 };
+	const char *answer;
+
+	(void)state;
+	assert_non_null(first);
+	first->state = EXCHANGE_LINKED;
+	ask("OPTIONS *");
+	assert_int_equal(poll(&half, 1, 1000), 1);
+	stop();
+	assert_int_equal(connection->state, CONNECTION_HEAD);
+	exchange_answer(first, 204, (struct span){ "", 0 }, (struct span){ "", 0 });
+	ask(&SMALL[strlen("OPTIONS *")]);
+	turns();
+	answer = client_reads();
+	assert_memory_equal(answer, "HTTP/1.1 204 ", 13);
+	answer = strstr(answer + 1, "HTTP/1.1 204 ");
+	assert_non_null(answer);
+	assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
+}
+
+static void what_was_half_there_is_not_waited_for_in_vain(void **state)
+{
+	struct connection *connection = accepted();
+
+	(void)state;
+	ask("OPTIONS *");
+	turns();
+	stop();
+	assert_true(lasts(connection, server.head_timeout_ms));
+	turns();
+	assert_memory_equal(client_reads(), "HTTP/1.1 408 ", 13);
+}
+
+static void what_was_half_there_when_time_is_up_is_told(void **state)
+{
+	(void)state;
+	accepted();
+	ask("OPTIONS *");
+	turns();
+	stop();
+	drain_over(&dispatcher->loop, &dispatcher->drain_timer);
+	turns();
+	assert_memory_equal(client_reads(), "HTTP/1.1 503 ", 13);
+}
+
+static void who_is_idle_when_we_stop_is_closed(void **state)
+{
+	(void)state;
+	accepted();
+	ask(SMALL);
+	turns();
+	client_takes(strlen("HTTP/1.1 204 "));
+	stop();
+	(void)client_reads();
+	assert_int_equal(dispatcher->connection_count, 0);
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -352,6 +465,11 @@ int main(void)
 		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
 		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
 		OF_A_CLIENT(an_empty_line_behind_a_request_leaves_the_connection_idle),
+		OF_A_CLIENT(what_was_half_there_when_we_stop_is_answered),
+		OF_A_CLIENT(what_was_half_there_behind_another_is_answered_too),
+		OF_A_CLIENT(what_was_half_there_is_not_waited_for_in_vain),
+		OF_A_CLIENT(what_was_half_there_when_time_is_up_is_told),
+		OF_A_CLIENT(who_is_idle_when_we_stop_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,6 +274,9 @@ static ssize_t feed_head(struct connection *connection, struct span bytes)
 		return 0;
 	}
 	connection->parser = (struct http_parser){ 0 };
+	/* As if it had said so, but it may send on. */
+	if (connection->finishing)
+		dispatcher->head.keep_alive = false;
 	bytes.at += n;
 	bytes.size -= (size_t)n;
 	return request_begins(connection, n, bytes);
@@ -305,7 +308,7 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 		reader_set_state(connection, head->keep_alive ? CONNECTION_IDLE
 							      : CONNECTION_DEAF);
 		exchange->wants_continue = false;
-		connection->asked_all = !head->keep_alive;
+		connection->asked_all = !head->keep_alive && !connection->finishing;
 		connection->pipelines =
 			rest.size > body.size &&
 			another_begins((struct span){ rest.at + body.size,

@@ -2,8 +2,8 @@
 /*
  * What happens to the dispatcher: turns of its loop, messages of the parent,
  * the order to stop. Draining goes: accept what the kernel has accepted
- * already, then no more; close idle connections; finish what was received, up
- * to the timeout; answer 503 to the rest; leave.
+ * already, then no more; close idle connections; finish what was received, and
+ * what has begun to be, up to the timeout; answer 503 to the rest; leave.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -433,7 +433,7 @@ static void drain(struct dispatcher *dispatcher)
 /* What has arrived already was received by us. */
 static void read_the_last(struct connection *connection)
 {
-	if (connection->state == CONNECTION_IDLE)
+	if (connection->state == CONNECTION_IDLE || connection->state == CONNECTION_HEAD)
 		reader_ready(connection);
 	connection_finish(connection);
 }
@@ -455,6 +455,8 @@ static void give_up(struct connection *connection)
 {
 	if (connection->state == CONNECTION_FULL)
 		reader_set_state(connection, CONNECTION_DEAF);
+	if (connection->state == CONNECTION_HEAD)
+		refusal_of_parser(connection, 503, "the server is stopping");
 	while (!list_empty(&connection->exchanges) && !connection->gone) {
 		struct exchange *exchange = container_of(connection->exchanges.next,
 							 struct exchange, in_connection);
