@@ -461,7 +461,7 @@ static void read_what_is_there(struct connection *connection)
 
 	if (connection->gone || connection->deadline_ms > connection->dispatcher->loop.now_ms)
 		return;
-	if (state != CONNECTION_IDLE && state != CONNECTION_HEAD && state != CONNECTION_BODY)
+	if (state == CONNECTION_FULL || state == CONNECTION_DEAF)
 		return;
 	if (connection->ahead || os_socket_unread(connection->watch.fd) > 0)
 		reader_ready(connection);

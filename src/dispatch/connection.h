@@ -40,6 +40,7 @@ struct connection {
 	struct http_parser parser;
 	struct http_body body;
 	uint64_t deadline_ms;  /* of reading; 0: none */
+	uint64_t linger_until_ms; /* at most */
 	uint64_t write_since_ms; /* last progress of writing, while out is full */
 	unsigned unsent;         /* bytes that its client had not taken when it was last
 				    found idle, or to take no more */

@@ -454,6 +454,71 @@ static void who_is_idle_when_we_stop_is_closed(void **state)
 	assert_int_equal(dispatcher->connection_count, 0);
 }
 
+/* One that was refused while it sends, and that does not read yet. */
+static struct connection *refused(void)
+{
+	struct connection *connection = accepted();
+
+	ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+	turns();
+	assert_int_equal(connection->state, CONNECTION_LINGER);
+	return connection;
+}
+
+/* So much later, and it has sent on just before. */
+static bool lasts_for_more(struct connection *connection, uint64_t ms)
+{
+	struct pollfd more = { connection->watch.fd, POLLIN, 0 };
+
+	ask("more");
+	assert_int_equal(poll(&more, 1, 1000), 1);
+	dispatcher->loop.now_ms += ms;
+	connection->watch.ready(&dispatcher->loop, &connection->watch, EPOLLIN);
+	return lasts(connection, 0);
+}
+
+static void who_sends_on_is_not_cut_off(void **state)
+{
+	struct connection *connection = refused();
+	unsigned sent = 0;
+
+	(void)state;
+	while (lasts_for_more(connection, LINGER_MS - 100))
+		sent++;
+	assert_in_range(sent, LINGER_MAX_MS / LINGER_MS - 1, LINGER_MAX_MS / LINGER_MS + 4);
+}
+
+static void who_sends_no_more_is_closed_soon(void **state)
+{
+	struct connection *connection = refused();
+
+	(void)state;
+	assert_true(lasts_for_more(connection, LINGER_MS - 100));
+	assert_true(lasts(connection, LINGER_MS - 1));
+	assert_false(lasts(connection, 1));
+}
+
+/* We may have stood still ourselves. */
+static void who_has_sent_on_while_we_were_late_is_heard(void **state)
+{
+	struct connection *connection = refused();
+
+	(void)state;
+	ask("more");
+	assert_true(lasts(connection, 2 * LINGER_MS));
+	assert_false(lasts(connection, LINGER_MS));
+}
+
+static void who_sends_on_does_not_put_a_stop_off(void **state)
+{
+	struct connection *connection = refused();
+
+	(void)state;
+	stop();
+	assert_true(lasts_for_more(connection, LINGER_MS - 100));
+	assert_false(lasts_for_more(connection, 100));
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -470,6 +535,10 @@ int main(void)
 		OF_A_CLIENT(what_was_half_there_is_not_waited_for_in_vain),
 		OF_A_CLIENT(what_was_half_there_when_time_is_up_is_told),
 		OF_A_CLIENT(who_is_idle_when_we_stop_is_closed),
+		OF_A_CLIENT(who_sends_on_is_not_cut_off),
+		OF_A_CLIENT(who_sends_no_more_is_closed_soon),
+		OF_A_CLIENT(who_has_sent_on_while_we_were_late_is_heard),
+		OF_A_CLIENT(who_sends_on_does_not_put_a_stop_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

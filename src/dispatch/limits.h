@@ -40,8 +40,11 @@
 #define LARGE_BODIES_BYTES (32u * 1024u * 1024u)
 /* Rest of a refused body that is read and dropped to keep the connection. */
 #define DROP_BODY_BYTES (64u * 1024u)
-/* How long a connection that was answered and closed may still send. */
+/* A connection that was answered and closed is listened to until its client has sent nothing
+ * for so long, and so long at most: who sends a large body reads only when that is done. While
+ * we stop for the first only. */
 #define LINGER_MS 1000u
+#define LINGER_MAX_MS 30000u
 /* A client that takes nothing of its answer for so long is given up. It is looked at as
  * seldom, and has so much time again if it has taken any. */
 #define WRITE_TIMEOUT_MS 30000u

@@ -32,6 +32,7 @@ static bool another_begins(struct span rest);
 static bool keep_body(struct connection *connection, struct span data);
 static void body_over(struct connection *connection);
 static void drop_input(struct connection *connection);
+static void linger_on(struct connection *connection);
 
 void reader_ready(struct connection *connection)
 {
@@ -427,4 +428,18 @@ static void drop_input(struct connection *connection)
 		connection_drop(connection);
 	else if (n > 0 || errno == EINTR)
 		read_again(connection);
+	if (n > 0)
+		linger_on(connection);
+}
+
+/* It sends on, and may not have seen our answer. */
+static void linger_on(struct connection *connection)
+{
+	const struct dispatcher *dispatcher = connection->dispatcher;
+	const uint64_t due = dispatcher->loop.now_ms + LINGER_MS;
+
+	if (!dispatcher->draining)
+		connection->deadline_ms = due < connection->linger_until_ms
+						  ? due
+						  : connection->linger_until_ms;
 }

@@ -175,6 +175,8 @@ static void take_leave(struct connection *connection)
 		connection_drop(connection);
 	} else if (connection->state != CONNECTION_LINGER) {
 		shutdown(connection->watch.fd, SHUT_WR);
+		connection->linger_until_ms =
+			connection->dispatcher->loop.now_ms + LINGER_MAX_MS;
 		reader_set_state(connection, CONNECTION_LINGER);
 		reader_ready(connection);
 	}
