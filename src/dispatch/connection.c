@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
+#include "http/respond.h"
 
 #define ACCEPTS_A_TURN 256
 #define READ_EVENTS    (EPOLLIN | EPOLLRDHUP | EPOLLPRI)
@@ -28,6 +29,7 @@ static bool must_reset(const struct connection *connection);
 static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
 static void refuse_one(struct dispatcher *dispatcher, int fd);
+static void say_full(struct dispatcher *dispatcher, int fd);
 static void warn_of_limit(const struct dispatcher *dispatcher);
 static void connection_new(struct dispatcher *dispatcher, int fd,
 			   const struct sockaddr_storage *address);
@@ -243,12 +245,6 @@ static bool accept_one(struct dispatcher *dispatcher)
 /* No place for another client: tell this one (-1: the next), and let the listener rest. */
 static void refuse_one(struct dispatcher *dispatcher, int fd)
 {
-	static const char answer[] =
-		"HTTP/1.1 503 Service Unavailable\r\n"
-		"Content-Type: application/json\r\nRetry-After: 1\r\n"
-		"Content-Length: 32\r\nConnection: close\r\n\r\n"
-		"{\"error\":\"too many connections\"}";
-
 	if (fd < 0) {
 		if (dispatcher->reserve_fd >= 0)
 			close(dispatcher->reserve_fd);
@@ -257,8 +253,7 @@ static void refuse_one(struct dispatcher *dispatcher, int fd)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 	}
 	if (fd >= 0) {
-		(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
-		shutdown(fd, SHUT_WR);
+		say_full(dispatcher, fd);
 		close(fd);
 	}
 	if (dispatcher->reserve_fd < 0)
@@ -269,6 +264,28 @@ static void refuse_one(struct dispatcher *dispatcher, int fd)
 		loop_timer_set(&dispatcher->loop, &dispatcher->accept_rest,
 			       dispatcher->loop.now_ms + ACCEPT_REST_MS);
 	}
+}
+
+/* What it has asked is read, as a close before that would be a reset. */
+static void say_full(struct dispatcher *dispatcher, int fd)
+{
+	static const char lines[] = "Content-Type: application/json\r\nRetry-After: 1\r\n";
+	static const char body[] = "{\"error\":\"too many connections\"}";
+	const struct http_answer answer = {
+		.status = 503,
+		.minor = 1,
+		.length_known = true,
+		.length = sizeof(body) - 1,
+		.headers = { lines, sizeof(lines) - 1 },
+		.date = dispatcher_date(dispatcher),
+	};
+	char text[HTTP_HEAD_ROOM + sizeof(lines) + sizeof(body)];
+	const size_t head_size = http_write_head(text, &answer);
+
+	memcpy(text + head_size, body, sizeof(body) - 1);
+	(void)!send(fd, text, head_size + sizeof(body) - 1, MSG_NOSIGNAL);
+	shutdown(fd, SHUT_WR);
+	(void)!recv(fd, dispatcher->input, READ_BYTES, 0);
 }
 
 /* Of two limits, which one it is, and what is to be done about it. */

@@ -519,6 +519,32 @@ static void who_sends_on_does_not_put_a_stop_off(void **state)
 	assert_false(lasts_for_more(connection, 100));
 }
 
+static void who_is_one_too_many_is_told_so(void **state)
+{
+	struct pollfd asked;
+	const char *answer;
+	socklen_t size = sizeof(int);
+	int fault;
+
+	(void)state;
+	dispatcher->connections_max = 0;
+	connect_client();
+	ask(SMALL);
+	asked = (struct pollfd){ dispatcher->listener.fd, POLLIN, 0 };
+	assert_int_equal(poll(&asked, 1, 1000), 1);
+	assert_false(connection_accept_all(dispatcher));
+	answer = client_reads();
+	/* It was not reset. */
+	assert_int_equal(getsockopt(client, SOL_SOCKET, SO_ERROR, &fault, &size), 0);
+	assert_int_equal(fault, 0);
+	assert_memory_equal(answer, "HTTP/1.1 503 ", 13);
+	assert_non_null(strstr(answer, "\r\nDate: "));
+	assert_non_null(strstr(answer, "\r\nRetry-After: 1\r\n"));
+	assert_non_null(strstr(answer, "\r\nContent-Length: 32\r\n"));
+	assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
+	assert_non_null(strstr(answer, "\r\n\r\n{\"error\":\"too many connections\"}"));
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -539,6 +565,7 @@ int main(void)
 		OF_A_CLIENT(who_sends_no_more_is_closed_soon),
 		OF_A_CLIENT(who_has_sent_on_while_we_were_late_is_heard),
 		OF_A_CLIENT(who_sends_on_does_not_put_a_stop_off),
+		OF_A_CLIENT(who_is_one_too_many_is_told_so),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
