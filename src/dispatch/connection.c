@@ -491,6 +491,7 @@ static bool waits_for_us(const struct connection *connection)
 	       connection->reading->wants_continue && !exchange_is_first(connection->reading);
 }
 
+/* Who comes by IPv4 to a socket of both is called as elsewhere, not ::ffff:192.0.2.1. */
 static void name_client(struct connection *connection,
 			const struct sockaddr_storage *address)
 {
@@ -503,6 +504,11 @@ static void name_client(struct connection *connection,
 		inet_ntop(AF_INET, &four->sin_addr, text, sizeof(text));
 		snprintf(connection->client, CLIENT_TEXT_BYTES, "%s:%u", text,
 			 ntohs(four->sin_port));
+	} else if (address->ss_family == AF_INET6 &&
+		   IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+		inet_ntop(AF_INET, &six->sin6_addr.s6_addr[12], text, sizeof(text));
+		snprintf(connection->client, CLIENT_TEXT_BYTES, "%s:%u", text,
+			 ntohs(six->sin6_port));
 	} else if (address->ss_family == AF_INET6) {
 		inet_ntop(AF_INET6, &six->sin6_addr, text, sizeof(text));
 		snprintf(connection->client, CLIENT_TEXT_BYTES, "[%s]:%u", text,

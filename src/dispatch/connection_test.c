@@ -43,9 +43,12 @@ static int client;
 static void listen_on(const struct sockaddr *where, socklen_t size)
 {
 	struct watch *listener = &dispatcher->listener;
+	const int off = 0;
 
 	listener->fd = socket(where->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	assert_true(listener->fd >= 0);
+	if (where->sa_family == AF_INET6)
+		setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	assert_int_equal(bind(listener->fd, where, size), 0);
 	assert_int_equal(listen(listener->fd, 8), 0);
 	address_size = sizeof(address);
@@ -53,6 +56,14 @@ static void listen_on(const struct sockaddr *where, socklen_t size)
 			 0);
 	listener->ready = listener_ready;
 	assert_int_equal(loop_add(&dispatcher->loop, listener, EPOLLIN), 0);
+}
+
+static void listen_elsewhere(const struct sockaddr *where, socklen_t size)
+{
+	loop_remove(&dispatcher->loop, &dispatcher->listener);
+	close(dispatcher->listener.fd);
+	dispatcher->listener = (struct watch){ 0 };
+	listen_on(where, size);
 }
 
 static int set_up(void **state)
@@ -290,10 +301,7 @@ static void who_leaves_a_stream_by_a_unix_socket_is_noticed_too(void **state)
 	const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
 
 	(void)state;
-	loop_remove(&dispatcher->loop, &dispatcher->listener);
-	close(dispatcher->listener.fd);
-	dispatcher->listener = (struct watch){ 0 };
-	listen_on((const struct sockaddr *)&nameless, sizeof(sa_family_t));
+	listen_elsewhere((const struct sockaddr *)&nameless, sizeof(sa_family_t));
 	who_leaves_a_stream_is_noticed_though_it_asked_for_much(state);
 }
 
@@ -545,6 +553,28 @@ static void who_is_one_too_many_is_told_so(void **state)
 	assert_non_null(strstr(answer, "\r\n\r\n{\"error\":\"too many connections\"}"));
 }
 
+static void who_comes_by_ipv4_has_an_address_of_ipv4(void **state)
+{
+	const struct sockaddr_in6 mapped = {
+		.sin6_family = AF_INET6,
+		.sin6_addr.s6_addr = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 },
+	};
+	const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const struct connection *connection = accepted();
+	const uint32_t hash = connection->address_hash;
+
+	(void)state;
+	if (fd < 0)
+		skip(); /* there is no IPv6 here */
+	close(fd);
+	close(client);
+	turns();
+	listen_elsewhere((const struct sockaddr *)&mapped, sizeof(mapped));
+	connection = accepted();
+	assert_memory_equal(connection->client, "127.0.0.1:", 10);
+	assert_int_equal(connection->address_hash, hash);
+}
+
 int main(void)
 {
 #define OF_A_CLIENT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -566,6 +596,7 @@ int main(void)
 		OF_A_CLIENT(who_has_sent_on_while_we_were_late_is_heard),
 		OF_A_CLIENT(who_sends_on_does_not_put_a_stop_off),
 		OF_A_CLIENT(who_is_one_too_many_is_told_so),
+		OF_A_CLIENT(who_comes_by_ipv4_has_an_address_of_ipv4),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
