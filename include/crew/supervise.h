@@ -317,8 +317,10 @@ int crew_plan_add(struct crew_supervisor *supervisor, const char *group,
 typedef void crew_gone(struct crew_supervisor *supervisor,
 		       const struct crew_death *death, void *argument);
 /** Remove a child: it is sent `signal` (0: SIGTERM), is killed after the stop
- * timeout, and its place is not filled again. `gone` may be NULL. 0, -ENOENT,
- * -EBUSY (called by pre_fork), -ENOMEM. */
+ * timeout, and its place is not filled again. `gone` may be NULL. A thread is
+ * interrupted by SIGINT and asked to finish by all others; if it does not it is
+ * stale (at once by SIGKILL), and `gone` is called when it ends, or its host. 0,
+ * -ENOENT, -EBUSY (called by pre_fork), -ENOMEM. */
 int crew_plan_remove(struct crew_supervisor *supervisor, const char *group,
 		     unsigned index, int signal, crew_gone *gone, void *argument);
 /** Send a signal to a child. 0, -ENOENT, or -errno of kill(2); -ENOTSUP for a

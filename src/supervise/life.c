@@ -153,7 +153,11 @@ void life_tell(struct life *life, int signal)
 						   : ASKED_TO_FINISH);
 	else
 		os_process_signal(life->child.pidfd, signal);
-	if (signal == SIGKILL)
+	if (signal != SIGKILL)
+		return;
+	if (life->host)
+		thread_replace(life); /* as far as it can be killed */
+	else
 		life->killed = true, life->cause = CREW_CAUSE_ORDER;
 }
 

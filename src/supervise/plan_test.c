@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -162,6 +164,28 @@ static int boot_for_ever(struct crew_child *self)
 	(void)self;
 	be_busy(60000);
 	return 0;
+}
+
+static int the_first_boots_for_ever(struct crew_child *self)
+{
+	return crew_index(self) == 0 ? boot_for_ever(self) : 0;
+}
+
+/* Asked to or not. */
+static int the_first_goes_on_for_ever(struct crew_child *self)
+{
+	if (crew_index(self) > 0)
+		return rest(self);
+	while (true) {
+		crew_child_beat(self);
+		be_busy(10);
+	}
+}
+
+static int let_itself_be_traced(struct crew_child *self)
+{
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	return rest(self);
 }
 
 static int fail_at_once(struct crew_child *self)
@@ -642,6 +666,52 @@ static void threads_are_children_like_others(void **state)
 	plan_condemn(story.plan, plan_child(story.plan, 0, 1), CREW_CAUSE_PROTOCOL);
 	turn_until(&story, &story.died, 4);
 	turn_until(&story, &story.ready, 7);
+	stop(&story);
+}
+
+/* It ends when it likes to, or with its host. */
+static void a_removed_thread_that_goes_on_keeps_no_stop_from_ending(void **state)
+{
+	struct crew_child_info children[2];
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
+					   .count = 3, .kind = CREW_THREAD,
+					   .stop_timeout_ms = 100 });
+	turn_until(&story, &story.ready, 3);
+	assert_int_equal(plan_remove(story.plan, 0, 2, SIGKILL, gone, &story), 0);
+	turn_until(&story, &story.gone, 1);
+	assert_int_equal(story.last_gone.cause, CREW_CAUSE_ORDER);
+	assert_int_equal(plan_remove(story.plan, 0, 0, SIGKILL, gone, &story), 0);
+	assert_int_equal(plan_children(story.plan, children, 2), 2);
+	assert_int_equal(children[0].state, CREW_CHILD_STALE);
+	plan_stop(story.plan);
+	turn_until(&story, &story.gone, 2);
+	stop(&story);
+}
+
+static void a_thread_that_never_comes_up_keeps_others_from_nothing(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { the_first_boots_for_ever, NULL };
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2,
+					   .kind = CREW_THREAD, .on_start = starts,
+					   .max_starting = 1, .boot_timeout_ms = 100,
+					   .stop_timeout_ms = 100 });
+	turn_until(&story, &story.ready, 1);
+	assert_true(child_is_up(plan_child(story.plan, 0, 1)));
+	stop(&story);
+	/* Nor when its place is gone. */
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .kind = CREW_THREAD, .on_start = starts,
+					   .max_starting = 1, .boot_timeout_ms = 100,
+					   .stop_timeout_ms = 100 });
+	assert_int_equal(plan_add(story.plan, 0, 1), 1);
+	assert_int_equal(plan_remove(story.plan, 0, 0, 0, NULL, NULL), 0);
+	turn_until(&story, &story.ready, 1);
 	stop(&story);
 }
 
@@ -1169,6 +1239,8 @@ int main(void)
 		cmocka_unit_test(nor_does_who_talks_for_the_dead),
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
+		cmocka_unit_test(a_removed_thread_that_goes_on_keeps_no_stop_from_ending),
+		cmocka_unit_test(a_thread_that_never_comes_up_keeps_others_from_nothing),
 		cmocka_unit_test(freeing_kills_who_is_left),
 		cmocka_unit_test(a_place_that_comes_back_goes_on_counting),
 		cmocka_unit_test(a_stop_does_not_hurry_who_was_leaving_before),

@@ -280,7 +280,7 @@ static void judge(struct life *life, struct crew_death *death)
 	death->cause = death->signal ? CREW_CAUSE_SIGNAL : CREW_CAUSE_EXIT;
 	if (life->killed)
 		death->cause = life->cause;
-	else if (life->stale)
+	else if (life->stale && life->told_signal != SIGKILL)
 		death->cause = CREW_CAUSE_STUCK;
 	else if (life->told_ms && is_order(death->signal, life->told_signal))
 		death->cause = CREW_CAUSE_ORDER;

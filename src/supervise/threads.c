@@ -112,6 +112,7 @@ void thread_replace(struct life *life)
 	log_warning("%s[%u] cannot be killed, being a thread: it is listed as stale "
 		    "until it ends%s", group->options.is.name, life->child.index,
 		    place && !place->removed ? "; another takes its place" : "");
+	life_started(life);
 	if (place && !place->removed) {
 		leave_place(life);
 		if (!place->now && is_kept_up(group))
@@ -123,16 +124,16 @@ void thread_replace(struct life *life)
 			  "new process", group->options.is.name);
 		plan_reload(group->plan, group->number);
 	}
+	place_start_waiting(group);
 	host_check(host);
 }
 
-/* Its place is free for another; it is no more among those that boot. */
+/* Its place is free for another. */
 static void leave_place(struct life *life)
 {
 	struct place *place = life->place;
 
 	life->place = NULL;
-	life_started(life);
 	if (place->next == life) {
 		place->next = NULL;
 		roll_failed(group_of(life));
