@@ -244,7 +244,8 @@ struct crew_plan {
 	int (*on_start)(struct crew_supervisor *supervisor);
 	/* After the last child is gone. */
 	void (*on_shutdown)(struct crew_supervisor *supervisor);
-	/* Before each fork, of a thread before its start. */
+	/* Before each fork, of a thread before its start. If crew_plan_stop is called
+	 * here nobody is started any more, unless other groups are to stop first. */
 	void (*pre_fork)(struct crew_supervisor *supervisor, const char *group,
 			 unsigned index);
 	/* Before children are told to stop, at the end. */

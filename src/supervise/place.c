@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "supervise/private.h"
 
+static bool ask_before_fork(struct place *place);
 static unsigned last_generation(const struct group_state *group, unsigned index);
 
 int place_new(struct group_state *group, unsigned index, struct place **ret_place)
@@ -90,15 +91,13 @@ void place_start(struct place *place)
 	struct life *life;
 	int r = -ENOMEM;
 
+	if (place->filling)
+		return;
 	place->waiting = max && group->starting >= max;
 	if (place->waiting || !is_kept_up(group))
 		return;
-	if (group->options.pre_fork) {
-		plan->pre_forking = true;
-		group->options.pre_fork(plan->options.context, group->number,
-					place->index);
-		plan->pre_forking = false;
-	}
+	if (!ask_before_fork(place))
+		return;
 	life = life_new(group, place);
 	if (life)
 		r = is_threads(group) ? spawn_thread(life) : spawn_process(life);
@@ -120,6 +119,22 @@ void place_start(struct place *place)
 	log_error("cannot start %s[%u]: %s; trying again in a second",
 		  group->options.is.name, place->index, strerror(-r));
 	loop_timer_set(&plan->loop, &place->restart, clock_now_ms() + 1000);
+}
+
+/* May it go on? Who is asked may have stopped the plan, or ask for this place again. */
+static bool ask_before_fork(struct place *place)
+{
+	struct group_state *group = place->group;
+	struct plan *plan = group->plan;
+
+	if (!group->options.pre_fork)
+		return true;
+	place->filling = true;
+	plan->pre_forking++;
+	group->options.pre_fork(plan->options.context, group->number, place->index);
+	plan->pre_forking--;
+	place->filling = false;
+	return is_kept_up(group);
 }
 
 void place_start_waiting(struct group_state *group)

@@ -64,7 +64,7 @@ int plan_start(struct plan *plan)
 			place_start(container_of(link, struct place, in_group));
 	}
 	/* Not one child: there is no use in trying again and again. */
-	if (plan->alive == 0 && plan->options.group_count > 0)
+	if (plan->alive == 0 && plan->options.group_count > 0 && !plan->stopping)
 		return -EAGAIN;
 	return 0;
 }

@@ -573,6 +573,113 @@ static void no_place_is_removed_before_a_fork(void **state)
 	stop(&story);
 }
 
+static void add_and_remove_before_the_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	if (index == 0)
+		assert_int_equal(plan_add(story->plan, group, 7), 7);
+	refusal = plan_remove(story->plan, group, index, 0, NULL, NULL);
+}
+
+static void nor_after_others_were_added_there(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 1 });
+	struct story story;
+
+	(void)state;
+	refusal = 0;
+	group.pre_fork = add_and_remove_before_the_fork;
+	begin_groups(&story, &group, 1);
+	assert_int_equal(refusal, -EBUSY);
+	turn_until(&story, &story.ready, 2);
+	stop(&story);
+}
+
+static void stop_before_the_second_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	(void)group;
+	(void)index;
+	if (story->spawned > 0)
+		plan_stop(story->plan);
+}
+
+static void nobody_is_born_after_a_stop(void **state)
+{
+	const uint64_t end = clock_now_ms() + PATIENCE_MS;
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 1 });
+	struct story story;
+
+	(void)state;
+	group.pre_fork = stop_before_the_second_fork;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	assert_int_equal(plan_signal(story.plan, 0, 0, SIGKILL), 0);
+	while (!plan_done(story.plan)) {
+		assert_true(clock_now_ms() < end);
+		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+	}
+	assert_int_equal(story.spawned, 1);
+	plan_free(story.plan);
+}
+
+static void stop_before_any_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	(void)group;
+	(void)index;
+	plan_stop(story->plan);
+}
+
+static void a_stop_before_the_first_fork_is_no_failure(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2 });
+	struct story story;
+
+	(void)state;
+	group.pre_fork = stop_before_any_fork;
+	begin_groups(&story, &group, 1);
+	assert_true(plan_done(story.plan));
+	assert_int_equal(story.spawned, 0);
+	plan_free(story.plan);
+}
+
+static void reload_before_the_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	(void)index;
+	if (story->spawned == 2 || story->spawned == 3)
+		plan_reload(story->plan, group);
+}
+
+/* One that nobody knows of would stay beside the others. */
+static void a_reload_before_a_fork_fills_no_place_twice(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2 });
+	struct crew_child_info children[4];
+	struct story story;
+
+	(void)state;
+	group.pre_fork = reload_before_the_fork;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 2);
+	listen_for("rolling restart done");
+	plan_reload(story.plan, 0);
+	turn_until(&story, &ear.count, 1);
+	turn_until(&story, &story.died, story.spawned - 2);
+	assert_int_equal(plan_children(story.plan, children, 4), 2);
+	listen_for(NULL);
+	stop(&story);
+}
+
 static void of_an_empty_place_nobody_knows_how_it_ended(void **state)
 {
 	struct story story;
@@ -1234,6 +1341,10 @@ int main(void)
 		cmocka_unit_test(places_come_and_go),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(no_place_is_removed_before_a_fork),
+		cmocka_unit_test(nor_after_others_were_added_there),
+		cmocka_unit_test(nobody_is_born_after_a_stop),
+		cmocka_unit_test(a_stop_before_the_first_fork_is_no_failure),
+		cmocka_unit_test(a_reload_before_a_fork_fills_no_place_twice),
 		cmocka_unit_test(of_an_empty_place_nobody_knows_how_it_ended),
 		cmocka_unit_test(who_talks_without_pause_holds_up_nobody),
 		cmocka_unit_test(nor_does_who_talks_for_the_dead),

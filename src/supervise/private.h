@@ -126,6 +126,7 @@ struct place {
 	struct timer restart;
 	int dead_line;         /* of the scoreboard, while nobody is here; -1 */
 	bool waiting;          /* may start when fewer are booting */
+	bool filling;          /* a callback is asked before its fork */
 	unsigned failures;     /* in a row, without having been ready */
 	unsigned boot_failures;
 	bool removed;
@@ -173,9 +174,10 @@ struct plan {
 	struct watch signals;
 	struct timer health;
 	struct timer room;     /* looks whether sinks have room again */
-	bool pre_forking;      /* a callback is asked before a fork */
+	unsigned pre_forking;  /* callbacks that are asked before a fork, one in another */
 	struct timer hosts;    /* looks whether hosts have, and who was cut off */
 	struct list waiting;   /* streams that wait for it */
+	struct list held;      /* by debuggers */
 	unsigned tick;
 	rlim_t child_fds;      /* the limit of descriptors that children get back; 0: as ours */
 	bool said_descriptors; /* what to do where there are too few of them */

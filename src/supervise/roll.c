@@ -46,7 +46,7 @@ void roll_step(struct group_state *group)
 	list_each(link, &group->places) {
 		struct place *place = container_of(link, struct place, in_group);
 
-		if (place->next)
+		if (place->next || place->filling)
 			return; /* one at a time */
 		/* An empty place is filled by a young one anyway. */
 		if (!place->now || place->now->epoch == group->epoch)
@@ -55,7 +55,7 @@ void roll_step(struct group_state *group)
 			place_start(place);
 		else
 			return; /* it becomes ready or dies; either brings us back */
-		if (place->next || place->waiting || !group->rolling)
+		if (place->next || place->waiting || !group->rolling || !is_kept_up(group))
 			return;
 	}
 	group->rolling = false;
