@@ -355,7 +355,8 @@ bool crew_plan_degraded(const struct crew_supervisor *supervisor,
  * return with EINTR, again and again (by SIGRTMAX - 1, which is crew's), until
  * run() has ended; a second signal ends the child at once, but of the parent's
  * SIGTERM and one of somebody else, who may have sent it to all processes, the
- * second is ignored. A Ctrl-C on the terminal is the parent's to interpret. */
+ * second is ignored. A Ctrl-C on the terminal is the parent's to interpret. SIGHUP,
+ * SIGQUIT, SIGUSR1 and SIGPIPE are ignored when it begins, all others are as usual. */
 
 /** Beat the heart, then sleep for that long, or until asked to stop; the heart
  * beats on meanwhile. False: please stop. */

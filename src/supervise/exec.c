@@ -42,6 +42,7 @@ _Noreturn void exec_become(const struct life *life, int channel,
 	sigaction(SIGPIPE, &ignored, NULL);
 	sigaction(SIGQUIT, &ignored, NULL);
 	sigaction(SIGHUP, &ignored, NULL);
+	sigaction(SIGUSR1, &ignored, NULL);
 	sigemptyset(&none);
 	pthread_sigmask(SIG_SETMASK, &none, NULL);
 	os_channel_send(channel, EXEC_MESSAGE, sizeof(EXEC_MESSAGE), NULL, 0);

@@ -155,7 +155,7 @@ static int crash_when_told(struct crew_child *self)
 {
 	rest(self);
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-	raise(crew_index(self) > 0 ? SIGUSR1 : SIGINT);
+	raise(crew_index(self) > 0 ? SIGUSR2 : SIGINT);
 	return 0;
 }
 
@@ -1218,12 +1218,12 @@ static void a_crash_is_no_orderly_end(void **state)
 	(void)state;
 	begin(&story, (struct crew_group){ .name = "kids", .run = crash_when_told, .count = 2 });
 	turn_until(&story, &story.ready, 2);
-	listen_for("(SIGUSR1)");
+	listen_for("(SIGUSR2)");
 	plan_scale(story.plan, -1);
 	turn_until(&story, &story.died, 1);
 	assert_int_equal(ear.count, 1);
 	assert_int_equal(story.last.cause, CREW_CAUSE_SIGNAL);
-	assert_string_equal(story.last.name, "SIGUSR1");
+	assert_string_equal(story.last.name, "SIGUSR2");
 	listen_for("died");
 	plan_remove(story.plan, 0, 0, 0, NULL, NULL);
 	turn_until(&story, &story.died, 2);
@@ -1330,6 +1330,115 @@ static void a_group_recovers_without_the_place_that_failed(void **state)
 	while (!story.degraded) /* its budget begins anew */
 		assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
 	stop(&story);
+}
+
+/* Of a process that is traced its debugger is told first, who may take his time. */
+static void the_dead_whom_a_debugger_holds_are_replaced(void **state)
+{
+	struct story story;
+	int ends[2];
+	char seized = 0;
+	unsigned turns = 0;
+	siginfo_t info = { 0 };
+	uint64_t end;
+	pid_t tracer;
+	pid_t pid;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = let_itself_be_traced,
+					   .count = 1 });
+	turn_until(&story, &story.messages, 1);
+	pid = plan_child(story.plan, 0, 0)->pid;
+	assert_int_equal(pipe(ends), 0);
+	tracer = fork();
+	if (tracer == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		seized = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+		(void)!write(ends[1], &seized, 1);
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(read(ends[0], &seized, 1), 1);
+	if (seized) {
+		plan_condemn(story.plan, plan_child(story.plan, 0, 0), CREW_CAUSE_STUCK);
+		for (end = clock_now_ms() + PATIENCE_MS; story.ready < 2; turns++) {
+			assert_true(clock_now_ms() < end);
+			assert_int_equal(loop_turn(plan_loop(story.plan), 100), 0);
+		}
+		assert_int_equal(story.last.cause, CREW_CAUSE_STUCK);
+		assert_int_equal(story.last.pid, pid);
+		assert_true(turns < 100);
+		assert_int_equal(kill(pid, 0), 0); /* it is still held */
+	}
+	kill(tracer, SIGKILL);
+	assert_int_equal(waitpid(tracer, NULL, 0), tracer);
+	close(ends[0]);
+	close(ends[1]);
+	/* And are waited for when it lets go of them. */
+	for (end = clock_now_ms() + PATIENCE_MS; seized && kill(pid, 0) == 0;) {
+		assert_true(clock_now_ms() < end);
+		turn_for(&story, 50);
+	}
+	stop(&story);
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOHANG), -1);
+	if (!seized)
+		skip(); /* not allowed here */
+}
+
+static void signals_of_the_parents_do_a_child_no_harm(void **state)
+{
+	static const int signals[] = { SIGUSR1, SIGHUP, SIGUSR2, SIGTTIN, SIGTTOU };
+
+	(void)state;
+	for (unsigned raw = 0; raw < 2; raw++) {
+		struct group group = with_hooks((struct crew_group){
+			.name = "kids", .count = 1,
+			.run = raw ? leave_when_the_parent_says_so : rest });
+		struct story story;
+
+		group.raw = raw;
+		begin_groups(&story, &group, 1);
+		turn_until(&story, &story.ready, 1);
+		for (unsigned i = 0; i < (raw ? COUNT_OF(signals) : 2); i++)
+			kill(plan_child(story.plan, 0, 0)->pid, signals[i]);
+		turn_for(&story, 50);
+		assert_int_equal(story.died, 0);
+		stop(&story);
+		assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+		assert_int_equal(story.last.signal, 0);
+	}
+}
+
+/* ExecStop= and then KillMode= of systemd.service(5), timeout(1): two signals, one wish. */
+static void a_stop_is_hurried_by_a_later_signal_only(void **state)
+{
+	static void (*const slow[])(struct crew_child *) = { shut_down_for_ever, NULL };
+	const struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 1, .on_shutdown = slow });
+	struct story story = { 0 };
+	const struct plan_options options = {
+		.groups = &group, .group_count = 1, .context = &story, .take_signals = true,
+	};
+	sigset_t before;
+
+	(void)state;
+	sigprocmask(SIG_SETMASK, NULL, &before);
+	assert_int_equal(plan_new(&options, &story.plan), 0);
+	assert_int_equal(plan_start(story.plan), 0);
+	turn_until(&story, &story.ready, 1);
+	kill(getpid(), SIGTERM);
+	turn_for(&story, 30);
+	assert_true(plan_stopping(story.plan));
+	kill(getpid(), SIGTERM);
+	turn_for(&story, 30);
+	kill(getpid(), SIGINT);
+	turn_for(&story, 540);
+	assert_int_equal(story.died, 0);
+	kill(getpid(), SIGINT);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.signal, SIGKILL);
+	plan_free(story.plan);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 int main(void)

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/os/os.h"
 #include "supervise/supervise.h"
@@ -158,12 +159,14 @@ int self_take_signals(struct crew_child *self)
 
 int self_block_signals(struct crew_child *self)
 {
+	/* A file that may not become larger is an error of who writes it, no end of all; the
+	 * others are for the parent, though they may be sent to all of us. */
+	static const int ignored[] = { SIGINT, SIGXFSZ, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t stop;
 
-	sigaction(SIGINT, &ignore, NULL);
-	/* A file that may not become larger is an error of who writes it, no end of all. */
-	sigaction(SIGXFSZ, &ignore, NULL);
+	for (size_t i = 0; i < COUNT_OF(ignored); i++)
+		sigaction(ignored[i], &ignore, NULL);
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	pthread_sigmask(SIG_SETMASK, &stop, NULL);

@@ -317,7 +317,8 @@ static void print_by_line(void)
 }
 
 /* All as a new program expects it, but for SIGPIPE, which code in the same
- * program has as an error; and all still blocked. */
+ * program has as an error, and what is the parent's to hear though it may be sent to
+ * all of us (`systemctl kill -s USR1`); and all still blocked. */
 static void reset_signals(void)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
@@ -328,6 +329,7 @@ static void reset_signals(void)
 	sigaction(SIGPIPE, &action, NULL);
 	sigaction(SIGQUIT, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
 }
 
 static void close_inherited(const struct group *group, const struct crew_child *self)
