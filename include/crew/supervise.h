@@ -269,7 +269,8 @@ struct crew_plan {
 
 /**
  * Run a plan from main() until it is stopped by a signal (TERM, INT, QUIT
- * gracefully, a second one at once; HUP rolling restart; TTIN, TTOU one child
+ * gracefully, a second one at once, but within half a second of the first it is
+ * taken for the same; HUP rolling restart; TTIN, TTOU one child
  * of the first group more or less; USR1 reopens log files). Returns the exit
  * code: 0 after an orderly stop, 1 if it could not start, 2 if the plan is
  * wrong, 3 if the children of a group never came up. Why it could not start is

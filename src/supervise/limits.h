@@ -25,6 +25,9 @@
 /* A child that somebody else asked to stop waits so long for a word of the parent's: what is
  * sent to all processes of a group reaches one after another. */
 #define LEAVE_MS 200u
+/* A signal to stop that comes so soon after the first is the same wish: who stops a service may
+ * tell its parent, and then all of its processes. */
+#define STOP_AGAIN_MS 500u
 /* A parent that looks so much later than it wanted to was stopped, or all were (SIGSTOP,
  * cgroups(7)'s freezer). */
 #define PAUSED_MS 1000u

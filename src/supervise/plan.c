@@ -3,7 +3,7 @@
  * The plan: all groups together, from start to stop. Groups stop in their
  * order, each when the ones before it are gone; until then its dead are replaced,
  * since those before may still need them. Who does not go in time is killed. A
- * second signal, or plan_kill, kills all at once. If a group never had a ready
+ * later signal, or plan_kill, kills all at once. If a group never had a ready
  * child and each of its places failed often enough, the plan gives up: a program
  * that cannot start must say so and end.
  */
@@ -81,6 +81,7 @@ void plan_stop(struct plan *plan)
 	plan->stopping = true;
 	if (plan->options.stopping)
 		plan->options.stopping(plan->options.context);
+	plan->stop_ms = clock_now_ms(); /* what came while that ran came at once */
 	plan_check_stop(plan);
 }
 

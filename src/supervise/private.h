@@ -186,6 +186,7 @@ struct plan {
 	int64_t oom_kills;     /* of the cgroup, as last seen */
 	bool started;
 	bool stopping;
+	uint64_t stop_ms;      /* since when */
 	bool killing;
 	bool gave_up;
 	struct crew_death deaths[DEATHS_KEPT];

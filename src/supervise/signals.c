@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
@@ -101,7 +102,9 @@ static void stop(struct plan *plan, int signal, const struct os_sender *sender)
 
 	if (sender->pid)
 		snprintf(from, sizeof(from), " from process %d", (int)sender->pid);
-	if (plan->stopping) {
+	if (plan->stopping && clock_now_ms() < plan->stop_ms + STOP_AGAIN_MS) {
+		log_info("signal %s%s again: stopping already", os_signal_name(signal), from);
+	} else if (plan->stopping) {
 		log_warning("signal %s%s again: killing what is left",
 			    os_signal_name(signal), from);
 		plan_kill(plan);

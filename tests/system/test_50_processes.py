@@ -293,6 +293,8 @@ def test_a_second_signal_stops_at_once(start):
         time.sleep(0.1)
         server.process.send_signal(signal.SIGINT)
         time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)  # so soon it is the same wish
+        time.sleep(0.4)
         assert server.process.poll() is None
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(1) == 0
