@@ -50,6 +50,7 @@ struct life *life_new(struct group_state *group, struct place *place)
 				      ? UINT64_MAX
 				      : life->born_ms + group->options.is.boot_timeout_ms;
 	life->watchdog_ms = group->options.is.heartbeat_timeout_ms;
+	life->look.fire = reap_fire;
 	life->out.watch.fd = life->error.watch.fd = life->notify_watch.fd = -1;
 	list_init(&life->in_group);
 	list_init(&life->out.in_waiting);

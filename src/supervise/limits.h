@@ -38,6 +38,10 @@
 /* A thread whose channel is closed has ended, if its host is still there so much later: of a
  * process that dies the channels are closed first. */
 #define CUT_MS 200u
+/* Who is dead and cannot be waited for is held by a debugger, and buried after so long (those
+ * who look on, like strace, take less); it is looked at so often until then. */
+#define HELD_MS 500u
+#define HELD_LOOK_MS 20u
 /* The history of deaths. */
 #define DEATHS_KEPT 32u
 /* "Most children are failing" is said once in so long. */

@@ -33,6 +33,7 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan)
 	plan->signals.fd = -1;
 	plan->oom_kills = os_oom_kills();
 	list_init(&plan->waiting);
+	list_init(&plan->held);
 	r = loop_init(&plan->loop);
 	if (r == 0)
 		r = scoreboard_init(&plan->board, SCOREBOARD_LINES);
@@ -132,6 +133,8 @@ void plan_free(struct plan *plan)
 		group_fini(&plan->groups[i]);
 	free(plan->groups);
 	history_free(plan);
+	list_each(link, &plan->held)
+		free_held(container_of(link, struct held, in_plan));
 	if (plan->signals.fd >= 0)
 		close(plan->signals.fd);
 	free(plan->lines_used);

@@ -1485,6 +1485,9 @@ int main(void)
 		cmocka_unit_test(what_shuts_down_is_not_interrupted),
 		cmocka_unit_test(who_stops_has_its_stop_timeout),
 		cmocka_unit_test(a_group_recovers_without_the_place_that_failed),
+		cmocka_unit_test(the_dead_whom_a_debugger_holds_are_replaced),
+		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
+		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,8 @@ struct life {
 	int far_end;          /* the thread's end of its channel, until its host has it; -1 */
 	uint32_t untold;      /* an enum host_order that its host has had no room for; 0 */
 	uint64_t cut_ms;      /* since when its channel has been closed on the other side; 0 */
+	struct timer look;    /* again whether it can be waited for */
+	uint64_t dead_ms;     /* since when it is dead, and cannot be; 0 */
 	struct watch pid_watch;
 	struct watch channel_watch;
 	struct watch notify_watch;
@@ -114,6 +116,12 @@ struct life {
 	char *last_lines[LAST_LINES];
 	unsigned last_line;
 	struct repeat repeat;
+};
+
+/* A process that was buried, and is yet to be waited for. */
+struct held {
+	struct list in_plan;
+	int pidfd;
 };
 
 struct place {
@@ -282,6 +290,11 @@ void life_mark(struct life *life, enum crew_child_state mark);
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events);
 void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events);
 void reap_strangers(struct plan *plan);
+/** Looks again whether who is dead can be waited for. */
+void reap_fire(struct loop *loop, struct timer *timer);
+/** Those whom debuggers have let go of. */
+void reap_held(struct plan *plan);
+void free_held(struct held *held);
 /** Take it from the books; `code` is of exit(), or 128 + a signal's number. */
 void life_bury(struct life *life, const struct crew_death *death);
 /* restart.c */

@@ -7,6 +7,7 @@
  * group.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,9 @@ static const char *const cause_names[] = {
 };
 _Static_assert(COUNT_OF(cause_names) == CREW_CAUSE_COUNT, "every cause has a name");
 
+static void reap(struct life *life);
+static bool may_bury(struct life *life);
+static bool hold(struct life *life);
 static struct place *leave_place(struct life *life, bool was_next);
 static void judge(struct life *life, struct crew_death *death);
 static bool is_order(int signal, int told);
@@ -57,14 +61,24 @@ const char *crew_cause_name(enum crew_cause cause)
 
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
-	struct life *life = container_of(watch, struct life, pid_watch);
+	(void)loop;
+	(void)events;
+	reap(container_of(watch, struct life, pid_watch));
+}
+
+void reap_fire(struct loop *loop, struct timer *timer)
+{
+	(void)loop;
+	reap(container_of(timer, struct life, look));
+}
+
+static void reap(struct life *life)
+{
 	struct crew_death death = { .exit_code = -1 };
 	struct os_end end;
 	int r = os_process_wait(life->child.pidfd, &end);
 
-	(void)loop;
-	(void)events;
-	if (r == -EAGAIN)
+	if (r == -EAGAIN && !may_bury(life))
 		return;
 	/* ECHILD: this program ignores SIGCHLD, or somebody waits for all of its
 	 * children. Dead it is. */
@@ -132,6 +146,25 @@ void reap_channel_ready(struct loop *loop, struct watch *watch, uint32_t events)
 	(void)hear_channel(container_of(watch, struct life, channel_watch), MESSAGES_A_TURN);
 }
 
+void reap_held(struct plan *plan)
+{
+	struct os_end end;
+
+	list_each(link, &plan->held) {
+		struct held *held = container_of(link, struct held, in_plan);
+
+		if (os_process_wait(held->pidfd, &end) != -EAGAIN)
+			free_held(held);
+	}
+}
+
+void free_held(struct held *held)
+{
+	list_remove(&held->in_plan);
+	close(held->pidfd);
+	free(held);
+}
+
 void reap_strangers(struct plan *plan)
 {
 	siginfo_t info;
@@ -143,6 +176,46 @@ void reap_strangers(struct plan *plan)
 			return;
 		waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 	}
+}
+
+/* Of who is traced the tracer is told first, who may take his time; until then nobody else can
+ * wait for it (ptrace(2)), though its pidfd is ready all the while. Then it is buried all the same
+ * when it has been dead for a while. */
+static bool may_bury(struct life *life)
+{
+	struct loop *loop = &life->child.plan->loop;
+	struct pollfd end = { .fd = life->child.pidfd, .events = POLLIN };
+	const uint64_t now_ms = clock_now_ms();
+
+	if (poll(&end, 1, 0) <= 0) { /* it is not dead after all */
+		life->dead_ms = 0;
+		if (life->pid_watch.events || loop_add(loop, &life->pid_watch, EPOLLIN) == 0)
+			return false;
+	} else if (!life->dead_ms) {
+		loop_remove(loop, &life->pid_watch);
+		life->dead_ms = now_ms;
+	} else if (now_ms >= life->dead_ms + HELD_MS && hold(life)) {
+		return true;
+	}
+	loop_timer_set(loop, &life->look, now_ms + HELD_LOOK_MS);
+	return false;
+}
+
+/* Keep its pidfd for the time after its burial. False where there is no memory. */
+static bool hold(struct life *life)
+{
+	struct held *held = malloc(sizeof(*held));
+	char name[64];
+
+	if (!held)
+		return false;
+	name_life(life, name, sizeof(name));
+	log_warning("%s (pid %d) is dead, but held by a debugger", name, (int)life->child.pid);
+	held->pidfd = life->child.pidfd;
+	life->child.pidfd = -1;
+	list_init(&held->in_plan);
+	list_push_back(&life->child.plan->held, &held->in_plan);
+	return true;
 }
 
 /* Returns the place that it leaves empty; NULL: none, or none any more, since whoever was just
@@ -393,6 +466,7 @@ static void let_go(struct life *life)
 	sink_tell_repeats(&group_of(life)->error, life);
 	notify_close(life);
 	loop_remove(loop, &life->pid_watch);
+	loop_timer_clear(loop, &life->look);
 	loop_remove(loop, &life->channel_watch);
 	if (life->child.pidfd >= 0)
 		close(life->child.pidfd);

@@ -2,7 +2,9 @@
 /*
  * Signals to the parent, read as events:
  *
- *   TERM, INT, QUIT   stop gracefully; a second one kills at once
+ *   TERM, INT, QUIT   stop gracefully; a second one kills at once, unless it comes so
+ *                     soon that it says the same: systemd's ExecStop= and then KillMode=,
+ *                     timeout(1), a Ctrl-C and the program that started us
  *   HUP               rolling restart of all groups
  *   TTIN, TTOU        one child more or less
  *   USR1              reopen log files
