@@ -236,13 +236,16 @@ struct crew_daemon {
 #define CREW_GROUPS_MAX 32
 
 /** All that one supervisor keeps running. The callbacks run in the parent,
- * which must not block in them; all may be NULL. */
+ * which must not block in them; all may be NULL. In a callback all calls may be
+ * made but crew_plan_step and crew_plan_free: crew_plan_stop ends the plan. */
 struct crew_plan {
 	struct crew_group groups[CREW_GROUPS_MAX];
 	void *context; /* crew_plan_context() */
-	/* Before the first fork: here sockets are bound. Not 0: it does not start. */
+	/* Before the first fork: here sockets are bound, and written to where
+	 * preserve_fds and listen_fds point. Not 0: it does not start. */
 	int (*on_start)(struct crew_supervisor *supervisor);
-	/* After the last child is gone. */
+	/* After the last child is gone, once for each on_start that returned 0: also
+	 * by crew_plan_free, and if it could not start after that. */
 	void (*on_shutdown)(struct crew_supervisor *supervisor);
 	/* Before each fork, of a thread before its start. If crew_plan_stop is called
 	 * here nobody is started any more, unless other groups are to stop first. */
@@ -299,11 +302,13 @@ int crew_plan_start(const struct crew_plan *plan,
 /** A descriptor that is readable when crew_plan_step has something to do. */
 int crew_plan_fd(const struct crew_supervisor *supervisor);
 /** Do what is due; wait for it at most timeout_ms (0: do not wait; -1: no
- * limit). 1: goes on; 0: all children are gone after a stop; or -errno. */
+ * limit). 1: goes on; 0: all children are gone after a stop; or -errno (-EBUSY:
+ * called by a callback). */
 int crew_plan_step(struct crew_supervisor *supervisor, int timeout_ms);
 /** Begin to stop gracefully; steps do the rest. */
 void crew_plan_stop(struct crew_supervisor *supervisor);
-/** End what still runs by SIGKILL, wait for it, and free all. NULL is harmless. */
+/** End what still runs by SIGKILL, wait for it, and free all. NULL is harmless.
+ * Called by a callback it does nothing but say so in the log. */
 void crew_plan_free(struct crew_supervisor *supervisor);
 /** The exit code that crew_supervise would return: 0, or 3 if it gave up. */
 int crew_plan_exit_code(const struct crew_supervisor *supervisor);

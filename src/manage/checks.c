@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A plan is constant data, and is wrong before anything is forked or not at
- * all: each refusal names the group, the field, and what to write instead.
+ * all (descriptors are looked at when on_start may have opened them): each refusal
+ * names the group, the field, and what to write instead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,8 @@ static int check_group(const struct crew_plan *plan, unsigned number,
 		       struct crew_error *ret_error);
 static int check_kind(const struct crew_group *group, struct crew_error *ret_error);
 static int check_ids(const struct crew_group *group, struct crew_error *ret_error);
+static int check_count(const struct crew_group *group, const char *field, unsigned count,
+		       struct crew_error *ret_error);
 static int check_fds(const struct crew_group *group, const char *field,
 		     const int *fds, unsigned count, struct crew_error *ret_error);
 static int check_stream(const struct crew_group *group, const char *field,
@@ -38,6 +41,22 @@ int check_plan(const struct crew_plan *plan, bool own_process,
 	return r;
 }
 
+int check_descriptors(const struct crew_plan *plan, struct crew_error *ret_error)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < CREW_GROUPS_MAX && plan->groups[i].name && r == 0; i++) {
+		const struct crew_group *group = &plan->groups[i];
+
+		r = check_fds(group, "preserve_fds", group->preserve_fds,
+			      group->preserve_fd_count, ret_error);
+		if (r == 0)
+			r = check_fds(group, "listen_fds", group->listen_fds,
+				      group->listen_fd_count, ret_error);
+	}
+	return r;
+}
+
 static int check_group(const struct crew_plan *plan, unsigned number,
 		       struct crew_error *ret_error)
 {
@@ -59,11 +78,9 @@ static int check_group(const struct crew_plan *plan, unsigned number,
 	if (r == 0)
 		r = check_ids(group, ret_error);
 	if (r == 0)
-		r = check_fds(group, "preserve_fds", group->preserve_fds,
-			      group->preserve_fd_count, ret_error);
+		r = check_count(group, "preserve_fds", group->preserve_fd_count, ret_error);
 	if (r == 0)
-		r = check_fds(group, "listen_fds", group->listen_fds,
-			      group->listen_fd_count, ret_error);
+		r = check_count(group, "listen_fds", group->listen_fd_count, ret_error);
 	if (r == 0)
 		r = check_stream(group, "out", &group->out, ret_error);
 	if (r == 0)
@@ -127,13 +144,19 @@ static int check_ids(const struct crew_group *group, struct crew_error *ret_erro
 	return 0;
 }
 
-static int check_fds(const struct crew_group *group, const char *field,
-		     const int *fds, unsigned count, struct crew_error *ret_error)
+static int check_count(const struct crew_group *group, const char *field, unsigned count,
+		       struct crew_error *ret_error)
 {
 	if (count > 64)
 		return error_set(ret_error, EINVAL,
 				 "group \"%s\": at most 64 %s are possible",
 				 group->name, field);
+	return 0;
+}
+
+static int check_fds(const struct crew_group *group, const char *field,
+		     const int *fds, unsigned count, struct crew_error *ret_error)
+{
 	for (unsigned i = 0; i < count; i++) {
 		if (fcntl(fds[i], F_GETFD) < 0)
 			return error_set(ret_error, EINVAL,

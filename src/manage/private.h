@@ -18,6 +18,8 @@ struct crew_supervisor {
 	char *console_line;     /* what was typed of one */
 	size_t console_used;
 	char *paths[2 * CREW_GROUPS_MAX]; /* of files of streams, absolute */
+	unsigned calling;       /* callbacks that run, one in another */
+	bool began;             /* on_start has let it */
 	bool shut_down;         /* on_shutdown was called */
 	bool own_signals;       /* crew_supervise, not crew_plan_start */
 };
@@ -25,6 +27,8 @@ struct crew_supervisor {
 /** 0, or -EINVAL with the row that is wrong and why. */
 int check_plan(const struct crew_plan *plan, bool own_process,
 	       struct crew_error *ret_error);
+/** The same of its descriptors, which on_start may have opened. */
+int check_descriptors(const struct crew_plan *plan, struct crew_error *ret_error);
 /** Read commands from standard input, if it is a terminal. */
 void console_open(struct crew_supervisor *supervisor);
 void console_close(struct crew_supervisor *supervisor);

@@ -37,6 +37,7 @@ static void call_stopping(void *context);
 static void call_reopen(void *context);
 static void call_gone(void *context, const struct crew_death *death, void *argument);
 static void shut_down(struct crew_supervisor *supervisor);
+static void end(struct crew_supervisor *supervisor);
 
 int crew_supervise(const struct crew_plan *plan)
 {
@@ -77,7 +78,7 @@ int crew_supervise(const struct crew_plan *plan)
 		code = r < 0 ? 1 : plan_exit_code(supervisor->plan);
 	}
 	console_close(supervisor);
-	plan_free(supervisor->plan);
+	end(supervisor);
 	become_end(&supervisor->become, code, error.text[0] ? error.text : NULL);
 	free_all(supervisor);
 	return code;
@@ -144,6 +145,8 @@ int crew_plan_step(struct crew_supervisor *supervisor, int timeout_ms)
 {
 	int r;
 
+	if (supervisor->calling)
+		return -EBUSY;
 	if (plan_done(supervisor->plan)) {
 		shut_down(supervisor);
 		return 0;
@@ -166,7 +169,12 @@ void crew_plan_free(struct crew_supervisor *supervisor)
 {
 	if (!supervisor)
 		return;
-	plan_free(supervisor->plan);
+	if (supervisor->calling) {
+		log_error("crew_plan_free was called in a callback of the plan, which goes on "
+			  "with it: nothing is freed");
+		return;
+	}
+	end(supervisor);
 	free(supervisor);
 }
 
@@ -296,6 +304,8 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 	r = make_plan(supervisor, ret_error);
 	if (r == 0)
 		r = run_on_start(supervisor, ret_error);
+	if (r == 0)
+		r = check_descriptors(tables, ret_error);
 	if (r == 0 && supervisor->own_signals)
 		r = become_user(supervisor, ret_error);
 	if (r < 0)
@@ -321,12 +331,15 @@ static int become_user(struct crew_supervisor *supervisor, struct crew_error *re
 
 static int run_on_start(struct crew_supervisor *supervisor, struct crew_error *ret_error)
 {
-	int r = supervisor->tables.on_start ? supervisor->tables.on_start(supervisor)
-					    : 0;
+	int r;
 
+	supervisor->calling++;
+	r = supervisor->tables.on_start ? supervisor->tables.on_start(supervisor) : 0;
+	supervisor->calling--;
 	if (r != 0)
 		return error_set(ret_error, ECANCELED,
 				 "on_start refused to start: it returned %d", r);
+	supervisor->began = true;
 	return 0;
 }
 
@@ -366,10 +379,12 @@ static void call_pre_fork(void *context, unsigned group, unsigned index)
 {
 	struct crew_supervisor *supervisor = context;
 
+	supervisor->calling++;
 	if (supervisor->tables.pre_fork)
 		supervisor->tables.pre_fork(supervisor,
 					    supervisor->tables.groups[group].name,
 					    index);
+	supervisor->calling--;
 }
 
 static void call_ready(void *context, struct child *child)
@@ -380,7 +395,9 @@ static void call_ready(void *context, struct child *child)
 	if (!supervisor->tables.on_ready)
 		return;
 	plan_child_info(child, &info);
+	supervisor->calling++;
 	supervisor->tables.on_ready(supervisor, &info);
+	supervisor->calling--;
 }
 
 static void call_died(void *context, struct child *child,
@@ -389,16 +406,20 @@ static void call_died(void *context, struct child *child,
 	struct crew_supervisor *supervisor = context;
 
 	(void)child;
+	supervisor->calling++;
 	if (supervisor->tables.on_death)
 		supervisor->tables.on_death(supervisor, death);
+	supervisor->calling--;
 }
 
 static void call_stopping(void *context)
 {
 	struct crew_supervisor *supervisor = context;
 
+	supervisor->calling++;
 	if (supervisor->tables.parent_pre_stop)
 		supervisor->tables.parent_pre_stop(supervisor);
+	supervisor->calling--;
 }
 
 static void call_reopen(void *context)
@@ -410,9 +431,12 @@ static void call_reopen(void *context)
 
 static void call_gone(void *context, const struct crew_death *death, void *argument)
 {
+	struct crew_supervisor *supervisor = context;
 	struct wait_gone *wait = argument;
 
-	wait->gone(context, death, wait->argument);
+	supervisor->calling++;
+	wait->gone(supervisor, death, wait->argument);
+	supervisor->calling--;
 	free(wait);
 }
 
@@ -421,6 +445,17 @@ static void shut_down(struct crew_supervisor *supervisor)
 	if (supervisor->shut_down)
 		return;
 	supervisor->shut_down = true;
+	supervisor->calling++;
 	if (supervisor->tables.on_shutdown)
 		supervisor->tables.on_shutdown(supervisor);
+	supervisor->calling--;
+}
+
+/* What on_start has begun on_shutdown ends, however it came to that. */
+static void end(struct crew_supervisor *supervisor)
+{
+	plan_end(supervisor->plan);
+	if (supervisor->began)
+		shut_down(supervisor);
+	plan_free(supervisor->plan);
 }

@@ -121,14 +121,19 @@ int plan_exit_code(const struct plan *plan)
 	return plan->gave_up ? 3 : 0;
 }
 
+void plan_end(struct plan *plan)
+{
+	if (!plan || plan->alive == 0)
+		return;
+	plan_kill(plan);
+	plan_run(plan);
+}
+
 void plan_free(struct plan *plan)
 {
 	if (!plan)
 		return;
-	if (plan->alive > 0) {
-		plan_kill(plan);
-		plan_run(plan);
-	}
+	plan_end(plan);
 	for (unsigned i = 0; plan->groups && i < plan->options.group_count; i++)
 		group_fini(&plan->groups[i]);
 	free(plan->groups);

@@ -112,6 +112,9 @@ int plan_run(struct plan *plan);
 /** 0, or 3 if the plan gave up because the first children of a group never
  * became ready (their last lines are logged). */
 int plan_exit_code(const struct plan *plan);
+/** Kill who is left, and wait for it. Harmless with NULL. */
+void plan_end(struct plan *plan);
+/** plan_end, and free it. */
 void plan_free(struct plan *plan);
 
 /** Kill a child and bury it under this cause. A thread that is STUCK is

@@ -440,7 +440,7 @@ def test_the_default_count_says_where_it_comes_from(supervised, environment, say
 @pytest.mark.parametrize("arguments,says", [
     (["--ids", "1,1"], 'group "kids" has the id 1 twice'),
     (["--count", "5000"], 'group "kids" must have 1 to 1024 children'),
-    (["--preserve", "77"], "preserve_fds[0] is 77, which is no open descriptor"),
+    (["--count", "1", "--preserve", "77"], "preserve_fds[0] is 77, which is no open descriptor"),
     (["--listen-fd", "0"], "`listen_fds` are for CREW_EXEC"),
     (["--heartbeat", "100", "--", "true"], "set `notify`")])
 def test_a_plan_that_makes_no_sense_is_refused(arguments, says):
