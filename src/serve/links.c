@@ -111,6 +111,8 @@ void links_worker_ready(void *context, struct child *child)
 {
 	const struct server_run *run = context;
 
+	if (!child_is_up(child))
+		return; /* it was told to stop while it booted, and will do nothing */
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
 		tell_dispatcher(context, child, i);
 }
