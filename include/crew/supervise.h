@@ -137,7 +137,8 @@ struct crew_group {
 	 * child stays ready for that long. Apart from that, a child that had been
 	 * ready is back at once, but 100 ms later where more than 100 of its group
 	 * die in one second; one that was not waits twice as long each time, from
-	 * 100 ms to 5 s. */
+	 * 100 ms to 5 s, as does one that ends by itself within a second more than
+	 * three times in a row (CREW_EXEC without `notify`: or crashes). */
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;

@@ -3,9 +3,9 @@
  * When to start again. A child that had been ready is back at once: it worked,
  * something happened to it. One that was never ready will probably fail again:
  * it waits, each time twice as long, with some jitter so that a group does not
- * fail in step. The same if it ends by itself, a moment after it was ready,
- * again and again; or if a whole group dies too fast. Beyond all this is the
- * group's budget (budget.c).
+ * fail in step. The same if it ends by itself, or crashes as a program that does
+ * not say that it is ready, a moment after it was ready, again and again; or if a
+ * whole group dies too fast. Beyond all this is the group's budget (budget.c).
  */
 #include <stdlib.h>
 
@@ -18,6 +18,7 @@
 #define MOMENTS_MAX 3u
 
 static unsigned delay_of(struct place *place, const struct crew_death *death);
+static bool is_crash(const struct group_state *group, const struct crew_death *death);
 static unsigned backoff(unsigned failures);
 static bool is_storm(struct group_state *group);
 
@@ -48,8 +49,8 @@ void restart_later(struct place *place, const struct crew_death *death)
 static unsigned delay_of(struct place *place, const struct crew_death *death)
 {
 	const bool storm = is_storm(place->group);
-	const bool moment = death->cause == CREW_CAUSE_EXIT &&
-			    death->age_ms < MOMENT_MS;
+	const bool moment = death->age_ms < MOMENT_MS &&
+			    (death->cause == CREW_CAUSE_EXIT || is_crash(place->group, death));
 
 	if (!death->was_ready)
 		return backoff(place->failures++);
@@ -62,6 +63,13 @@ static unsigned delay_of(struct place *place, const struct crew_death *death)
 	if (place->failures++ < MOMENTS_MAX)
 		return 0;
 	return backoff(place->failures - MOMENTS_MAX - 1);
+}
+
+/* Of a program that says nothing of itself: it may never have worked. Nobody kills himself. */
+static bool is_crash(const struct group_state *group, const struct crew_death *death)
+{
+	return group->options.is.kind == CREW_EXEC && !group->options.is.notify &&
+	       death->cause == CREW_CAUSE_SIGNAL && death->signal != SIGKILL;
 }
 
 static unsigned backoff(unsigned failures)
