@@ -10,8 +10,6 @@
 #include "dispatch/private.h"
 #include "http/respond.h"
 
-#define HEADERS_MAX_BYTES (32u * 1024u)
-
 static void answer_begins(struct seat *seat, const struct message *message,
 			  struct exchange *exchange);
 static const char *check_lines(struct dispatcher *dispatcher, struct span lines);
@@ -68,7 +66,7 @@ static void answer_begins(struct seat *seat, const struct message *message,
 			  struct exchange *exchange)
 {
 	const unsigned char *bytes = link_bytes(&seat->link, message);
-	static char headers[HEADERS_MAX_BYTES];
+	static char headers[WIRE_HEADERS_MAX_BYTES];
 	const bool last = message->flags & MESSAGE_LAST;
 	struct wire_answer answer;
 	struct span lines;
@@ -83,9 +81,12 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		return;
 	}
 	memcpy(&answer, bytes, sizeof(answer));
-	if (answer.headers_size > message->size - sizeof(answer) ||
-	    answer.headers_size > sizeof(headers)) {
+	if (answer.headers_size > message->size - sizeof(answer)) {
 		seat_condemn(seat, "the head of an answer is longer than the answer");
+		return;
+	}
+	if (answer.headers_size > sizeof(headers)) {
+		seat_condemn(seat, "the header lines of an answer are too long");
 		return;
 	}
 	memcpy(headers, bytes + sizeof(answer), answer.headers_size);

@@ -369,6 +369,26 @@ static void a_whole_answer_that_is_refused_is_over(void **state)
 	assert_int_equal(link_receive(&worker, &message), 0);
 }
 
+/* As long as a handler can make them, and a byte more, which none can. */
+static void header_lines_may_be_so_long_and_no_longer(void **state)
+{
+	static char lines[WIRE_HEADERS_MAX_BYTES + 2];
+	struct message message;
+
+	(void)state;
+	for (size_t size = WIRE_HEADERS_MAX_BYTES; size <= WIRE_HEADERS_MAX_BYTES + 1; size++) {
+		memset(lines, 'v', size);
+		memcpy(lines, "A: ", 3);
+		memcpy(lines + size - 2, "\r\n", 3);
+		ask(0);
+		message = take();
+		answer(&message, lines);
+		seat_receive(&seat);
+		assert_int_equal(seat.condemned, size > WIRE_HEADERS_MAX_BYTES);
+	}
+	assert_true(client_was_told(200));
+}
+
 /* The worker copies what has come of bodies, and gives it back. How much that was; none of
  * it is a request. */
 static unsigned take_parts(void)
@@ -774,6 +794,7 @@ int main(void)
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
+		AT_A_SEAT(header_lines_may_be_so_long_and_no_longer),
 		AT_A_SEAT(who_goes_on_talking_is_not_heard_to_the_end),
 		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),

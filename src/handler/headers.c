@@ -91,7 +91,7 @@ static int make_room(struct crew_request *request, size_t size)
 	size_t room = request->headers_room ? request->headers_room : FIRST_ROOM;
 	char *headers;
 
-	if (size > REPLY_HEADERS_MAX_BYTES - request->headers_size)
+	if (size > WIRE_HEADERS_MAX_BYTES - request->headers_size)
 		return -ENOMEM;
 	if (size <= request->headers_room - request->headers_size)
 		return 0;

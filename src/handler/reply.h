@@ -5,10 +5,6 @@
 
 #include "handler/request.h"
 
-/** Header lines of one answer in sum, so that its head always fits into one
- * message of a link with room to spare. */
-#define REPLY_HEADERS_MAX_BYTES (32u * 1024u)
-
 /** Forget all that was said of an answer so far, headers too. */
 void reply_reset(struct crew_request *request);
 /** Write the lines that follow from the reply (Content-Type, Location) behind

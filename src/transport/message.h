@@ -146,6 +146,10 @@ struct wire_answer {
 };
 
 #define WIRE_UNKNOWN UINT64_MAX
+/** Header lines of one answer in sum, so that its head always fits into one
+ * message of a link with room to spare. A handler cannot set more, and a worker
+ * that sends more has gone wrong. */
+#define WIRE_HEADERS_MAX_BYTES (32u * 1024u)
 
 /** What a stream's subscribers get: `topic_size` bytes of topic stand behind it,
  * then the event as it goes to the client. */

@@ -20,10 +20,10 @@
 #include "base/log.h"
 #include "base/os/os.h"
 #include "handler/encode.h"
-#include "handler/reply.h"
 #include "supervise/supervise.h"
 #include "transport/control.h"
 #include "transport/link.h"
+#include "transport/message.h"
 #include "worker/worker.h"
 
 #define BIG_BYTES (3u * 1024u * 1024u + 7u)
@@ -88,7 +88,7 @@ static crew_reply large_head(struct crew_request *request)
 {
 	crew_reply reply = crew_bytes_nocopy(request, 200, "x/y", big,
 					     (size_t)crew_request_id(request));
-	size_t left = REPLY_HEADERS_MAX_BYTES - strlen("Content-Type: x/y\r\n");
+	size_t left = WIRE_HEADERS_MAX_BYTES - strlen("Content-Type: x/y\r\n");
 	char value[1024];
 
 	while (left > 0) {
