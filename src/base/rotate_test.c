@@ -2,8 +2,7 @@
 /*
  * Rotated files, in a directory of their own. A full disk is a file size limit,
  * which everybody may have, and where this runs as root also a disk of 64 KiB.
- * What a test does to its own process it does in a fork, which ends with 0 if
- * all was well, else with the failing line.
+ * What a test does to its own process it does in a fork.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/rotate.h"
+#include "base/test_fork.h"
 
 #define DISK_BYTES 65536
 #define NOBODY 65534
@@ -32,28 +32,6 @@
 static char directory[64];
 static char path[96];
 static char content[2 * DISK_BYTES];
-
-/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
-#define must(condition)                         \
-	do {                                    \
-		if (!(condition))               \
-			_exit(__LINE__ & 0xff); \
-	} while (0)
-
-static int in_a_fork(void (*code)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		code();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
 
 static int set_up(void **state)
 {
@@ -284,7 +262,7 @@ static void print_raw(void)
 static void raw_output_lands_there_too(void **state)
 {
 	(void)state;
-	assert_int_equal(in_a_fork(print_raw), 0);
+	in_a_fork(print_raw);
 }
 
 static void change_directory(void)
@@ -304,7 +282,7 @@ static void change_directory(void)
 static void a_relative_path_is_remembered(void **state)
 {
 	(void)state;
-	assert_int_equal(in_a_fork(change_directory), 0);
+	in_a_fork(change_directory);
 }
 
 /* Its directory may no longer be written to, as after root was given up. */
@@ -328,7 +306,7 @@ static void lose_the_directory(void)
 static void where_it_cannot_rotate_it_goes_on(void **state)
 {
 	(void)state;
-	assert_int_equal(in_a_fork(lose_the_directory), 0);
+	in_a_fork(lose_the_directory);
 	assert_int_equal(chmod(directory, 0700), 0);
 	assert_int_equal(strlen(text_at(0)), 47);
 	assert_string_equal(text_at(1), "(none)");
@@ -372,7 +350,7 @@ static void find_no_descriptor(void)
 static void without_a_new_file_the_old_keeps_its_name(void **state)
 {
 	(void)state;
-	assert_int_equal(in_a_fork(find_no_descriptor), 0);
+	in_a_fork(find_no_descriptor);
 	assert_int_equal(strlen(text_at(0)), 70);
 	assert_string_equal(text_at(1), "(none)");
 }
@@ -414,7 +392,7 @@ static void fill_a_limited_file(void)
 static void a_limit_leaves_no_half_line(void **state)
 {
 	(void)state;
-	assert_int_equal(in_a_fork(fill_a_limited_file), 0);
+	in_a_fork(fill_a_limited_file);
 }
 
 static void a_full_device_is_survived(void **state)
@@ -481,7 +459,7 @@ static void fill_a_small_disk(void)
 
 static void a_full_disk_leaves_no_half_line(void **state)
 {
-	const int r = in_a_fork(fill_a_small_disk);
+	const int r = code_of_fork(fill_a_small_disk);
 
 	(void)state;
 	if (r == 77)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Daemons that come up, fail and die. Each test calls daemon_detach in a fork,
- * so that this program is never the caller, and looks at what is left. A fork
- * ends with 0 if all was well, else with the failing line.
+ * so that this program is never the caller, and looks at what is left.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,14 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/test_fork.h"
 #include "daemon/detach.h"
-
-/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
-#define must(condition)                         \
-	do {                                    \
-		if (!(condition))               \
-			_exit(__LINE__ & 0xff); \
-	} while (0)
 
 /* What a daemon tells the test: it has nobody else to tell. */
 static struct shared {
@@ -47,23 +40,12 @@ static struct shared {
 		}                               \
 	} while (0)
 
-static void in_a_fork(void (*code)(void))
+/* In a fork, and nothing may have failed in a daemon that it made. */
+static void with_daemons(void (*code)(void))
 {
-	pid_t pid;
-	int status;
-
 	memset(shared, 0, sizeof(*shared));
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		code();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	in_a_fork(code);
 	assert_int_equal(shared->line, 0);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void rest(unsigned ms)
@@ -142,7 +124,7 @@ static void come_up(void)
 static void the_caller_waits_until_it_is_up(void **state)
 {
 	(void)state;
-	in_a_fork(come_up);
+	with_daemons(come_up);
 }
 
 static void fail_with_words(void)
@@ -180,8 +162,8 @@ static void fail_without_a_code(void)
 static void the_caller_learns_why_it_failed(void **state)
 {
 	(void)state;
-	in_a_fork(fail_with_words);
-	in_a_fork(fail_without_a_code);
+	with_daemons(fail_with_words);
+	with_daemons(fail_without_a_code);
 }
 
 static void die(void)
@@ -231,9 +213,9 @@ static void die_with_a_child(void)
 static void the_caller_learns_that_it_died(void **state)
 {
 	(void)state;
-	in_a_fork(die);
-	in_a_fork(die_at_once);
-	in_a_fork(die_with_a_child);
+	with_daemons(die);
+	with_daemons(die_at_once);
+	with_daemons(die_with_a_child);
 }
 
 /* The caller is killed while it waits: the daemon lives, and gets no SIGPIPE. */
@@ -264,7 +246,7 @@ static void lose_the_caller(void)
 static void a_daemon_outlives_its_caller(void **state)
 {
 	(void)state;
-	in_a_fork(lose_the_caller);
+	with_daemons(lose_the_caller);
 }
 
 /* What is buffered is written once; what the daemon says until it is up is
@@ -327,8 +309,8 @@ static void keep_the_log(void)
 static void output_is_seen_until_it_is_up(void **state)
 {
 	(void)state;
-	in_a_fork(talk);
-	in_a_fork(keep_the_log);
+	with_daemons(talk);
+	with_daemons(keep_the_log);
 }
 
 static void start_without_streams(void)
@@ -355,7 +337,7 @@ static void start_without_streams(void)
 static void closed_streams_are_no_trouble(void **state)
 {
 	(void)state;
-	in_a_fork(start_without_streams);
+	with_daemons(start_without_streams);
 }
 
 static void run_out_of_descriptors(void)
@@ -373,7 +355,7 @@ static void run_out_of_descriptors(void)
 static void without_means_there_is_no_daemon(void **state)
 {
 	(void)state;
-	in_a_fork(run_out_of_descriptors);
+	with_daemons(run_out_of_descriptors);
 }
 
 static void words_of_no_daemon_are_not_said(void **state)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Pid files: real files in a directory of their own, and real processes that
- * fight for them. A fork ends with 0 if all was well, else with the failing
- * line.
+ * fight for them.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/test_fork.h"
 #include "daemon/pidfile.h"
 
 #define STARTERS 20
@@ -31,13 +31,6 @@
 static char directory[64];
 static char path[128];
 static struct crew_error error;
-
-/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
-#define must(condition)                         \
-	do {                                    \
-		if (!(condition))               \
-			_exit(__LINE__ & 0xff); \
-	} while (0)
 
 static int set_up(void **state)
 {
@@ -436,21 +429,6 @@ static void take_without_permission(void)
 	must(strcmp(error.text, "cannot write the pid file /a.pid: Permission denied; "
 		    "start as a user who may write to it and to its directory, or "
 		    "choose another path") == 0);
-}
-
-static void in_a_fork(void (*code)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		code();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void a_relative_path_is_remembered(void **state)

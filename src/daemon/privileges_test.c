@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Becoming somebody else: as root in a fork that becomes nobody, and looks in
- * /proc at what it is then; without root only what is refused. A fork ends with
- * 0 if all was well, else with the failing line.
+ * /proc at what it is then; without root only what is refused.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,32 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/test_fork.h"
 #include "daemon/privileges.h"
 
 static struct crew_error error;
 static struct privileges privileges;
-
-/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
-#define must(condition)                         \
-	do {                                    \
-		if (!(condition))               \
-			_exit(__LINE__ & 0xff); \
-	} while (0)
-
-static void in_a_fork(void (*code)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		code();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
 
 /* Does /proc/self/status say these four ids? */
 static bool ids_are(const char *key, unsigned id)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What crew needs of the system. What a test does to its own process it does
- * in a fork, which ends with 0 if all was well, else with the failing line.
+ * in a fork.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,30 +27,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/os/os.h"
+#include "base/test_fork.h"
 
 #define MEMORY_BYTES 10000
-
-/* In a fork: end with the line's number (its last 8 bits) if it does not hold. */
-#define must(condition)                         \
-	do {                                    \
-		if (!(condition))               \
-			_exit(__LINE__ & 0xff); \
-	} while (0)
-
-static void in_a_fork(void (*code)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		code();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
 
 static bool is_open(int fd)
 {
