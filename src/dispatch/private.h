@@ -383,11 +383,6 @@ void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
 
 /* ---- the dispatcher ---- */
 
-struct refusal_mark {
-	uint32_t address_hash;
-	uint64_t at_ms;
-};
-
 #define REFUSAL_MARKS 256u
 
 struct dispatcher {
@@ -457,7 +452,8 @@ struct dispatcher {
 	/* local handlers and hooks run in this process */
 	struct crew_worker local_worker;
 	struct arena arena;
-	struct refusal_mark refusals[REFUSAL_MARKS];
+	uint64_t refused_ms[REFUSAL_MARKS]; /* when something was logged of addresses
+					       with that hash */
 };
 
 /** Look soon whether what waits with one worker had better go to another. */

@@ -61,13 +61,12 @@ static bool may_log(const struct connection *connection)
 {
 	struct dispatcher *dispatcher = connection->dispatcher;
 	const uint64_t now = dispatcher->loop.now_ms;
-	struct refusal_mark *mark =
-		&dispatcher->refusals[connection->address_hash % REFUSAL_MARKS];
+	uint64_t *at_ms =
+		&dispatcher->refused_ms[connection->address_hash % REFUSAL_MARKS];
 
-	if (mark->at_ms && now - mark->at_ms < 1000)
+	if (*at_ms && now - *at_ms < 1000)
 		return false;
-	mark->address_hash = connection->address_hash;
-	mark->at_ms = now;
+	*at_ms = now;
 	return true;
 }
 

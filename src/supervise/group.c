@@ -327,16 +327,6 @@ bool child_is_up(const struct child *child)
 	return life->ready && !life->told_ms && !life->killed && !life->stale;
 }
 
-const struct group *plan_group(const struct plan *plan, unsigned group)
-{
-	return &plan->groups[group].options;
-}
-
-unsigned plan_group_count(const struct plan *plan)
-{
-	return plan->options.group_count;
-}
-
 int plan_group_named(const struct plan *plan, const char *name)
 {
 	for (unsigned i = 0; i < plan->options.group_count; i++) {

@@ -148,16 +148,6 @@ void plan_free(struct plan *plan)
 	free(plan);
 }
 
-struct scoreboard *plan_scoreboard(struct plan *plan)
-{
-	return &plan->board;
-}
-
-void *plan_context(const struct plan *plan)
-{
-	return plan->options.context;
-}
-
 int plan_take_line(struct plan *plan)
 {
 	for (unsigned i = 0; i < SCOREBOARD_LINES; i++) {

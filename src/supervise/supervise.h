@@ -130,12 +130,8 @@ void plan_each(struct plan *plan, unsigned group,
 	       void (*call)(void *context, struct child *child), void *context);
 /** Was it ready, and is not told to stop? */
 bool child_is_up(const struct child *child);
-const struct group *plan_group(const struct plan *plan, unsigned group);
-unsigned plan_group_count(const struct plan *plan);
 /** The group of that name; -ENOENT. */
 int plan_group_named(const struct plan *plan, const char *name);
-struct scoreboard *plan_scoreboard(struct plan *plan);
-void *plan_context(const struct plan *plan);
 /** Restarts of a group's children so far. */
 uint64_t plan_restarts(const struct plan *plan, unsigned group);
 bool plan_degraded(const struct plan *plan, unsigned group);
