@@ -107,17 +107,14 @@ static inline void os_relax(void)
 
 /** How many processors this process may run on (sched_getaffinity(2)). */
 unsigned os_processors(void);
-/** Whether a quota of processor time (cgroups(7), cpu.max) is set for us, so that who uses more
- * is stopped for a while. `root` is where cgroups are mounted, "/sys/fs/cgroup", `self` the
- * file that says which is ours, "/proc/self/cgroup". Of version 2; false if unknown. */
-bool os_processors_are_rationed_at(const char *root, const char *self);
+/** Processor time that the cgroup may use, in hundredths of one processor: the
+ * least of cpu.max from its own to the topmost group; 0: no limit, or unknown, as with
+ * version 1 (cgroups(7)). Who uses more is stopped for a while. */
+unsigned os_cpu_quota_percent(void);
 static inline bool os_processors_are_rationed(void)
 {
-	return os_processors_are_rationed_at("/sys/fs/cgroup", "/proc/self/cgroup");
+	return os_cpu_quota_percent() != 0;
 }
-/** Processor time that the cgroup may use, in hundredths of one processor: the
- * least of cpu.max from its own to the topmost group; 0: no limit (cgroups(7)). */
-unsigned os_cpu_quota_percent(void);
 /** How many processes the kernel has killed for the memory of this cgroup
  * (memory.events); -1 if that cannot be known. */
 int64_t os_oom_kills(void);

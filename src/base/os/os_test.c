@@ -20,7 +20,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -266,53 +265,6 @@ static void a_nap_is_no_shorter_than_it_shall_be(void **state)
 	in_a_fork(be_punctual);
 }
 
-static void write_text(const char *name, const char *text)
-{
-	const int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
-/* A quota of the group, or of one that it is in; "max" is none. */
-static void a_ration_of_processor_time_is_seen(void **state)
-{
-	char folder[] = "/tmp/crew-ration-XXXXXX";
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	assert_int_equal(chdir(folder), 0);
-	assert_int_equal(mkdir("root", 0700), 0);
-	assert_int_equal(mkdir("root/slice", 0700), 0);
-	assert_int_equal(mkdir("root/slice/unit", 0700), 0);
-	assert_false(os_processors_are_rationed_at("root", "self"));
-	write_text("self", "4:cpu:/other\n0::/slice/unit\n");
-	assert_false(os_processors_are_rationed_at("root", "self"));
-	write_text("root/slice/unit/cpu.max", "max 100000\n");
-	assert_false(os_processors_are_rationed_at("root", "self"));
-	write_text("root/slice/cpu.max", "150000 100000\n");
-	assert_true(os_processors_are_rationed_at("root", "self"));
-	write_text("root/slice/cpu.max", "");
-	assert_false(os_processors_are_rationed_at("root", "self"));
-	write_text("root/cpu.max", "50000 100000\n");
-	assert_true(os_processors_are_rationed_at("root", "self"));
-	write_text("self", "0::/\n");
-	assert_true(os_processors_are_rationed_at("root", "self"));
-	write_text("self", "4:cpu:/slice\n");
-	assert_false(os_processors_are_rationed_at("root", "self"));
-	(void)os_processors_are_rationed();
-	unlink("root/cpu.max");
-	unlink("root/slice/cpu.max");
-	unlink("root/slice/unit/cpu.max");
-	unlink("self");
-	rmdir("root/slice/unit");
-	rmdir("root/slice");
-	rmdir("root");
-	assert_int_equal(chdir("/"), 0);
-	assert_int_equal(rmdir(folder), 0);
-}
-
 static void messages_keep_their_bounds(void **state)
 {
 	char data[OS_CHANNEL_BYTES_MAX];
@@ -545,7 +497,6 @@ int main(void)
 		cmocka_unit_test(all_but_the_kept_are_closed),
 		cmocka_unit_test(the_machine_is_measured),
 		cmocka_unit_test(a_nap_is_no_shorter_than_it_shall_be),
-		cmocka_unit_test(a_ration_of_processor_time_is_seen),
 		cmocka_unit_test(messages_keep_their_bounds),
 		cmocka_unit_test(what_no_channel_carries_is_refused),
 		cmocka_unit_test(descriptors_travel),

@@ -74,6 +74,8 @@ static void the_least_quota_on_the_way_up_counts(void **state)
 	assert_int_equal(os_cpu_quota_percent(), 1); /* little, but a limit */
 	put("/sys/fs/cgroup/cpu.max", "nonsense");
 	assert_int_equal(os_cpu_quota_percent(), 50);
+	put("/proc/self/cgroup", "4:cpu:/pods/web\n");
+	assert_int_equal(os_cpu_quota_percent(), 0); /* version 1 is not read */
 }
 
 static void a_container_sees_its_group_as_the_root(void **state)
