@@ -26,49 +26,40 @@ struct command_line {
 	struct crew_server server;
 };
 
-enum shown {
-	SHOWN_NOT = 0,
-	SHOWN_NUMBER,
-	SHOWN_OCTAL,
-	SHOWN_US,    /* a number, or off */
-	SHOWN_LEVEL,
-	SHOWN_NAME,  /* of the row's names */
-	SHOWN_TEXT,
+enum kind {
+	KIND_FLAG = 0, /* bool; takes no value */
+	KIND_TEXT,     /* const char * */
+	/* of unsigned, or an enum */
+	KIND_NUMBER,   /* from 1 to the row's max */
+	KIND_US,       /* that, auto (0) or off (CREW_NEVER) */
+	KIND_MODE,     /* permissions of a file */
+	KIND_LEVEL,
+	KIND_NAME,     /* one of the row's names */
+};
+
+enum pools {
+	POOLS_NONE = 0, /* the option is the server's */
+	POOLS_FIRST,
+	POOLS_ALL,
 };
 
 struct option_row {
 	const char *name;
 	const char *value; /* its name in the help; NULL: takes none */
 	const char *help;
-	/* 0 or an exit code, after a message. */
-	int (*take)(struct command_line *line, const char *value);
+	enum kind kind;
+	size_t at;            /* where in struct crew_server it is kept */
 	const char *fallback; /* what a zero in the table means; NULL: needs no word */
-	enum shown shown;     /* how the help shows what the table has */
-	size_t at;            /* where in struct crew_server that is */
+	enum pools pools;     /* whose it is; `at` is the first one's */
+	unsigned max;
 	const char *const *names;
 	unsigned name_count;
+	/* What there is to do besides. 0 or an exit code, after a message. */
+	int (*then)(struct command_line *line, const char *value);
 };
 
-static int take_listen(struct command_line *line, const char *value);
-static int take_listen_mode(struct command_line *line, const char *value);
-static int take_workers(struct command_line *line, const char *value);
-static int take_dispatchers(struct command_line *line, const char *value);
-static int take_policy(struct command_line *line, const char *value);
-static int take_spin(struct command_line *line, const char *value);
-static int take_coalesce(struct command_line *line, const char *value);
-static int us_of(const struct command_line *line, const char *name, const char *value,
-		 unsigned max, unsigned *ret_us);
-static int take_class(struct command_line *line, const char *value);
-static int take_loop(struct command_line *line, const char *value);
-static int take_level(struct command_line *line, const char *value);
-static int take_daemon(struct command_line *line, const char *value);
-static int take_pidfile(struct command_line *line, const char *value);
-static int take_group_file(struct command_line *line, const char *value);
-static int take_log_file(struct command_line *line, const char *value);
-static int take_log_format(struct command_line *line, const char *value);
-static int take_directory(struct command_line *line, const char *value);
-static int take_user(struct command_line *line, const char *value);
-static int take_group(struct command_line *line, const char *value);
+static int check_listen(struct command_line *line, const char *value);
+static int spin_in_all_pools(struct command_line *line, const char *value);
 
 static const char *const class_names[] = {
 	[CREW_PROCESS] = "process",
@@ -93,63 +84,64 @@ static const char *const form_names[] = {
 };
 
 #define at(member) offsetof(struct crew_server, member)
+#define NAMES(array) .names = (array), .name_count = COUNT_OF(array)
 
 static const struct option_row rows[] = {
 	{ "listen", "ADDRESS",
 	  "where to listen: IP:PORT, [IPV6]:PORT, unix:PATH or unix:@NAME\n"
-	  "(abstract); port 0 picks a free one", take_listen,
-	  .fallback = "127.0.0.1:8080", .shown = SHOWN_TEXT, .at = at(listen) },
+	  "(abstract); port 0 picks a free one",
+	  .kind = KIND_TEXT, .at = at(listen), .fallback = "127.0.0.1:8080", .then = check_listen },
 	{ "listen-mode", "OCTAL", "permissions of the file of unix:PATH: who may write may\n"
 	  "connect",
-	  take_listen_mode, .fallback = "0666: all", .shown = SHOWN_OCTAL, .at = at(listen_mode) },
-	{ "workers", "N", "workers of the first pool", take_workers,
+	  .kind = KIND_MODE, .at = at(listen_mode), .fallback = "0666: all" },
+	{ "workers", "N", "workers of the first pool",
+	  .kind = KIND_NUMBER, .at = at(pools[0].workers), .pools = POOLS_FIRST, .max = WORKERS_MAX,
 	  .fallback = "$WEB_CONCURRENCY,\n"
-		      "else the processors that may be used less one, at least 2",
-	  .shown = SHOWN_NUMBER, .at = at(pools[0].workers) },
+		      "else the processors that may be used less one, at least 2" },
 	{ "dispatchers", "N", "processes that talk to clients, for machines with many\n"
-	  "processors", take_dispatchers,
-	  .fallback = "1", .shown = SHOWN_NUMBER, .at = at(dispatchers) },
-	{ "worker-class", "CLASS", "process (isolated) or thread (of one process)",
-	  take_class, .fallback = "process", .shown = SHOWN_NAME, .at = at(pools[0].kind),
-	  .names = class_names,
-	  .name_count = COUNT_OF(class_names) },
-	{ "policy", "NAME", "how workers are scheduled: beside (their dispatcher, while requests\n"
-	  "are quick), batch (SCHED_BATCH) or normal", take_policy,
-	  .fallback = "beside", .shown = SHOWN_NAME, .at = at(pools[0].policy),
-	  .names = policy_names,
-	  .name_count = COUNT_OF(policy_names) },
-	{ "spin", "US", "microseconds that who has nothing to do looks for more before it\n"
-	  "sleeps, for machines with processors to spare; auto: while few clients\n"
-	  "are busy, and it pays; or off", take_spin,
-	  .fallback = "auto", .shown = SHOWN_US, .at = at(spin_us) },
+	  "processors",
+	  .kind = KIND_NUMBER, .at = at(dispatchers), .fallback = "1", .max = CREW_DISPATCHERS_MAX },
+	{ "worker-class", "CLASS", "process (isolated) or thread (of one process), of all\npools",
+	  .kind = KIND_NAME, .at = at(pools[0].kind), .fallback = "process", .pools = POOLS_ALL,
+	  NAMES(class_names) },
+	{ "policy", "NAME", "how workers of all pools are scheduled: beside (their dispatcher,\n"
+	  "while requests are quick), batch (SCHED_BATCH) or normal",
+	  .kind = KIND_NAME, .at = at(pools[0].policy), .fallback = "beside", .pools = POOLS_ALL,
+	  NAMES(policy_names) },
+	{ "spin", "US", "microseconds that who has nothing to do, dispatchers and workers of\n"
+	  "all pools, looks for more before it sleeps, for machines with\n"
+	  "processors to spare; auto: while few clients are busy, and it pays; or\n"
+	  "off",
+	  .kind = KIND_US, .at = at(spin_us), .fallback = "auto", .max = SPIN_US_MAX,
+	  .then = spin_in_all_pools },
 	{ "coalesce", "US", "microseconds, at most, that dispatchers busy with many clients let\n"
 	  "requests gather before they look again; auto (500) or off",
-	  take_coalesce, .fallback = "auto", .shown = SHOWN_US, .at = at(coalesce_us) },
+	  .kind = KIND_US, .at = at(coalesce_us), .fallback = "auto", .max = COALESCE_US_MAX },
 	{ "loop", "NAME", "how dispatchers read and write connections: auto (those of a turn by\n"
 	  "one call of io_uring where it may be used), epoll (a call each) or\n"
-	  "io_uring (also one alone)", take_loop,
-	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(loop), .names = loop_names,
-	  .name_count = COUNT_OF(loop_names) },
-	{ "log-level", "NAME", "debug, info, warning, error or critical", take_level,
-	  .fallback = "info", .shown = SHOWN_LEVEL, .at = at(log_level) },
+	  "io_uring (also one alone)",
+	  .kind = KIND_NAME, .at = at(loop), .fallback = "auto", NAMES(loop_names) },
+	{ "log-level", "NAME", "debug, info, warning, error or critical",
+	  .kind = KIND_LEVEL, .at = at(log_level), .fallback = "info" },
 	{ "log-format", "NAME", "auto (systemd under the journal, else plain), plain, systemd, json\n"
-	  "or logfmt", take_log_format,
-	  .fallback = "auto", .shown = SHOWN_NAME, .at = at(log_form), .names = form_names,
-	  .name_count = COUNT_OF(form_names) },
+	  "or logfmt",
+	  .kind = KIND_NAME, .at = at(log_form), .fallback = "auto", NAMES(form_names) },
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
-	  "8 old ones are kept", take_log_file, .shown = SHOWN_TEXT, .at = at(daemon.log_file) },
-	{ "daemon", NULL, "leave the terminal and run in the background", take_daemon,
-	  .shown = SHOWN_NOT },
+	  "8 old ones are kept",
+	  .kind = KIND_TEXT, .at = at(daemon.log_file) },
+	{ "daemon", NULL, "leave the terminal and run in the background",
+	  .kind = KIND_FLAG, .at = at(daemon.detach) },
 	{ "pidfile", "FILE", "write the parent's process number there, and refuse to run\n"
-	  "twice", take_pidfile, .shown = SHOWN_TEXT, .at = at(daemon.pidfile) },
+	  "twice",
+	  .kind = KIND_TEXT, .at = at(daemon.pidfile) },
 	{ "group-file", "FILE", "the same with the number of the process group",
-	  take_group_file, .shown = SHOWN_TEXT, .at = at(daemon.group_file) },
-	{ "directory", "PATH", "work there", take_directory,
-	  .fallback = "here; of a daemon /", .shown = SHOWN_TEXT, .at = at(daemon.directory) },
-	{ "user", "NAME", "give up root for this user, once all is opened", take_user,
-	  .shown = SHOWN_TEXT, .at = at(daemon.user) },
-	{ "group", "NAME", "and for this group", take_group,
-	  .fallback = "the user's", .shown = SHOWN_TEXT, .at = at(daemon.group) },
+	  .kind = KIND_TEXT, .at = at(daemon.group_file) },
+	{ "directory", "PATH", "work there",
+	  .kind = KIND_TEXT, .at = at(daemon.directory), .fallback = "here; of a daemon /" },
+	{ "user", "NAME", "give up root for this user, once all is opened",
+	  .kind = KIND_TEXT, .at = at(daemon.user) },
+	{ "group", "NAME", "and for this group",
+	  .kind = KIND_TEXT, .at = at(daemon.group), .fallback = "the user's" },
 };
 
 #undef at
@@ -160,6 +152,10 @@ enum { OPTION_FIRST = 1000, OPTION_HELP = 2000, OPTION_VERSION };
 
 static const char *base_name(const char *path);
 static void make_options(struct option *options);
+static int take(struct command_line *line, const struct option_row *row, const char *value);
+static bool parse_value(const struct option_row *row, const char *value, unsigned *ret_number);
+static void say_what_it_takes(const struct command_line *line, const struct option_row *row,
+			      const char *value);
 static int bad_option(const char *program, int code, char **argv);
 static bool is_ambiguous(const char *word);
 static void print_help(const char *program, const struct crew_server *server);
@@ -176,10 +172,10 @@ int crew_main(int argc, char **argv, const struct crew_server *tables)
 	make_options(options);
 	opterr = 0;
 	optind = 1;
-	while ((code = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (code == '?' || code == ':')
 			return bad_option(line.program, code, argv);
-		if (code == OPTION_HELP) {
+		if (code == OPTION_HELP || code == 'h') {
 			print_help(line.program, tables);
 			return 0;
 		}
@@ -187,7 +183,7 @@ int crew_main(int argc, char **argv, const struct crew_server *tables)
 			printf("%s (crew %s)\n", line.program, crew_version());
 			return 0;
 		}
-		r = rows[code - OPTION_FIRST].take(&line, optarg);
+		r = take(&line, &rows[code - OPTION_FIRST], optarg);
 		if (r != 0)
 			return r;
 	}
@@ -222,37 +218,33 @@ static void make_options(struct option *options)
 	options[ROWS + 2] = (struct option){ 0 };
 }
 
-static int take_listen(struct command_line *line, const char *value)
+static int take(struct command_line *line, const struct option_row *row, const char *value)
 {
-	struct crew_error error;
+	struct crew_server *server = &line->server;
+	char *at = (char *)server + row->at;
+	unsigned number = 0;
 
-	line->server.listen = value;
-	if (address_check(value, &error) == 0)
-		return 0;
-	fprintf(stderr, "%s: --listen: %s\n", line->program, error.text);
-	return EXIT_USAGE;
-}
-
-static int take_listen_mode(struct command_line *line, const char *value)
-{
-	const char *digits = value + (value[0] == '0');
-	const size_t count = strspn(digits, "01234567");
-	const unsigned long mode = strtoul(value, NULL, 8);
-
-	line->server.listen_mode = (unsigned)mode;
-	if (count == 3 && !digits[count] && mode & LISTEN_MODE_WRITE)
-		return 0;
-	fprintf(stderr, "%s: --listen-mode takes three octal digits with a write permission, "
-		"such as 0666, 0660 or 0600, not \"%s\"\n", line->program, value);
-	return EXIT_USAGE;
-}
-
-static int no_workers(const struct command_line *line, const char *option)
-{
-	if (line->server.pools[0].app)
-		return 0;
-	fprintf(stderr, "%s: --%s: this server has no workers\n", line->program, option);
-	return EXIT_USAGE;
+	if (row->kind == KIND_FLAG) {
+		memcpy(at, &(bool){ true }, sizeof(bool));
+	} else if (row->kind == KIND_TEXT) {
+		memcpy(at, &value, sizeof(value));
+	} else {
+		if (!parse_value(row, value, &number)) {
+			say_what_it_takes(line, row, value);
+			return EXIT_USAGE;
+		}
+		memcpy(at, &number, sizeof(number));
+	}
+	if (row->pools != POOLS_NONE && !server->pools[0].app) {
+		fprintf(stderr, "%s: --%s: this server has no workers\n", line->program,
+			row->name);
+		return EXIT_USAGE;
+	}
+	if (row->pools == POOLS_ALL) {
+		for (unsigned i = 1; i < CREW_POOLS_MAX && server->pools[i].app; i++)
+			memcpy(at + i * sizeof(server->pools[0]), &number, sizeof(number));
+	}
+	return row->then ? row->then(line, value) : 0;
 }
 
 /* From 1 to `max`. */
@@ -267,178 +259,82 @@ static bool parse_number(const char *value, unsigned max, unsigned *ret_number)
 	return end && !*end && number >= 1 && number <= max;
 }
 
-/* A number from 1 to `max`, or 0 after saying what is wrong. */
-static unsigned number_of(const struct command_line *line, const char *option,
-			  const char *value, unsigned max)
+static bool parse_mode(const char *value, unsigned *ret_number)
 {
-	unsigned number;
+	const char *digits = value + (value[0] == '0');
+	const size_t count = strspn(digits, "01234567");
 
-	if (parse_number(value, max, &number))
-		return number;
-	fprintf(stderr, "%s: --%s takes a number from 1 to %u, not \"%s\"\n",
-		line->program, option, max, value);
-	return 0;
+	*ret_number = (unsigned)strtoul(value, NULL, 8);
+	return count == 3 && !digits[count] && *ret_number & LISTEN_MODE_WRITE;
 }
 
-/* Which of the `count` names it is, or -1 after saying that it is none. */
-static int one_of(const struct command_line *line, const char *option, const char *value,
-		  const char *const *names, int count)
+static bool parse_name(const struct option_row *row, const char *value, unsigned *ret_number)
 {
-	for (int i = 0; i < count; i++) {
-		if (strcmp(value, names[i]) == 0)
-			return i;
+	for (unsigned i = 0; i < row->name_count; i++) {
+		*ret_number = i;
+		if (strcmp(value, row->names[i]) == 0)
+			return true;
 	}
-	fprintf(stderr, "%s: --%s takes ", line->program, option);
-	for (int i = 0; i < count; i++)
-		fprintf(stderr, "%s%s", names[i], i + 2 < count ? ", " : i + 1 < count ? " or " : "");
+	return false;
+}
+
+static bool parse_value(const struct option_row *row, const char *value, unsigned *ret_number)
+{
+	const bool is_off = row->kind == KIND_US && strcmp(value, "off") == 0;
+
+	if (is_off || (row->kind == KIND_US && strcmp(value, "auto") == 0)) {
+		*ret_number = is_off ? CREW_NEVER : 0;
+		return true;
+	}
+	switch (row->kind) {
+	case KIND_MODE:
+		return parse_mode(value, ret_number);
+	case KIND_NAME:
+		return parse_name(row, value, ret_number);
+	case KIND_LEVEL:
+		*ret_number = (unsigned)log_level_by_name(value);
+		return *ret_number != 0;
+	default:
+		return parse_number(value, row->max, ret_number);
+	}
+}
+
+static void say_what_it_takes(const struct command_line *line, const struct option_row *row,
+			      const char *value)
+{
+	fprintf(stderr, "%s: --%s takes ", line->program, row->name);
+	for (unsigned i = 0; i < row->name_count; i++)
+		fprintf(stderr, "%s%s", row->names[i], i + 2 < row->name_count   ? ", "
+						       : i + 1 < row->name_count ? " or "
+										 : "");
+	if (row->kind == KIND_US)
+		fprintf(stderr, "auto, off or ");
+	if (row->kind == KIND_US || row->kind == KIND_NUMBER)
+		fprintf(stderr, "a number from 1 to %u", row->max);
+	else if (row->kind == KIND_MODE)
+		fprintf(stderr, "three octal digits with a write permission, such as 0666, 0660 "
+				"or 0600");
+	else if (row->kind == KIND_LEVEL)
+		fprintf(stderr, "%s", row->help);
 	fprintf(stderr, ", not \"%s\"\n", value);
-	return -1;
 }
 
-static int take_workers(struct command_line *line, const char *value)
+static int check_listen(struct command_line *line, const char *value)
 {
-	line->server.pools[0].workers = number_of(line, "workers", value, WORKERS_MAX);
-	return line->server.pools[0].workers ? no_workers(line, "workers") : EXIT_USAGE;
+	struct crew_error error;
+
+	if (address_check(value, &error) == 0)
+		return 0;
+	fprintf(stderr, "%s: --listen: %s\n", line->program, error.text);
+	return EXIT_USAGE;
 }
 
-static int take_dispatchers(struct command_line *line, const char *value)
-{
-	line->server.dispatchers = number_of(line, "dispatchers", value,
-					     CREW_DISPATCHERS_MAX);
-	return line->server.dispatchers ? 0 : EXIT_USAGE;
-}
-
-static int take_class(struct command_line *line, const char *value)
-{
-	const int kind = one_of(line, "worker-class", value, class_names,
-				COUNT_OF(class_names));
-
-	if (kind < 0)
-		return EXIT_USAGE;
-	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
-		line->server.pools[i].kind = (enum crew_kind)kind;
-	return no_workers(line, "worker-class");
-}
-
-static int take_policy(struct command_line *line, const char *value)
-{
-	const int policy = one_of(line, "policy", value, policy_names,
-				  COUNT_OF(policy_names));
-
-	if (policy < 0)
-		return EXIT_USAGE;
-	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
-		line->server.pools[i].policy = (enum crew_policy)policy;
-	return no_workers(line, "policy");
-}
-
-static int take_spin(struct command_line *line, const char *value)
-{
-	unsigned us;
-	int r = us_of(line, "spin", value, SPIN_US_MAX, &us);
-
-	if (r != 0)
-		return r;
-	line->server.spin_us = us;
-	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
-		line->server.pools[i].spin_us = us;
-	return 0;
-}
-
-static int take_coalesce(struct command_line *line, const char *value)
-{
-	return us_of(line, "coalesce", value, COALESCE_US_MAX, &line->server.coalesce_us);
-}
-
-static int us_of(const struct command_line *line, const char *name, const char *value,
-		 unsigned max, unsigned *ret_us)
-{
-	unsigned us = 0;
-
-	if (strcmp(value, "off") == 0) {
-		us = CREW_NEVER;
-	} else if (strcmp(value, "auto") != 0 && !parse_number(value, max, &us)) {
-		fprintf(stderr, "%s: --%s takes auto, off or a number from 1 to %u, "
-			"not \"%s\"\n", line->program, name, max, value);
-		return EXIT_USAGE;
-	}
-	*ret_us = us;
-	return 0;
-}
-
-static int take_loop(struct command_line *line, const char *value)
-{
-	const int loop = one_of(line, "loop", value, loop_names, COUNT_OF(loop_names));
-
-	if (loop < 0)
-		return EXIT_USAGE;
-	line->server.loop = (enum crew_loop)loop;
-	return 0;
-}
-
-static int take_level(struct command_line *line, const char *value)
-{
-	const int level = log_level_by_name(value);
-
-	if (!level) {
-		fprintf(stderr, "%s: --log-level takes debug, info, warning, "
-			"error or critical, not \"%s\"\n", line->program, value);
-		return EXIT_USAGE;
-	}
-	line->server.log_level = (enum crew_level)level;
-	return 0;
-}
-
-static int take_daemon(struct command_line *line, const char *value)
+/* Unlike others of pools it is also that of a server without any. */
+static int spin_in_all_pools(struct command_line *line, const char *value)
 {
 	(void)value;
-	line->server.daemon.detach = true;
-	return 0;
-}
-
-static int take_pidfile(struct command_line *line, const char *value)
-{
-	line->server.daemon.pidfile = value;
-	return 0;
-}
-
-static int take_group_file(struct command_line *line, const char *value)
-{
-	line->server.daemon.group_file = value;
-	return 0;
-}
-
-static int take_log_format(struct command_line *line, const char *value)
-{
-	const int form = one_of(line, "log-format", value, form_names, COUNT_OF(form_names));
-
-	if (form < 0)
-		return EXIT_USAGE;
-	line->server.log_form = (enum crew_log_form)form;
-	return 0;
-}
-
-static int take_log_file(struct command_line *line, const char *value)
-{
-	line->server.daemon.log_file = value;
-	return 0;
-}
-
-static int take_directory(struct command_line *line, const char *value)
-{
-	line->server.daemon.directory = value;
-	return 0;
-}
-
-static int take_user(struct command_line *line, const char *value)
-{
-	line->server.daemon.user = value;
-	return 0;
-}
-
-static int take_group(struct command_line *line, const char *value)
-{
-	line->server.daemon.group = value;
+	for (unsigned i = 0; i < CREW_POOLS_MAX && line->server.pools[i].app; i++)
+		line->server.pools[i].spin_us = line->server.spin_us;
 	return 0;
 }
 
@@ -488,20 +384,22 @@ static const char *default_of(const struct option_row *row, const struct crew_se
 	const char *text;
 	unsigned number;
 
-	if (row->shown == SHOWN_TEXT) {
+	if (row->kind == KIND_FLAG)
+		return row->fallback;
+	if (row->kind == KIND_TEXT) {
 		memcpy(&text, at, sizeof(text));
 		return text ? text : row->fallback;
 	}
 	memcpy(&number, at, sizeof(number));
-	if (row->shown == SHOWN_NOT || number == 0)
+	if (number == 0)
 		return row->fallback;
-	if (row->shown == SHOWN_NAME)
+	if (row->kind == KIND_NAME)
 		return number < row->name_count ? row->names[number] : row->fallback;
-	if (row->shown == SHOWN_LEVEL && log_level_name((int)number))
+	if (row->kind == KIND_LEVEL && log_level_name((int)number))
 		return log_level_name((int)number);
-	if (row->shown == SHOWN_US && number == CREW_NEVER)
+	if (row->kind == KIND_US && number == CREW_NEVER)
 		return "off";
-	snprintf(room, size, row->shown == SHOWN_OCTAL ? "%#o" : "%u", number);
+	snprintf(room, size, row->kind == KIND_MODE ? "%#o" : "%u", number);
 	return room;
 }
 
@@ -535,7 +433,7 @@ static void print_help(const char *program, const struct crew_server *server)
 	for (int i = 0; i < ROWS; i++)
 		print_option(rows[i].name, rows[i].value, rows[i].help,
 			     default_of(&rows[i], server, room, sizeof(room)));
-	print_option("help", NULL, "print this and exit", NULL);
+	print_option("help, -h", NULL, "print this and exit", NULL);
 	print_option("version", NULL, "print the version and exit", NULL);
 	printf("\nSignals: TERM, INT and QUIT stop it gracefully, a second one at once; HUP\n"
 	       "replaces all workers one after another, with the code and tables that were\n"
