@@ -195,6 +195,39 @@ static crew_reply get_topics(struct crew_request *request)
 	return reply;
 }
 
+/* A stream that leaves the first topic for the second when it is told to. */
+static crew_reply get_switch(struct crew_request *request)
+{
+	const crew_reply reply =
+		crew_events(request, &state_of(crew_worker(request))->waiting);
+
+	if (crew_subscribe(request, "first") < 0)
+		abort();
+	crew_send_event(request, &(struct crew_event){ .comment = "subscribed" });
+	return reply;
+}
+
+static crew_reply get_switch_now(struct crew_request *request)
+{
+	struct crew_worker *worker = crew_worker(request);
+	struct crew_request *stream = crew_claim(worker, state_of(worker)->waiting);
+
+	if (!stream || crew_unsubscribe(stream, "first") < 0 ||
+	    crew_unsubscribe(stream, "never had") < 0 || crew_subscribe(stream, "second") < 0)
+		abort();
+	return crew_empty(request, 204);
+}
+
+static crew_reply get_tell(struct crew_request *request)
+{
+	const char *topic = crew_path_str(request, "topic");
+
+	if (crew_publish(crew_worker(request), topic, &(struct crew_event){ .data = topic },
+			 NULL, NULL) < 0)
+		abort();
+	return crew_empty(request, 202);
+}
+
 static void published(struct crew_worker *worker, unsigned streams, void *context)
 {
 	(void)worker;
@@ -289,6 +322,7 @@ static crew_reply get_wrong(struct crew_request *request)
 		if (crew_send(request, "x", 1) != -EINVAL ||
 		    crew_end(request) != -EINVAL || crew_abort(request) != -EINVAL ||
 		    crew_subscribe(request, "t") != -EINVAL ||
+		    crew_unsubscribe(request, "t") != -EINVAL ||
 		    crew_wait_room(request, 1) != -EINVAL ||
 		    crew_finish(request, crew_text(request, 200, "x")) != -EINVAL ||
 		    crew_set_value(request, "a", "b") != -EINVAL ||
@@ -415,6 +449,9 @@ static const struct crew_app app = {
 		{ .on = "GET /program", .run = get_program },
 		{ .on = "GET /history", .run = get_history },
 		{ .on = "GET /topics/{n:int}", .run = get_topics },
+		{ .on = "GET /switch", .run = get_switch },
+		{ .on = "GET /switch/now", .run = get_switch_now },
+		{ .on = "GET /tell/{topic}", .run = get_tell },
 		{ .on = "GET /deaf", .run = get_deaf },
 		{ .on = "GET /subscribe", .run = get_subscribe },
 		{ .on = "GET /subscribe/{n:int}", .run = get_subscribe_bytes },

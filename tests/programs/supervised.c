@@ -10,7 +10,7 @@
  * "exit N", "leak MIB", "open N", "say TEXT", "mutter TEXT" (the same, unflushed),
  * "random", "fds", "status TEXT".
  * With --own-loop the parent reads orders too: "add [ID]", "remove ID [SIGNAL]",
- * "send ID TEXT", "signal ID N", "reload", "children", "deaths", "stop".
+ * "send ID TEXT", "signal ID N", "reload", "reopen", "children", "deaths", "stop".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -199,7 +199,7 @@ static int tell_start(struct crew_supervisor *supervisor)
 {
 	printf("{\"event\":\"on_start\",\"pid\":%d}\n", (int)getpid());
 	fflush(stdout);
-	return supervisor ? 0 : 1;
+	return crew_plan_context(supervisor) == &ids ? 0 : 1;
 }
 
 static void tell_shutdown(struct crew_supervisor *supervisor)
@@ -289,6 +289,8 @@ static void command(struct crew_supervisor *supervisor, char *line)
 		r = crew_plan_send(supervisor, group->name, index, text, strlen(text));
 	} else if (strcmp(word, "reload") == 0) {
 		r = crew_plan_reload(supervisor, NULL);
+	} else if (strcmp(word, "reopen") == 0) {
+		crew_plan_reopen(supervisor);
 	} else if (strcmp(word, "children") == 0) {
 		list_all(supervisor);
 	} else if (strcmp(word, "deaths") == 0) {
@@ -436,6 +438,7 @@ int main(int argc, char **argv)
 	int option;
 
 	group->name = "kids";
+	plan.context = &ids;
 	plan.on_start = tell_start;
 	plan.on_shutdown = tell_shutdown;
 	plan.parent_pre_stop = tell_pre_stop;

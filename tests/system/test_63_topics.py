@@ -248,6 +248,19 @@ def test_many_small_events_at_once_cut_off_only_who_does_not_read(hooked):
                     pass
 
 
+def test_who_leaves_a_topic_gets_no_more_of_it(hooked):
+    server = hooked()
+    with server.client() as client, server.client() as listener:
+        assert listener.begin("/switch").status == 200
+        assert listener.event() == ": subscribed"
+        for path in ("/tell/first", "/tell/second", "/switch/now", "/tell/first", "/tell/second"):
+            answer = client.get(path)
+            assert answer.status == (204 if path == "/switch/now" else 202)
+            assert answer.body == b""
+        assert listener.event() == "data: first"
+        assert listener.event() == "data: second"
+
+
 def test_an_answer_of_known_length_gets_no_events(hooked):
     """Though its handler had subscribed, before it made something else of it than a stream."""
     server = hooked()

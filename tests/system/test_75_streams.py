@@ -120,6 +120,18 @@ def test_to_a_file_that_is_rotated(supervised, tmp_path):
     assert "shutdown 0" in path.read_text()
 
 
+def test_a_program_with_its_own_loop_reopens_files_itself(supervised, tmp_path):
+    path = tmp_path / "out"
+    program = supervised("--count", 1, "--lines", 1, "--own-loop", "--out-file", path)
+    wait_for(lambda: path.exists() and "line 0" in path.read_text())
+    path.rename(tmp_path / "moved")
+    assert program.command("reopen")[0] == 0
+    assert path.read_text() == ""
+    program.command("stop")
+    assert program.process.wait(10) == 0
+    assert "shutdown 0" in path.read_text()
+
+
 def test_to_nowhere_and_to_a_descriptor(supervised):
     program = supervised("--count", 1, "--lines", 3, "--out-to", 3)  # CREW_TO_NULL
     program.wait("ready")
