@@ -25,14 +25,26 @@ static crew_reply get_index(struct crew_request *request)
 	return crew_redirect(request, 303, "/static/sse.html");
 }
 
+/* What was asked for is wrong; or all is well with it, and it cannot be done now. */
+static crew_reply refused(struct crew_request *request, int r)
+{
+	if (r == -EINVAL || r == -EMSGSIZE)
+		return crew_error(request, 400, "a channel has 1 to 256 bytes, a message at "
+				  "most 64 KiB");
+	crew_set_header(request, "Retry-After", "1");
+	return crew_error(request, 503, "%s", strerror(-r));
+}
+
 static crew_reply get_events(struct crew_request *request)
 {
 	const char *channel = crew_query(request, "channel");
 	crew_reply reply = crew_events(request, NULL);
+	int r = crew_subscribe(request, channel ? channel : "news");
 
-	if (crew_subscribe(request, channel ? channel : "news") < 0 ||
-	    crew_subscribe(request, " all channels") < 0)
-		return crew_error(request, 400, "a channel has 1 to 256 bytes");
+	if (r == 0)
+		r = crew_subscribe(request, " all channels");
+	if (r < 0)
+		return refused(request, r);
 	crew_send_event(request, &(struct crew_event){ .comment = "welcome",
 						       .retry_ms = 1000 });
 	return reply;
@@ -41,8 +53,7 @@ static crew_reply get_events(struct crew_request *request)
 /* The answer waits until the dispatcher has said how many were reached. */
 static void published(struct crew_worker *worker, unsigned streams, void *context)
 {
-	struct crew_request *request =
-		crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	if (request)
 		crew_finish(request, crew_json(request, 200,
@@ -63,8 +74,8 @@ static crew_reply post_publish(struct crew_request *request)
 	reply = crew_defer(request, &ticket);
 	r = crew_publish(crew_worker(request), channel ? channel : "news",
 			 &(struct crew_event){ .data = message, .event = "message" },
-			 published, (void *)(uintptr_t)ticket);
-	return r < 0 ? crew_error(request, 400, "%s", strerror(-r)) : reply;
+			 published, crew_ticket_context(ticket));
+	return r < 0 ? refused(request, r) : reply;
 }
 
 static void keep_calm(struct crew_worker *dispatcher, void *context)

@@ -18,20 +18,18 @@ static unsigned wanted_ms(const struct crew_request *request)
 	return ms < 0 ? 0 : ms > WAIT_MAX_MS ? WAIT_MAX_MS : (unsigned)ms;
 }
 
-/* A ticket fits into the pointer that a callback is given. */
-static void *as_context(crew_ticket ticket)
+crew_reply sampler_refused(struct crew_request *request, int r, const char *why)
 {
-	return (void *)(uintptr_t)ticket;
-}
-
-static struct crew_request *claim(struct crew_worker *worker, void *context)
-{
-	return crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	if (r == -EAGAIN || r == -ENOTCONN || r == -ENOMEM) {
+		crew_set_header(request, "Retry-After", "1");
+		return crew_error(request, 503, "%s", why);
+	}
+	return crew_error(request, r == -EMSGSIZE ? 413 : r == -ELOOP ? 508 : 400, "%s", why);
 }
 
 static void time_is_up(struct crew_worker *worker, void *context)
 {
-	struct crew_request *request = claim(worker, context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	if (request)
 		crew_finish(request, crew_json(request, 200, crew_int("deferred_ms",
@@ -46,7 +44,7 @@ crew_reply page_defer(struct crew_request *request)
 	sampler_ran(request);
 	reply = crew_defer(request, &ticket);
 	if (!crew_after(crew_worker(request), wanted_ms(request), time_is_up,
-			as_context(ticket)))
+			crew_ticket_context(ticket)))
 		return crew_error(request, 503, "out of memory");
 	return reply;
 }
@@ -115,6 +113,7 @@ crew_reply page_set_config(struct crew_request *request)
 	const char *body;
 	char *text;
 	size_t size;
+	int r;
 
 	sampler_ran(request);
 	body = crew_body(request, &size);
@@ -124,15 +123,16 @@ crew_reply page_set_config(struct crew_request *request)
 	if (size)
 		memcpy(text, body, size);
 	text[size] = '\0';
-	if (crew_pool_config(worker, crew_worker_pool(worker), text, &error) < 0)
-		return crew_error(request, 400, "%s", error.text);
+	r = crew_pool_config(worker, crew_worker_pool(worker), text, &error);
+	if (r < 0)
+		return sampler_refused(request, r, error.text);
 	return crew_json(request, 202, crew_bool("sent", true));
 }
 
 static void call_answered(struct crew_worker *worker, const struct crew_answer *answer,
 			  void *context)
 {
-	struct crew_request *request = claim(worker, context);
+	struct crew_request *request = crew_claim_context(worker, context);
 	char *body;
 
 	if (!request)
@@ -170,13 +170,13 @@ crew_reply page_call(struct crew_request *request)
 	call.timeout_ms = timeout ? (unsigned)strtoul(timeout, NULL, 10) : 0;
 	if (forget) {
 		r = crew_call(crew_worker(request), &call, NULL, NULL);
-		return r < 0 ? crew_error(request, 400, "%s", strerror(-r))
+		return r < 0 ? sampler_refused(request, r, strerror(-r))
 			     : crew_json(request, 202, crew_bool("sent", true));
 	}
 	reply = crew_defer(request, &ticket);
-	r = crew_call(crew_worker(request), &call, call_answered, as_context(ticket));
+	r = crew_call(crew_worker(request), &call, call_answered, crew_ticket_context(ticket));
 	if (r < 0)
-		return crew_error(request, r == -ELOOP ? 508 : 400, "%s", strerror(-r));
+		return sampler_refused(request, r, strerror(-r));
 	return reply;
 }
 

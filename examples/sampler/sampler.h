@@ -8,6 +8,8 @@
 /* Note that a handler has begun, in the file that SAMPLER_RAN names. */
 void sampler_ran(const struct crew_request *request);
 int sampler_setup(struct crew_worker *worker);
+/* What could not be done: what was asked for was wrong, or it cannot be done now. */
+crew_reply sampler_refused(struct crew_request *request, int r, const char *why);
 
 /* pages.c: answers at once. */
 crew_handler page_index, page_hello, page_plain, page_echo, page_headers,

@@ -198,7 +198,7 @@ crew_reply page_event(struct crew_request *request)
 
 static void tick(struct crew_worker *worker, void *context)
 {
-	struct crew_request *stream = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *stream = crew_claim_context(worker, context);
 	struct source *source = stream ? crew_data(stream) : NULL;
 
 	/* A tick for which there is no room is left out. */
@@ -218,7 +218,7 @@ crew_reply page_ticks(struct crew_request *request)
 		return crew_error(request, 503, "out of memory");
 	source->timer = crew_every(crew_worker(request),
 				   ms < 1 ? 1 : ms > 60000 ? 60000 : (unsigned)ms, tick,
-				   (void *)(uintptr_t)ticket);
+				   crew_ticket_context(ticket));
 	if (!source->timer)
 		return crew_error(request, 503, "out of memory");
 	return reply;
@@ -228,17 +228,20 @@ crew_reply page_events(struct crew_request *request)
 {
 	const char *channel = crew_query(request, "channel");
 	crew_reply reply = crew_events(request, NULL);
+	int r;
 
 	sampler_ran(request);
-	if (crew_subscribe(request, channel ? channel : "default") < 0)
-		return crew_error(request, 400, "a channel has 1 to 256 bytes");
+	r = crew_subscribe(request, channel ? channel : "default");
+	if (r < 0)
+		return sampler_refused(request, r, r == -EINVAL ? "a channel has 1 to 256 bytes"
+								: strerror(-r));
 	crew_send_event(request, &(struct crew_event){ .comment = "subscribed" });
 	return reply;
 }
 
 static void published(struct crew_worker *worker, unsigned streams, void *context)
 {
-	struct crew_request *request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	if (request)
 		crew_finish(request, crew_json(request, 200,
@@ -261,9 +264,9 @@ crew_reply page_publish(struct crew_request *request)
 	reply = crew_defer(request, &ticket);
 	r = crew_publish(crew_worker(request), channel ? channel : "default",
 			 &(struct crew_event){ .data = message }, published,
-			 (void *)(uintptr_t)ticket);
+			 crew_ticket_context(ticket));
 	if (r < 0)
-		return crew_error(request, r == -EMSGSIZE ? 413 : 400, "%s", strerror(-r));
+		return sampler_refused(request, r, strerror(-r));
 	return reply;
 }
 

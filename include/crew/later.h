@@ -36,6 +36,18 @@ crew_ticket crew_ticket_of(const struct crew_request *request);
 /** The request of a ticket, valid until the callback that asks for it returns
  * or ends it; NULL if it is over. */
 struct crew_request *crew_claim(struct crew_worker *worker, crew_ticket ticket);
+/** The `context` of a callback that is to go on with that request. */
+static inline void *crew_ticket_context(crew_ticket ticket)
+{
+	_Static_assert(sizeof(void *) >= sizeof(ticket), "a ticket fits into a pointer");
+	return (void *)(uintptr_t)ticket;
+}
+/** In that callback: crew_claim() of it. */
+static inline struct crew_request *crew_claim_context(struct crew_worker *worker,
+						      void *context)
+{
+	return crew_claim(worker, (crew_ticket)(uintptr_t)context);
+}
 /** Send the answer of a deferred request: crew_finish(request, crew_json(…)).
  * The request is over then, and the pointer no more valid. Returns 0, or
  * -EINVAL if the request was not deferred (it goes on as it is), or is over since

@@ -401,14 +401,13 @@ static crew_reply get_program(struct crew_request *request)
 
 static void send_later(struct crew_worker *worker, void *context)
 {
-	struct crew_request *request =
-		crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	if (!request)
 		return;
 	if (strcmp(crew_path(request), "/later/stream") == 0) {
 		crew_finish(request, crew_stream(request, 200, "text/plain", NULL));
-		request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+		request = crew_claim_context(worker, context);
 		if (!request || crew_send(request, "streamed", 8) < 0)
 			abort();
 		crew_end(request);
@@ -418,11 +417,11 @@ static void send_later(struct crew_worker *worker, void *context)
 		/* Put off once more, and answered then. */
 		if (crew_finish(request, crew_defer(request, NULL)) != -EINVAL)
 			abort();
-		request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+		request = crew_claim_context(worker, context);
 	}
 	crew_set_header(request, "X-Later", "yes");
 	crew_finish(request, crew_text(request, 200, crew_path_str(request, "how")));
-	if (crew_claim(worker, (crew_ticket)(uintptr_t)context))
+	if (crew_claim_context(worker, context))
 		abort();
 }
 
@@ -433,7 +432,7 @@ static crew_reply get_later(struct crew_request *request)
 
 	crew_set_header(request, "X-Before", "yes");
 	reply = crew_defer(request, &ticket);
-	crew_after(crew_worker(request), 30, send_later, (void *)(uintptr_t)ticket);
+	crew_after(crew_worker(request), 30, send_later, crew_ticket_context(ticket));
 	return reply;
 }
 

@@ -63,7 +63,7 @@ def test_what_cannot_be_called(server):
         for query in ("", "target=hello", "target=/x%0d%0ay&pool=items", "pool=nix&target=/hello"):
             answer = client.get("/call?" + query)
             assert answer.status == 400 or json.loads(answer.body)["status"] == 400, query
-        assert client.request("POST", "/call?target=/echo", b"x" * 300000).status == 400
+        assert client.request("POST", "/call?target=/echo", b"x" * 300000).status == 413
         assert call(client, "target=/bytes/9000000")["status"] == 502, "more than 8 MiB"
 
 

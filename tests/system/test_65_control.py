@@ -207,8 +207,9 @@ def test_a_configuration_that_cannot_be_passed_on_is_told_so(start):
             answers = [client.request("POST", "/config", b"{}") for _ in range(600)]
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        assert {answer.status for answer in answers} == {202, 400}
+        assert {answer.status for answer in answers} == {202, 503}
         assert b"the configuration cannot be passed on now: " in answers[-1].body
+        assert answers[-1].header("Retry-After") == "1"
 
 
 def test_a_configuration_outlives_the_dispatcher(start):
