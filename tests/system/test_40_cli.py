@@ -201,6 +201,17 @@ def test_crew_run(tmp_path):
     assert "interface" not in server.log()
 
 
+def test_crew_run_of_the_example(tmp_path):
+    """As README has it."""
+    server = Server(str(tmp_path), program=os.path.join(BUILD, "examples", "shared.so"),
+                    before=[os.path.join(BUILD, "crew"), "run"])
+    try:
+        assert server.get("/hello/you").body == b'{"hello":"you"}'
+        assert len(server.workers()) == 2
+    finally:
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("abi,code,says", [
     ("CREW_EXPORT_SERVER", 0, ""), ("const struct crew_server crew_server", 0, "does not say"),
     ("const unsigned crew_server_abi = CREW_ABI + 1; const struct crew_server crew_server", 1,
