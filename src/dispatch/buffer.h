@@ -29,7 +29,7 @@ static inline struct span buffer_span(const struct buffer *buffer)
 char *buffer_reserve(struct buffer *buffer, size_t size);
 /** Append a copy. False if there is no memory. */
 bool buffer_append(struct buffer *buffer, const void *data, size_t size);
-/** Drop `size` bytes at the start; an empty buffer keeps a small room only. */
+/** Drop `size` bytes at the start; a buffer that is empty then has no memory. */
 void buffer_drain(struct buffer *buffer, size_t size);
 /** Free the memory; the buffer can be used again. */
 void buffer_fini(struct buffer *buffer);

@@ -2,7 +2,7 @@
 /*
  * What handlers ask of the worker that runs them. A worker is data here: who
  * runs handlers (a worker process, or the dispatcher for local routes) fills
- * the struct in, and leaves the two calls out that it has no use for.
+ * the struct in; a call that is NULL is one that it has no use for.
  */
 #include <string.h>
 

@@ -243,10 +243,6 @@ void place_restart_fire(struct loop *loop, struct timer *timer);
 /** The removed place's life is gone. */
 void place_gone(struct place *place, const struct crew_death *death);
 /* spawn.c */
-struct life *life_new(struct group_state *group, struct place *place);
-void life_free(struct life *life);
-/** Make it the group's, and count it. */
-void life_enter(struct life *life);
 int spawn_process(struct life *life);
 /** Its line of the scoreboard, for a new life. */
 void life_begin_line(struct life *life);
@@ -274,6 +270,10 @@ void thread_replace(struct life *life);
 /** No thread is left in this host: it may go. */
 void host_check(struct life *host);
 /* life.c */
+struct life *life_new(struct group_state *group, struct place *place);
+void life_free(struct life *life);
+/** Make it the group's, and count it. */
+void life_enter(struct life *life);
 /** Ready or not, it counts no more among those that boot. */
 void life_started(struct life *life);
 void life_ready(struct life *life);

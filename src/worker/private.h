@@ -57,7 +57,7 @@
 #define HEAR_STOP_MS 100u
 
 /* How many bytes of streams may wait for their clients before a send is refused
- * (a stream that waits for nothing may always send one piece). */
+ * is CREW_SEND_ROOM_BYTES: who was refused may go on when so few still do. */
 #define STREAM_LOW_BYTES (CREW_SEND_ROOM_BYTES / 2)
 
 /* What the application publishes and calls is refused beyond that, while the
@@ -224,7 +224,7 @@ void app_tear_down(struct worker *worker);
 /** Free what crew itself holds for the application. */
 void app_fini(struct worker *worker);
 
-/** Make all jobs free ones; once at the start. */
+/** There are no jobs yet: make its lists empty ones; once at the start. */
 void serve_init(struct worker *worker);
 /** Drop that peer's jobs: its link is gone, or the process ends. */
 void serve_drop(struct worker *worker, struct peer *peer);

@@ -51,7 +51,6 @@ static void show_state(const struct worker *worker);
 
 int worker_main(struct crew_child *self, const struct worker_options *options)
 {
-	/* It holds a job for each slot: too much for a thread's stack. */
 	struct worker *worker = malloc(sizeof(*worker));
 	int r;
 

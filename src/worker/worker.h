@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a worker process: waits for requests on its link, runs the
- * application's handlers one at a time, sends the answers.
+ * The inside of a worker process: waits for requests on its links, one to each
+ * dispatcher, runs the application's handlers one at a time, sends the answers.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
