@@ -57,7 +57,7 @@ static int form = CREW_LOG_PLAIN;
 static enum crew_log_form wanted_form = CREW_LOG_AUTO;
 static enum sink sink = SINK_PIPE;
 static bool colours;
-static _Atomic int level_now = LOG_INFO_LEVEL;
+static _Atomic int level_now = CREW_INFO;
 static _Thread_local const _Atomic uint32_t *level_word;
 static _Thread_local int thread_index = -1;
 static _Atomic uint64_t dropped;
@@ -76,11 +76,11 @@ static const struct level_row {
 	const char *name;
 	const char *colour;
 } level_rows[] = {
-	{ LOG_DEBUG_LEVEL, 7, "debug", "\033[2m" },
-	{ LOG_INFO_LEVEL, 6, "info", "" },
-	{ LOG_WARNING_LEVEL, 4, "warning", "\033[33m" },
-	{ LOG_ERROR_LEVEL, 3, "error", "\033[31m" },
-	{ LOG_CRITICAL_LEVEL, 2, "critical", "\033[1;31m" },
+	{ CREW_DEBUG, 7, "debug", "\033[2m" },
+	{ CREW_INFO, 6, "info", "" },
+	{ CREW_WARNING, 4, "warning", "\033[33m" },
+	{ CREW_ERROR, 3, "error", "\033[31m" },
+	{ CREW_CRITICAL, 2, "critical", "\033[1;31m" },
 };
 
 static const struct level_row *row_of(int level);
@@ -241,7 +241,7 @@ void log_tell_dropped(void)
 	n = snprintf(text, sizeof(text), "dropped %llu of this process's lines: the log "
 		     "does not keep up",
 		     (unsigned long long)(now - told));
-	if (log_from("parent", 0, LOG_WARNING_LEVEL, text, n))
+	if (log_from("parent", 0, CREW_WARNING, text, n))
 		return;
 	/* Nor could this one; it is none of those that are counted. */
 	atomic_fetch_sub_explicit(&dropped, 1, memory_order_relaxed);

@@ -15,15 +15,6 @@
 
 #include <crew/log.h>
 
-/* The same numbers as enum crew_level in <crew/worker.h>. */
-enum log_level {
-	LOG_DEBUG_LEVEL = 10,
-	LOG_INFO_LEVEL = 20,
-	LOG_WARNING_LEVEL = 30,
-	LOG_ERROR_LEVEL = 40,
-	LOG_CRITICAL_LEVEL = 50,
-};
-
 /** How lines leave a child: "<priority>message", the parent adds the rest. One
  * more than the forms of enum crew_log_form. */
 #define LOG_FORM_CHILD 100
@@ -37,7 +28,8 @@ void log_init(void);
 void log_become_child(void);
 /** The form of this process's lines; CREW_LOG_AUTO: as log_init chose. */
 void log_set_form(enum crew_log_form form);
-/** Lines below `level` are not written. Default: info. */
+/** Lines below `level` are not written. Default: info. Levels here are enum crew_level;
+ * int, since what a child or a person says may be none of them. */
 void log_set_level(int level);
 int log_level(void);
 /** In a child: its level is this word, which the parent can change; of this
@@ -76,10 +68,10 @@ void log_tell_dropped(void);
 /** Lines that could not be written since the start. */
 uint64_t log_dropped(void);
 
-#define log_debug(...) log_line(LOG_DEBUG_LEVEL, __VA_ARGS__)
-#define log_info(...) log_line(LOG_INFO_LEVEL, __VA_ARGS__)
-#define log_warning(...) log_line(LOG_WARNING_LEVEL, __VA_ARGS__)
-#define log_error(...) log_line(LOG_ERROR_LEVEL, __VA_ARGS__)
-#define log_critical(...) log_line(LOG_CRITICAL_LEVEL, __VA_ARGS__)
+#define log_debug(...) log_line(CREW_DEBUG, __VA_ARGS__)
+#define log_info(...) log_line(CREW_INFO, __VA_ARGS__)
+#define log_warning(...) log_line(CREW_WARNING, __VA_ARGS__)
+#define log_error(...) log_line(CREW_ERROR, __VA_ARGS__)
+#define log_critical(...) log_line(CREW_CRITICAL, __VA_ARGS__)
 
 #endif

@@ -47,7 +47,7 @@ static int set_up(void **state)
 	reader = ends[0];
 	take_over(ends[1]);
 	unsetenv("JOURNAL_STREAM");
-	log_set_level(LOG_INFO_LEVEL);
+	log_set_level(CREW_INFO);
 	log_init();
 	return 0;
 }
@@ -103,7 +103,7 @@ static void a_plain_line_has_time_level_origin_message(void **state)
 	log_info("%d bolts", 3);
 	assert_like(look(), "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:"
 			    "[0-6][0-9]\\.[0-9]{3}Z info     parent: 3 bolts\n$");
-	log_from("items[2]", 0, LOG_ERROR_LEVEL, "no nut, no more", 6);
+	log_from("items[2]", 0, CREW_ERROR, "no nut, no more", 6);
 	assert_like(look(), "Z error    items\\[2\\]: no nut\n$");
 }
 
@@ -111,7 +111,7 @@ static void a_child_gives_the_priority_alone(void **state)
 {
 	(void)state;
 	log_become_child();
-	log_set_level(LOG_DEBUG_LEVEL);
+	log_set_level(CREW_DEBUG);
 	log_critical("a");
 	log_error("b");
 	log_warning("c");
@@ -127,9 +127,9 @@ static void levels_are_a_threshold(void **state)
 
 	(void)state;
 	log_become_child();
-	log_set_level(LOG_ERROR_LEVEL);
-	assert_false(log_enabled(LOG_WARNING_LEVEL));
-	assert_true(log_enabled(LOG_ERROR_LEVEL));
+	log_set_level(CREW_ERROR);
+	assert_false(log_enabled(CREW_WARNING));
+	assert_true(log_enabled(CREW_ERROR));
 	log_warning("unheard");
 	log_error("heard");
 	assert_string_equal(look(), "<3>heard\n");
@@ -175,11 +175,11 @@ static void an_origin_forges_no_line_either(void **state)
 	char origin[300];
 
 	(void)state;
-	log_from("a\nb", 0, LOG_INFO_LEVEL, "x", 1);
+	log_from("a\nb", 0, CREW_INFO, "x", 1);
 	assert_like(look(), "a\\\\nb: x\n$");
 	memset(origin, 'o', sizeof(origin) - 1);
 	origin[sizeof(origin) - 1] = '\0';
-	log_from(origin, 0, LOG_INFO_LEVEL, "x", 1);
+	log_from(origin, 0, CREW_INFO, "x", 1);
 	assert_like(look(), "ooo \\[cut\\]: x\n$");
 }
 
@@ -334,7 +334,7 @@ static void the_journal_gets_priority_and_origin(void **state)
 		 (unsigned long long)status.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_init();
-	log_from("items[0]", 0, LOG_WARNING_LEVEL, "late", 4);
+	log_from("items[0]", 0, CREW_WARNING, "late", 4);
 	assert_string_equal(look(), "<4>items[0]: late\n");
 	unsetenv("JOURNAL_STREAM");
 }

@@ -669,6 +669,6 @@ int main(void)
 	};
 
 	log_init();
-	log_set_level(LOG_CRITICAL_LEVEL);
+	log_set_level(CREW_CRITICAL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

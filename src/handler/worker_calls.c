@@ -11,13 +11,6 @@
 #include "base/log.h"
 #include "handler/request.h"
 
-_Static_assert((int)CREW_DEBUG == (int)LOG_DEBUG_LEVEL &&
-	       (int)CREW_INFO == (int)LOG_INFO_LEVEL &&
-	       (int)CREW_WARNING == (int)LOG_WARNING_LEVEL &&
-	       (int)CREW_ERROR == (int)LOG_ERROR_LEVEL &&
-	       (int)CREW_CRITICAL == (int)LOG_CRITICAL_LEVEL,
-	       "public log levels are the private ones");
-
 struct crew_worker *crew_worker(const struct crew_request *request)
 {
 	return request->worker;
@@ -103,12 +96,12 @@ void crew_log(struct crew_worker *worker, enum crew_level level,
 	/* The parent knows whose pipe a line comes from, and names the worker. */
 	(void)worker;
 	va_start(arguments, format);
-	log_line_va((int)level, format, arguments);
+	log_line_va(level, format, arguments);
 	va_end(arguments);
 }
 
 bool crew_log_enabled(const struct crew_worker *worker, enum crew_level level)
 {
 	(void)worker;
-	return log_enabled((int)level);
+	return log_enabled(level);
 }

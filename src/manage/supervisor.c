@@ -280,7 +280,7 @@ int crew_plan_set_log_level(struct crew_supervisor *supervisor, const char *grou
 		return -EINVAL;
 	if (group && number < 0)
 		return -ENOENT;
-	plan_set_log_level(supervisor->plan, number, (int)level);
+	plan_set_log_level(supervisor->plan, number, level);
 	return 0;
 }
 
@@ -298,7 +298,7 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 	int r;
 
 	if (tables->log_level)
-		log_set_level((int)tables->log_level);
+		log_set_level(tables->log_level);
 	log_set_form(tables->log_form);
 	log_set_taker(tables->on_log, tables->on_log_context);
 	r = make_plan(supervisor, ret_error);

@@ -185,8 +185,8 @@ static void obey(struct server_run *run, const struct control *order)
 
 	if (!all && order->pool >= run->group_count - FIRST_POOL_GROUP)
 		return;
-	if (order->kind == CONTROL_LOG_LEVEL && order->detail >= LOG_DEBUG_LEVEL &&
-	    order->detail <= LOG_CRITICAL_LEVEL)
+	if (order->kind == CONTROL_LOG_LEVEL && order->detail >= CREW_DEBUG &&
+	    order->detail <= CREW_CRITICAL)
 		plan_set_log_level(run->plan, all ? -1 : (int)group, order->detail);
 	else if (order->kind == CONTROL_RELOAD && all)
 		plan_reload_all(run->plan);

@@ -39,11 +39,11 @@ int group_init(struct plan *plan, unsigned number, const struct group *options)
 		if (!group->restart_times)
 			return -ENOMEM;
 	}
-	group->log_level = (int)group->options.is.log_level;
-	r = sink_open(&group->out, &group->options.is.out, LOG_INFO_LEVEL);
+	group->log_level = group->options.is.log_level;
+	r = sink_open(&group->out, &group->options.is.out, CREW_INFO);
 	if (r == 0)
 		r = sink_open(&group->error, &group->options.is.error,
-			      LOG_WARNING_LEVEL);
+			      CREW_WARNING);
 	return r < 0 ? r : make_places(group);
 }
 

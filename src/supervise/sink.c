@@ -108,7 +108,7 @@ static bool write_counted(struct sink *sink, const struct life *life, int level,
 		n = snprintf(lost, sizeof(lost),
 			     "%llu lines were dropped: written faster than the log "
 			     "could take them", (unsigned long long)sink->dropped);
-		if (write_out(sink, life, LOG_WARNING_LEVEL, lost, (size_t)n))
+		if (write_out(sink, life, CREW_WARNING, lost, (size_t)n))
 			sink->dropped = 0;
 	}
 	if (write_out(sink, life, level, line, size))
@@ -239,9 +239,9 @@ static bool is_json(const char *line, size_t size)
 static int level_of_priority(int priority)
 {
 	static const int levels[8] = {
-		LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL, LOG_CRITICAL_LEVEL,
-		LOG_ERROR_LEVEL,    LOG_WARNING_LEVEL,  LOG_INFO_LEVEL,
-		LOG_INFO_LEVEL,     LOG_DEBUG_LEVEL,
+		CREW_CRITICAL, CREW_CRITICAL, CREW_CRITICAL,
+		CREW_ERROR,    CREW_WARNING,  CREW_INFO,
+		CREW_INFO,     CREW_DEBUG,
 	};
 
 	return levels[priority];

@@ -1208,7 +1208,7 @@ int main(void)
 	};
 
 	log_init();
-	log_set_level(LOG_CRITICAL_LEVEL + 1);
+	log_set_level(CREW_CRITICAL + 1);
 	for (size_t i = 0; i < sizeof(big); i++)
 		big[i] = (unsigned char)(i * 31 + i / 257);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
