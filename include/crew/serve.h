@@ -318,8 +318,9 @@ struct crew_server {
 int crew_main(int argc, char **argv, const struct crew_server *server);
 
 /**
- * The same without a command line: the caller's own. Returns the exit code and
- * says in `ret_error` (may be NULL) why, where that is not 0.
+ * The same without a command line: the caller's own. Returns the exit code, an
+ * enum crew_exit (<crew/supervise.h>), and says in `ret_error` (may be NULL) why,
+ * where that is not CREW_EXIT_OK.
  */
 int crew_serve(const struct crew_server *server, struct crew_error *ret_error);
 

@@ -271,14 +271,21 @@ struct crew_plan {
 			 "help" lists them */
 };
 
+/** How a program ends that is a supervisor or a server of crew. */
+enum crew_exit {
+	CREW_EXIT_OK = 0,      /* after an orderly stop */
+	CREW_EXIT_FAILED = 1,  /* it could not start */
+	CREW_EXIT_USAGE = 2,   /* its command line or its tables are wrong */
+	CREW_EXIT_GAVE_UP = 3, /* no child of a group, no worker of a pool ever came up */
+};
+
 /**
  * Run a plan from main() until it is stopped by a signal (TERM, INT, QUIT
  * gracefully, a second one at once, but within half a second of the first it is
  * taken for the same; HUP rolling restart; TTIN, TTOU one child
  * of the first group more or less; USR1 reopens log files). Returns the exit
- * code: 0 after an orderly stop, 1 if it could not start, 2 if the plan is
- * wrong, 3 if the children of a group never came up. Why it could not start is
- * told on standard error, that of the caller for a daemon too.
+ * code, an enum crew_exit. Why it could not start is told on standard error,
+ * that of the caller for a daemon too.
  * With daemon.detach it returns 0 in the caller when the daemon is up; the
  * daemon itself never returns from it. Must be called from a single-threaded
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
@@ -311,7 +318,8 @@ void crew_plan_stop(struct crew_supervisor *supervisor);
 /** End what still runs by SIGKILL, wait for it, and free all. NULL is harmless.
  * Called by a callback it does nothing but say so in the log. */
 void crew_plan_free(struct crew_supervisor *supervisor);
-/** The exit code that crew_supervise would return: 0, or 3 if it gave up. */
+/** The exit code that crew_supervise would return: CREW_EXIT_OK, or
+ * CREW_EXIT_GAVE_UP. */
 int crew_plan_exit_code(const struct crew_supervisor *supervisor);
 /** The plan's `context`. */
 void *crew_plan_context(const struct crew_supervisor *supervisor);

@@ -13,8 +13,6 @@
 
 #include <crew/crew.h>
 
-#define EXIT_USAGE 2
-
 static int run(int argc, char **argv);
 static void print_help(void);
 
@@ -35,7 +33,7 @@ int main(int argc, char **argv)
 			argv[1]);
 	else
 		fprintf(stderr, "crew: what shall it do? see crew --help\n");
-	return EXIT_USAGE;
+	return CREW_EXIT_USAGE;
 }
 
 /* crew run FILE.so [OPTION]... */
@@ -51,13 +49,13 @@ static int run(int argc, char **argv)
 	if (!file || file[0] == '-') {
 		fprintf(stderr, "crew: run needs the file of a server first: "
 				"crew run ./items.so [OPTION]...\n");
-		return EXIT_USAGE;
+		return CREW_EXIT_USAGE;
 	}
 	snprintf(path, sizeof(path), "%s%s", strchr(file, '/') ? "" : "./", file);
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		fprintf(stderr, "crew: cannot load %s: %s\n", file, dlerror());
-		return 1;
+		return CREW_EXIT_FAILED;
 	}
 	abi = dlsym(object, "crew_server_abi");
 	if (!abi)
@@ -68,14 +66,14 @@ static int run(int argc, char **argv)
 		fprintf(stderr, "crew: %s was built for interface %u of crew, "
 				"this is %u: build it anew\n",
 			file, *abi, crew_abi());
-		return 1;
+		return CREW_EXIT_FAILED;
 	}
 	server = dlsym(object, "crew_server");
 	if (!server) {
 		fprintf(stderr, "crew: %s exports no tables: it needs "
 				"`CREW_EXPORT_SERVER = { … };` (see <crew/serve.h>)\n",
 			file);
-		return 1;
+		return CREW_EXIT_FAILED;
 	}
 	/* What help and errors call the program is what has to be typed again. */
 	snprintf(program, sizeof(program), "crew run %s",

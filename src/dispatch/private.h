@@ -36,6 +36,7 @@
 #include "dispatch/sisters.h"
 #include "handler/request.h"
 #include "http/parse.h"
+#include "http/respond.h"
 #include "supervise/scoreboard.h"
 #include "transport/control.h"
 #include "transport/link.h"
@@ -439,7 +440,7 @@ struct dispatcher {
 	uint64_t next_id;
 	uint64_t served;
 	time_t date_at;
-	char date[30];
+	char date[HTTP_DATE_SIZE];
 	/* scratch of one call, so that connections need none */
 	struct http_head head;
 	struct route_match match;

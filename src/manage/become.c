@@ -17,10 +17,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "supervise/limits.h"
 
 #define KEEP_MS 1000u
-#define LOG_BYTES (UINT64_C(8) << 20)
-#define LOG_KEEP 8u
 
 static int detach(struct become *become, struct crew_error *ret_error);
 static int open_log(struct become *become, struct crew_error *ret_error);
@@ -110,7 +109,7 @@ int become_exit_code(const struct become *become, int r)
 {
 	if (!become->detached && become->detach.code)
 		return become->detach.code; /* the daemon's */
-	return r == -EINVAL ? 2 : 1;
+	return r == -EINVAL ? CREW_EXIT_USAGE : CREW_EXIT_FAILED;
 }
 
 void become_watch(struct become *become, struct loop *loop)
@@ -174,8 +173,8 @@ static int open_log(struct become *become, struct crew_error *ret_error)
 	if (!daemon->log_file)
 		return 0;
 	r = rotate_open(&become->log, daemon->log_file,
-			daemon->log_max_bytes ? daemon->log_max_bytes : LOG_BYTES,
-			daemon->log_keep ? daemon->log_keep : LOG_KEEP);
+			daemon->log_max_bytes ? daemon->log_max_bytes : ROTATE_BYTES,
+			daemon->log_keep ? daemon->log_keep : ROTATE_KEEP);
 	if (r < 0)
 		return error_set(ret_error, -r, "cannot open the log file %s: %s; "
 				 "does its directory exist, and may you write there?",

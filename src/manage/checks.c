@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "manage/private.h"
+#include "supervise/limits.h"
 
 static int check_group(const struct crew_plan *plan, unsigned number,
 		       struct crew_error *ret_error);
@@ -124,11 +125,11 @@ static int check_kind(const struct crew_group *group, struct crew_error *ret_err
 
 static int check_ids(const struct crew_group *group, struct crew_error *ret_error)
 {
-	if (group->ids ? group->id_count < 1 || group->id_count > 1024
-		       : group->count > 1024)
+	if (group->ids ? group->id_count < 1 || group->id_count > CHILDREN_MAX
+		       : group->count > CHILDREN_MAX)
 		return error_set(ret_error, EINVAL,
-				 "group \"%s\" must have 1 to 1024 children",
-				 group->name);
+				 "group \"%s\" must have 1 to %u children",
+				 group->name, CHILDREN_MAX);
 	for (unsigned i = 0; group->ids && i < group->id_count; i++) {
 		if (group->ids[i] > INT_MAX)
 			return error_set(ret_error, EINVAL,

@@ -43,11 +43,11 @@ int crew_supervise(const struct crew_plan *plan)
 {
 	struct crew_supervisor *supervisor = calloc(1, sizeof(*supervisor));
 	struct crew_error error = { 0 };
-	int code = 1;
+	int code = CREW_EXIT_FAILED;
 	int r;
 
 	if (!supervisor)
-		return 1;
+		return CREW_EXIT_FAILED;
 	os_hold_standard_streams();
 	log_init();
 	supervisor->tables = *plan;
@@ -60,7 +60,7 @@ int crew_supervise(const struct crew_plan *plan)
 				 &error);
 	if (r == 1) { /* the daemon is up: this is who was called */
 		free_all(supervisor);
-		return 0;
+		return CREW_EXIT_OK;
 	}
 	if (r == 0)
 		r = begin(supervisor, &error);
@@ -75,7 +75,7 @@ int crew_supervise(const struct crew_plan *plan)
 			console_open(supervisor);
 		while ((r = crew_plan_step(supervisor, -1)) > 0)
 			;
-		code = r < 0 ? 1 : plan_exit_code(supervisor->plan);
+		code = r < 0 ? CREW_EXIT_FAILED : plan_exit_code(supervisor->plan);
 	}
 	console_close(supervisor);
 	end(supervisor);

@@ -18,7 +18,6 @@
 #include "serve/address.h"
 #include "serve/defaults.h"
 
-#define EXIT_USAGE 2
 #define HELP_COLUMN 24
 
 struct command_line {
@@ -190,7 +189,7 @@ int crew_main(int argc, char **argv, const struct crew_server *tables)
 	if (optind < argc) {
 		fprintf(stderr, "%s: \"%s\" is not an option; see %s --help\n",
 			line.program, argv[optind], line.program);
-		return EXIT_USAGE;
+		return CREW_EXIT_USAGE;
 	}
 	r = crew_serve(&line.server, &error);
 	if (r != 0 && error.text[0])
@@ -231,14 +230,14 @@ static int take(struct command_line *line, const struct option_row *row, const c
 	} else {
 		if (!parse_value(row, value, &number)) {
 			say_what_it_takes(line, row, value);
-			return EXIT_USAGE;
+			return CREW_EXIT_USAGE;
 		}
 		memcpy(at, &number, sizeof(number));
 	}
 	if (row->pools != POOLS_NONE && !server->pools[0].app) {
 		fprintf(stderr, "%s: --%s: this server has no workers\n", line->program,
 			row->name);
-		return EXIT_USAGE;
+		return CREW_EXIT_USAGE;
 	}
 	if (row->pools == POOLS_ALL) {
 		for (unsigned i = 1; i < CREW_POOLS_MAX && server->pools[i].app; i++)
@@ -326,7 +325,7 @@ static int check_listen(struct command_line *line, const char *value)
 	if (address_check(value, &error) == 0)
 		return 0;
 	fprintf(stderr, "%s: --listen: %s\n", line->program, error.text);
-	return EXIT_USAGE;
+	return CREW_EXIT_USAGE;
 }
 
 /* Unlike others of pools it is also that of a server without any. */
@@ -362,7 +361,7 @@ static int bad_option(const char *program, int code, char **argv)
 	else
 		fprintf(stderr, "%s: there is no option %.*s; see %s --help\n",
 			program, (int)size, option, program);
-	return EXIT_USAGE;
+	return CREW_EXIT_USAGE;
 }
 
 static bool is_ambiguous(const char *word)

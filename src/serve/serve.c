@@ -57,7 +57,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	int r;
 
 	if (!run)
-		return 1;
+		return CREW_EXIT_FAILED;
 	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
 		run->listeners[i] = -1;
 	configs_init(run);
@@ -73,7 +73,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 		r = become_begin(&run->become, &run->server.daemon, &error);
 	if (r == 1) { /* the daemon is up: this is who was called */
 		clean_up(run);
-		return 0;
+		return CREW_EXIT_OK;
 	}
 	if (r == 0)
 		r = prepare(run, &error);
@@ -87,7 +87,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	} else {
 		r = become_exit_code(&run->become, r);
 	}
-	r = r < 0 ? 1 : r;
+	r = r < 0 ? CREW_EXIT_FAILED : r;
 	plan_free(run->plan);
 	run->plan = NULL;
 	if (ret_error && error.text[0])

@@ -54,7 +54,7 @@
 #define CHILDREN_MAX 1024u
 /* Silence of a host, after that of its thread, until the host is judged first. */
 #define HOST_BEAT_MS 100u
-/* Files of streams, unless said otherwise. */
+/* Files of streams and of a daemon's log, unless said otherwise. */
 #define ROTATE_BYTES (UINT64_C(8) << 20)
 #define ROTATE_KEEP 8u
 

@@ -118,7 +118,7 @@ int plan_run(struct plan *plan)
 
 int plan_exit_code(const struct plan *plan)
 {
-	return plan->gave_up ? 3 : 0;
+	return plan->gave_up ? CREW_EXIT_GAVE_UP : CREW_EXIT_OK;
 }
 
 void plan_end(struct plan *plan)

@@ -109,7 +109,7 @@ bool plan_stopping(const struct plan *plan);
 bool plan_done(const struct plan *plan);
 /** Turn the loop until it is done. Returns plan_exit_code, or -errno. */
 int plan_run(struct plan *plan);
-/** 0, or 3 if the plan gave up because the first children of a group never
+/** CREW_EXIT_OK, or CREW_EXIT_GAVE_UP if the first children of a group never
  * became ready (their last lines are logged). */
 int plan_exit_code(const struct plan *plan);
 /** Kill who is left, and wait for it. Harmless with NULL. */
