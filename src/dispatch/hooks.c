@@ -11,9 +11,9 @@
 #include "dispatch/private.h"
 #include "handler/encode.h"
 
-static int publish(struct crew_worker *worker, const void *bytes, size_t size,
+static int publish(struct crew_worker *worker, void *bytes, size_t size,
 		   crew_published *done, void *context);
-static int call(struct crew_worker *worker, const void *bytes, size_t size,
+static int call(struct crew_worker *worker, void *bytes, size_t size,
 		crew_answered *done, void *context);
 static int knows_pool(const struct crew_worker *worker, const char *pool);
 static char *status(struct crew_worker *worker);
@@ -131,7 +131,7 @@ static char *status(struct crew_worker *worker)
 	return status_text(dispatcher_of(worker));
 }
 
-static int publish(struct crew_worker *worker, const void *bytes, size_t size,
+static int publish(struct crew_worker *worker, void *bytes, size_t size,
 		   crew_published *done, void *context)
 {
 	struct wire_publish head;
@@ -150,7 +150,7 @@ static int publish(struct crew_worker *worker, const void *bytes, size_t size,
 	return 0;
 }
 
-static int call(struct crew_worker *worker, const void *bytes, size_t size,
+static int call(struct crew_worker *worker, void *bytes, size_t size,
 		crew_answered *done, void *context)
 {
 	return call_begin(dispatcher_of(worker), NULL, (struct span){ bytes, size },

@@ -38,10 +38,11 @@ struct crew_worker {
 	/* Told of answers of 500 and up; may be NULL. */
 	void (*on_error)(struct crew_request *request, int status,
 			 const char *text);
-	/* What handler/say.c has encoded: to the rest of the server. NULL: cannot. */
-	int (*publish)(struct crew_worker *worker, const void *bytes, size_t size,
+	/* What handler/say.c has encoded: to the rest of the server. They set the token
+	 * in it, if somebody is to be told. NULL: cannot. */
+	int (*publish)(struct crew_worker *worker, void *bytes, size_t size,
 		       crew_published *done, void *context);
-	int (*call)(struct crew_worker *worker, const void *bytes, size_t size,
+	int (*call)(struct crew_worker *worker, void *bytes, size_t size,
 		    crew_answered *done, void *context);
 	/* Its number, or -ENOENT. */
 	int (*knows_pool)(const struct crew_worker *worker, const char *pool);

@@ -16,7 +16,11 @@ static void complete(struct worker *worker, struct awaited *awaited);
 static int first_part(struct awaited *awaited, const unsigned char *bytes,
 		      uint32_t size, uint32_t *ret_used);
 
-struct awaited *awaited_new(struct worker *worker, void *context)
+/* A call, or a publication: both begin with it. */
+_Static_assert(offsetof(struct wire_call, token) == 0 &&
+	       offsetof(struct wire_publish, token) == 0, "where the token stands");
+
+struct awaited *awaited_new(struct worker *worker, void *bytes, void *context)
 {
 	struct awaited *awaited = calloc(1, sizeof(*awaited));
 
@@ -25,6 +29,7 @@ struct awaited *awaited_new(struct worker *worker, void *context)
 	if (++worker->next_token == 0)
 		worker->next_token = 1;
 	awaited->token = worker->next_token;
+	memcpy(bytes, &awaited->token, sizeof(awaited->token));
 	awaited->context = context;
 	list_init(&awaited->link);
 	list_push_back(&worker->awaited, &awaited->link);
@@ -87,39 +92,29 @@ void awaited_call_back(struct worker *worker)
 		complete(worker, container_of(link, struct awaited, link));
 }
 
-int worker_call(struct crew_worker *public, const void *bytes, size_t size,
+int worker_call(struct crew_worker *public, void *bytes, size_t size,
 		crew_answered *done, void *context)
 {
 	struct worker *worker = container_of(public, struct worker, public);
 	struct peer *peer = peers_any(worker);
 	struct awaited *awaited = NULL;
 	struct wire_call head;
-	unsigned char *copy;
 	int r;
 
 	if (!peer)
 		return -ENOTCONN;
 	if (!peer_may_say(worker, peer))
 		return -EAGAIN;
-	copy = malloc(size);
-	if (done)
-		awaited = awaited_new(worker, context);
-	if (!copy || (done && !awaited)) {
-		free(copy);
-		awaited_free(awaited);
-		return -ENOMEM;
-	}
-	memcpy(copy, bytes, size);
-	memcpy(&head, copy, sizeof(head));
-	if (awaited) {
+	if (done) {
+		awaited = awaited_new(worker, bytes, context);
+		if (!awaited)
+			return -ENOMEM;
+		memcpy(&head, bytes, sizeof(head));
 		awaited->answered = done;
 		awaited->waits_for = 1u << peer->number;
 		awaited->depth = head.depth;
-		head.token = awaited->token;
-		memcpy(copy, &head, sizeof(head));
 	}
-	r = peer_say(worker, peer, MESSAGE_CALL, (uint32_t)size, copy);
-	free(copy);
+	r = peer_say(worker, peer, MESSAGE_CALL, (uint32_t)size, bytes);
 	if (r < 0)
 		awaited_free(awaited);
 	return r;

@@ -356,8 +356,9 @@ int topics_published(struct worker *worker, struct peer *peer,
 		     const struct message *message);
 int calls_answered(struct worker *worker, struct peer *peer,
 		   const struct message *message);
-/** Make a place for a callback. NULL: no memory. */
-struct awaited *awaited_new(struct worker *worker, void *context);
+/** Make a place for a callback, and set its token in what is to be sent: a wire_publish or
+ * wire_call. NULL: no memory. */
+struct awaited *awaited_new(struct worker *worker, void *bytes, void *context);
 struct awaited *awaited_find(struct worker *worker, uint32_t token);
 void awaited_free(struct awaited *awaited);
 /** That dispatcher will say no more of it. */
@@ -368,9 +369,9 @@ void awaited_fail(struct worker *worker, const struct peer *peer);
 /** Make the callbacks whose time has come. */
 void awaited_call_back(struct worker *worker);
 /** What crew_publish() and crew_call() hand over; see handler/say.c. */
-int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
+int worker_publish(struct crew_worker *public, void *bytes, size_t size,
 		   crew_published *done, void *context);
-int worker_call(struct crew_worker *public, const void *bytes, size_t size,
+int worker_call(struct crew_worker *public, void *bytes, size_t size,
 		crew_answered *done, void *context);
 
 #endif

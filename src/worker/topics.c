@@ -6,7 +6,6 @@
  * others publish.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "handler/event.h"
@@ -27,12 +26,10 @@ int crew_unsubscribe(struct crew_request *stream, const char *topic)
 	return say_topic(stream, topic, MESSAGE_UNSUBSCRIBE);
 }
 
-int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
+int worker_publish(struct crew_worker *public, void *bytes, size_t size,
 		   crew_published *done, void *context)
 {
 	struct worker *worker = container_of(public, struct worker, public);
-	struct wire_publish head;
-	unsigned char *copy;
 	struct awaited *awaited = NULL;
 	int r;
 
@@ -42,23 +39,13 @@ int worker_publish(struct crew_worker *public, const void *bytes, size_t size,
 		if (worker->peers[i].linked && !peer_may_say(worker, &worker->peers[i]))
 			return -EAGAIN;
 	}
-	copy = malloc(size);
-	if (done)
-		awaited = awaited_new(worker, context);
-	if (!copy || (done && !awaited)) {
-		free(copy);
-		awaited_free(awaited);
-		return -ENOMEM;
-	}
-	memcpy(copy, bytes, size);
-	if (awaited) {
+	if (done) {
+		awaited = awaited_new(worker, bytes, context);
+		if (!awaited)
+			return -ENOMEM;
 		awaited->published = done;
-		memcpy(&head, copy, sizeof(head));
-		head.token = awaited->token;
-		memcpy(copy, &head, sizeof(head));
 	}
-	r = tell_all(worker, copy, (uint32_t)size, awaited);
-	free(copy);
+	r = tell_all(worker, bytes, (uint32_t)size, awaited);
 	if (r < 0)
 		awaited_free(awaited);
 	return r;
