@@ -27,9 +27,8 @@ struct call {
 	struct connection *connection; /* NULL once it is freed */
 	struct timer timer;
 	struct list in_done;
-	struct pool *pool;     /* whose worker has called; NULL: this process */
-	uint32_t index;
-	uint32_t generation;
+	struct seat *seat;     /* where the worker sits that has called; NULL: this process */
+	uint64_t life;         /* which one it is of those who have sat there */
 	uint32_t token;
 	uint32_t depth;
 	uint32_t timeout_ms;   /* 0: its pool's */
@@ -240,9 +239,8 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	call->timeout_ms = head->timeout_ms;
 	list_init(&call->in_done);
 	if (seat) {
-		call->pool = seat->pool;
-		call->index = seat->index;
-		call->generation = seat->worker_generation;
+		call->seat = seat;
+		call->life = seat->life;
 	}
 	dispatcher->call_count++;
 	return call;
@@ -391,9 +389,9 @@ static void settle(struct call *call, int status)
 	dispatcher->call_count--;
 	list_remove(&call->in_done);
 	loop_timer_clear(&dispatcher->loop, &call->timer);
-	if (call->pool && call->token)
+	if (call->seat && call->token)
 		tell_worker(call);
-	if (!call->pool && call->done) {
+	if (!call->seat && call->done) {
 		call->untold = true;
 		list_push_back(&dispatcher->calls_done, &call->in_done);
 	}
@@ -403,9 +401,10 @@ static void settle(struct call *call, int status)
 
 static void tell_worker(struct call *call)
 {
-	struct seat *seat = seat_find(call->pool, call->index, call->generation);
+	struct seat *seat = call->seat;
 
-	if (seat)
+	/* Who sits there now may have called with the same token. */
+	if (seat->up && seat->life == call->life)
 		tell(seat, call->token, call->status, buffer_span(&call->answer),
 		     call->headers_size);
 }

@@ -187,6 +187,7 @@ struct seat {
 	unsigned index;
 	const struct score *score; /* the worker's line; may be NULL */
 	uint32_t worker_generation;
+	uint64_t life;          /* which of all workers so far: never given again */
 	int32_t pid;
 	struct watch bell;
 	struct list in_active;  /* seats with something in hand */
@@ -419,6 +420,7 @@ struct dispatcher {
 	unsigned connections_max;
 	unsigned pending;     /* queued in all pools */
 	unsigned max_pending;
+	uint64_t lives;       /* workers that have come so far */
 	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
 	struct list calls_new;  /* calls of this process, to be submitted */

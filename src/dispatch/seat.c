@@ -52,6 +52,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	}
 	seat->index = order->index;
 	seat->worker_generation = order->generation;
+	seat->life = ++dispatcher->lives;
 	seat->pid = order->pid;
 	seat->score = sisters_worker(dispatcher, pool->number, order->index,
 				     order->generation);

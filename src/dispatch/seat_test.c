@@ -41,7 +41,9 @@ static const struct crew_server server = { .dispatchers = 1,
 					   .hooks = { .on_response = talk_on },
 					   .pools = { { .name = "pool", .app = &app } } };
 static struct dispatcher_options dispatcher_options = { .server = &server };
-static struct crew_child self = { .channel = -1 };
+static struct scoreboard_head no_lines;
+static struct scoreboard board = { .head = &no_lines };
+static struct crew_child self = { .channel = -1, .board = &board };
 static struct dispatcher *dispatcher;
 static struct router *router;
 static struct pool *pool;
@@ -203,20 +205,25 @@ static struct message take(void)
 	return message;
 }
 
-/* The whole answer to that request, with this header line. */
-static void answer(const struct message *request, const char *line)
+/* The whole answer of that worker to that request, with this header line. */
+static void answer_at(struct link *its_worker, const struct message *request, const char *line)
 {
 	const struct wire_answer head = { .status = 200,
 					  .headers_size = (uint32_t)strlen(line) };
 	struct message message = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST,
 				   .slot = request->slot, .generation = request->generation,
 				   .size = (uint32_t)(sizeof(head) + strlen(line)) };
-	char *place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+	char *place = link_alloc(its_worker, LINK_NO_SLOT, message.size, &message.offset);
 
 	assert_non_null(place);
 	memcpy(place, &head, sizeof(head));
 	memcpy(place + sizeof(head), line, strlen(line));
-	assert_int_equal(link_send(&worker, &message), 0);
+	assert_int_equal(link_send(its_worker, &message), 0);
+}
+
+static void answer(const struct message *request, const char *line)
+{
+	answer_at(&worker, request, line);
 }
 
 /* Not a word is left to be said until some of that was heard. */
@@ -703,6 +710,63 @@ static void a_call_is_one_request_and_has_no_more_lines_than_that(void **state)
 	assert_int_equal(request.body.size, 1);
 }
 
+/* The answer to a call; false: there is none. */
+static bool was_told_an_answer(struct link *its_worker)
+{
+	struct message message;
+
+	if (link_receive(its_worker, &message) <= 0)
+		return false;
+	assert_int_equal(message.kind, MESSAGE_CALL_ANSWER);
+	return true;
+}
+
+/* A place that was removed and comes back begins to count anew, and so do the calls of who
+ * sits there. */
+static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
+{
+	struct control up = { .kind = CONTROL_LINK_UP, .index = 2, .generation = 1 };
+	struct seat other;
+	struct link other_worker;
+	struct seat *both[] = { &seat, &other };
+	struct link_fds ours;
+	struct link_fds theirs;
+	struct message request;
+
+	(void)state;
+	open_seat(&other, &other_worker);
+	pool->seats = both;
+	pool->seat_count = 2;
+	dispatcher->processors = 1;
+	seat.index = up.index;
+	seat.worker_generation = up.generation;
+	seat.draining = true;
+	call_pool("GET", "/", "");
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	link_fini(&worker);
+	assert_int_equal(link_create(&ours), 0);
+	theirs = (struct link_fds){ dup(ours.memory),
+				    { dup(ours.bell[0]), dup(ours.bell[1]) } };
+	assert_int_equal(link_open(&worker, LINK_WORKER, &theirs), 0);
+	seat_up(pool, &up, &ours);
+	assert_ptr_equal(seat_find(pool, up.index, up.generation), &seat);
+	seat.draining = true;
+	call_pool("GET", "/", "");
+	assert_int_equal(dispatcher->call_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(link_receive(&other_worker, &request), 1);
+		assert_true(link_take(&other_worker, request.slot, request.generation));
+		answer_at(&other_worker, &request, "");
+		seat_receive(&other);
+		assert_int_equal(dispatcher->call_count, 1 - i);
+		assert_int_equal(was_told_an_answer(&worker), i == 1);
+	}
+	assert_false(was_told_an_answer(&worker));
+	pool->seats = seats;
+	pool->seat_count = 1;
+	close_seat(&other, &other_worker);
+}
+
 /* Of what the sanitizer allocates itself some would fail too. */
 #ifndef __SANITIZE_ADDRESS__
 static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
@@ -804,6 +868,7 @@ int main(void)
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
+		AT_A_SEAT(who_comes_after_a_caller_does_not_get_its_answer),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
