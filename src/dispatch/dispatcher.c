@@ -250,6 +250,7 @@ static void beat(struct loop *loop, struct timer *timer)
 
 	crew_child_beat(dispatcher->self);
 	hooks_idle(dispatcher);
+	pull_back_single(dispatcher);
 	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
 }
 
@@ -305,7 +306,8 @@ static bool pull_back_in(struct pool *pool, unsigned least)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
 
-		if (!seat->up || seat->condemned || seat->at_work < least)
+		if (!seat->up || seat->condemned ||
+		    seat->at_work < (seat_is_doubted(seat) ? 1 : least))
 			continue;
 		/* What is still there then has begun. */
 		if (!is_stuck(seat, now_ms)) {
@@ -317,4 +319,25 @@ static bool pull_back_in(struct pool *pool, unsigned least)
 		pool_feed(pool);
 	}
 	return again;
+}
+
+/* Who has one request only is not looked at each millisecond. But it may stand still, or be at
+ * something of its own, and not have taken it. */
+void pull_back_single(struct dispatcher *dispatcher)
+{
+	turn_receive(dispatcher);
+	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
+		struct pool *pool = &dispatcher->pools[i];
+
+		for (unsigned j = 0; j < pool->seat_count; j++) {
+			struct seat *seat = pool->seats[j];
+
+			if (seat->up && !seat->condemned && seat->at_work == 1 &&
+			    dispatcher->loop.now_ms - seat->progress_ms > STILL_MS &&
+			    pool_has_idle(pool)) {
+				seat_pull_back(seat, true);
+				pool_feed(pool);
+			}
+		}
+	}
 }

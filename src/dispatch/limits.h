@@ -68,6 +68,8 @@
 #define PULL_BACK_MS 1u
 /* The same where no other worker is idle to take it. */
 #define PULL_BACK_ANYWAY_MS 10u
+/* The same for one that has nothing else, looked at each second, while another is idle. */
+#define STILL_MS 100u
 /* The same for a body that it has taken some of; twice as long for each time that this was so
  * before, up to so many times. */
 #define PULL_BACK_DOUBLINGS 7u

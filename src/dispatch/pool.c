@@ -32,6 +32,7 @@ static bool has_waited(const struct exchange *exchange);
 static struct seat *beside_us(const struct pool *pool);
 static size_t row_of(const struct pool *pool, const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
+static bool is_better(struct seat *seat, struct seat *than);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
 static bool client_has_enough(const struct exchange *exchange);
@@ -267,7 +268,7 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 		if (is_full)
 			continue;
 		if (seat->at_work == 0 && !sisters_keep_busy(seat)) {
-			if (!idle || held(seat) < held(idle))
+			if (!idle || is_better(seat, idle))
 				idle = seat;
 		} else if (seat->at_work == 0) {
 			shared = shared ? shared : seat;
@@ -358,6 +359,13 @@ static bool has_waited(const struct exchange *exchange)
 static unsigned held(const struct seat *seat)
 {
 	return (seat->in_hand - seat->at_work) / HELD_STEP;
+}
+
+/* Who takes nothing is given something only where nobody else is. */
+static bool is_better(struct seat *seat, struct seat *than)
+{
+	return seat_is_doubted(seat) == seat_is_doubted(than) ? held(seat) < held(than)
+							      : seat_is_doubted(than);
 }
 
 static void count_queued(struct pool *pool, int by)
@@ -458,10 +466,11 @@ void pool_linked(struct exchange *exchange)
 bool pool_has_idle(const struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		const struct seat *seat = pool->seats[i];
+		struct seat *seat = pool->seats[i];
 
 		/* One that is full too: somebody has to look whether it still is. */
-		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat))
+		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat) &&
+		    !seat_is_doubted(seat))
 			return true;
 	}
 	return false;

@@ -209,6 +209,9 @@ struct seat {
 	bool announced;         /* we have said that we sleep */
 	bool must_ring;
 	bool paused;            /* the worker wants no more for now */
+	bool doubted;           /* whether it takes anything; until it has woken or gone to
+				   sleep since that epoch of its, or was heard */
+	uint32_t doubted_epoch;
 	uint64_t full_until_ms; /* there was no room for a request: others are asked first */
 	struct outbox outbox;   /* what is to be said besides requests */
 	struct slots want_parts; /* slots that have more of a body to send */
@@ -332,6 +335,8 @@ void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 bool seat_is_beside(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);
+/** It has taken nothing of what it was given, and nothing shows that it would now. */
+bool seat_is_doubted(struct seat *seat);
 /** Take back what a worker has not begun; patiently: not yet a body of which it has some. True:
  * something is to be looked at again. */
 bool seat_pull_back(struct seat *seat, bool patiently);
@@ -463,6 +468,8 @@ struct dispatcher {
 void pull_back_soon(struct dispatcher *dispatcher);
 /** Take back what is stuck behind a slow request. The timer's. */
 void pull_back(struct loop *loop, struct timer *timer);
+/** The same for single requests that their workers have not taken for long; each second. */
+void pull_back_single(struct dispatcher *dispatcher);
 
 /* The loop's events (turn.c). */
 /** Hear what the workers have said. Any seat, connection and exchange may change. */

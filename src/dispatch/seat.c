@@ -66,6 +66,9 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->must_ring = false;
 	seat->announced = false;
 	seat->paused = false;
+	/* It may be at a request of a dispatcher before us, and have looked at no link since. */
+	seat->doubted = true;
+	seat->doubted_epoch = 0;
 	outbox_init(&seat->outbox);
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
 				     .ready = bell_rang };
@@ -156,6 +159,8 @@ void seat_receive(struct seat *seat)
 			link_foresee(&seat->link, &messages[count++]);
 		for (unsigned i = 0; i < count && !seat->condemned; i++)
 			answer_received(seat, &messages[i]);
+		if (count > 0)
+			seat->doubted = false;
 		/* Who goes on talking is heard again in the next turn, after others. */
 	} while (count == LINK_BATCH && ++batches < LINK_RING_ENTRIES / LINK_BATCH &&
 		 !seat->condemned);
@@ -289,6 +294,13 @@ bool seat_is_silent(const struct seat *seat)
 	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
 }
 
+bool seat_is_doubted(struct seat *seat)
+{
+	if (seat->doubted && link_peer_epoch(&seat->link) != seat->doubted_epoch)
+		seat->doubted = false;
+	return seat->doubted;
+}
+
 bool seat_pull_back(struct seat *seat, bool patiently)
 {
 	bool again = false;
@@ -314,6 +326,11 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 		}
 		exchange->begun_anew += has_part(slot);
 		slot_free(seat, slots[count]);
+		/* Before it is given to anybody. */
+		if (seat->at_work == 0) {
+			seat->doubted = true;
+			seat->doubted_epoch = link_peer_epoch(&seat->link);
+		}
 		pool_return(exchange, false);
 	}
 	free(slots);

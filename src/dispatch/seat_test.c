@@ -145,13 +145,18 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
+static void end_requests(void)
 {
 	struct list *link;
 
-	(void)state;
 	while ((link = connection->exchanges.next) != &connection->exchanges)
 		exchange_free(container_of(link, struct exchange, in_connection));
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	end_requests();
 	end_calls(&dispatcher->connections);
 	end_calls(&dispatcher->gone);
 	router_free(router);
@@ -473,21 +478,39 @@ static void who_gets_a_body_anew_is_given_more_time(void **state)
 	}
 }
 
+/* With another worker at another place behind the first. */
+static void add_seat(struct seat *other, struct link *other_worker)
+{
+	static struct seat *both[2];
+
+	open_seat(other, other_worker);
+	both[0] = &seat;
+	both[1] = other;
+	pool->seats = both;
+	pool->seat_count = 2;
+	dispatcher->processors = 2;
+}
+
+static void remove_seat(struct seat *other, struct link *other_worker)
+{
+	end_requests();
+	pool->seats = seats;
+	pool->seat_count = 1;
+	close_seat(other, other_worker);
+}
+
 /* One that is taken back from a worker is answered, with it those behind it are over, and
  * another worker has nothing left to do. */
 static void whose_requests_end_meanwhile_is_not_looked_at(void **state)
 {
 	struct seat other;
 	struct link other_worker;
-	struct seat *both[] = { &seat, &other };
 	struct message message;
 	struct exchange *late;
 	struct exchange *last;
 
 	(void)state;
-	open_seat(&other, &other_worker);
-	pool->seats = both;
-	pool->seat_count = 2;
+	add_seat(&other, &other_worker);
 	late = ask(0);
 	last = ask(0);
 	ask_at(&other, 0);
@@ -504,9 +527,69 @@ static void whose_requests_end_meanwhile_is_not_looked_at(void **state)
 	assert_true(client_was_told(503));
 	assert_true(list_empty(&connection->exchanges));
 	assert_int_equal(other.in_hand, 0);
-	pool->seats = seats;
-	pool->seat_count = 1;
-	close_seat(&other, &other_worker);
+	remove_seat(&other, &other_worker);
+}
+
+static struct seat *seat_of_the_next(void)
+{
+	struct exchange *exchange = request_of(0);
+
+	pool_enter(exchange);
+	return exchange->seat;
+}
+
+/* It may be stopped, or at something of its own. */
+static void who_takes_nothing_is_given_no_more_while_others_are_idle(void **state)
+{
+	struct link other_worker;
+	struct message message;
+	struct seat other;
+
+	(void)state;
+	add_seat(&other, &other_worker);
+	pool->costs[pool->route_count] = PACK_US * 1000u;
+	assert_ptr_equal(seat_of_the_next(), &seat);
+	dispatcher->loop.now_ms += STILL_MS + 1;
+	pull_back_single(dispatcher);
+	assert_int_equal(seat.in_hand, 0);
+	assert_int_equal(other.in_hand, 1);
+	/* It alone is idle: it may have it, and one looks soon whether it takes it. */
+	assert_ptr_equal(seat_of_the_next(), &seat);
+	assert_true(loop_timer_is_set(&dispatcher->pull_back));
+	assert_int_equal(link_receive(&other_worker, &message), 1);
+	assert_true(link_take(&other_worker, message.slot, message.generation));
+	answer_at(&other_worker, &message, "");
+	seat_receive(&other);
+	look_for_who_is_stuck_after(PULL_BACK_MS + 1);
+	assert_int_equal(seat.in_hand, 0);
+	assert_int_equal(other.in_hand, 1);
+	assert_int_equal(link_receive(&other_worker, &message), 1);
+	assert_true(link_take(&other_worker, message.slot, message.generation));
+	answer_at(&other_worker, &message, "");
+	seat_receive(&other);
+	assert_ptr_equal(seat_of_the_next(), &other);
+	/* It stirs. */
+	bell_announce(&worker.sleeper);
+	assert_ptr_equal(seat_of_the_next(), &seat);
+	remove_seat(&other, &other_worker);
+}
+
+/* It may be at a request of the dispatcher before us. */
+static void who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle(void **state)
+{
+	const struct control up = { .kind = CONTROL_LINK_UP, .index = 2, .generation = 1 };
+	struct link other_worker;
+	struct seat other;
+	struct link_fds ours;
+
+	(void)state;
+	add_seat(&other, &other_worker);
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_int_equal(link_create(&ours), 0);
+	seat_up(pool, &up, &ours);
+	assert_true(seat.up);
+	assert_ptr_equal(seat_of_the_next(), &other);
+	remove_seat(&other, &other_worker);
 }
 
 /* Others have their turn meanwhile. */
@@ -728,16 +811,12 @@ static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
 	struct control up = { .kind = CONTROL_LINK_UP, .index = 2, .generation = 1 };
 	struct seat other;
 	struct link other_worker;
-	struct seat *both[] = { &seat, &other };
 	struct link_fds ours;
 	struct link_fds theirs;
 	struct message request;
 
 	(void)state;
-	open_seat(&other, &other_worker);
-	pool->seats = both;
-	pool->seat_count = 2;
-	dispatcher->processors = 1;
+	add_seat(&other, &other_worker);
 	seat.index = up.index;
 	seat.worker_generation = up.generation;
 	seat.draining = true;
@@ -762,9 +841,7 @@ static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
 		assert_int_equal(was_told_an_answer(&worker), i == 1);
 	}
 	assert_false(was_told_an_answer(&worker));
-	pool->seats = seats;
-	pool->seat_count = 1;
-	close_seat(&other, &other_worker);
+	remove_seat(&other, &other_worker);
 }
 
 /* Of what the sanitizer allocates itself some would fail too. */
@@ -863,6 +940,8 @@ int main(void)
 		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),
 		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
+		AT_A_SEAT(who_takes_nothing_is_given_no_more_while_others_are_idle),
+		AT_A_SEAT(who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),

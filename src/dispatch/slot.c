@@ -285,7 +285,7 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 		seat_awake(seat);
 	if (seat->at_work >= LINK_WORK_MAX && seat_is_beside(seat))
 		turn_give_way_to(seat);
-	if (seat->at_work > 1 || seat->dispatcher->server->dispatchers > 1)
+	if (seat->at_work > 1 || seat->doubted || seat->dispatcher->server->dispatchers > 1)
 		pull_back_soon(seat->dispatcher);
 	return 0;
 }

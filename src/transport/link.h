@@ -181,6 +181,13 @@ static inline bool link_would_wake(const struct link *link)
 	return bell_would_wake(&link->ringer);
 }
 
+/** The other side's sleeps: 0 before the first, odd in one, more with each. Any number if
+ * that side is mad. */
+static inline uint32_t link_peer_epoch(const struct link *link)
+{
+	return atomic_load_explicit(link->ringer.epoch, memory_order_relaxed);
+}
+
 /** On which processor the other side was when it rang last: a hint, and any number if
  * that side is mad. False if it has not rung yet. */
 static inline bool link_rung_on(const struct link *link, unsigned *ret_processor)

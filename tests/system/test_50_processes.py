@@ -424,6 +424,33 @@ def test_what_waits_behind_a_slow_request_goes_to_another_worker(start):
         assert slow.answer().status == 200
 
 
+@pytest.mark.parametrize("dispatchers", ["1", "2"])
+def test_who_is_stopped_keeps_no_request_from_idle_workers(start, dispatchers):
+    server = start("--workers", "2", "--dispatchers", dispatchers)
+    assert server.get("/hello").status == 200
+    workers = wait_for(lambda: [one["pid"] for one in server.status()["pools"][0]["workers"]
+                                if one["served"]])
+    os.kill(workers[0], signal.SIGSTOP)
+    began = time.monotonic()
+    assert [server.get("/hello").status for _ in range(20)] == [200] * 20
+    assert time.monotonic() - began < 5
+    os.kill(workers[0], signal.SIGCONT)
+
+
+@pytest.mark.parametrize("dispatchers", ["1", "2"])
+def test_nor_does_who_is_at_a_request_of_a_dispatcher_that_died(start, dispatchers):
+    server = start("--workers", "2", "--dispatchers", dispatchers)
+    with server.client() as client:
+        client.send(b"GET /sleep/1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: sum(worker["state"] == "busy" for worker in
+                             server.status()["pools"][0]["workers"]) == 1)
+        for one in server.status()["dispatchers"]:
+            os.kill(one["pid"], signal.SIGKILL)
+    began = time.monotonic()
+    assert [server.get("/hello").status for _ in range(20)] == [200] * 20
+    assert time.monotonic() - began < 1.2
+
+
 def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
     """Who cannot run for a millisecond is passed over all the same, and on a busy machine that
     may be anybody at any time: so one burst among many must have gone to one worker, mostly.
