@@ -124,11 +124,17 @@ bool crew_cancelled(struct crew_request *request)
 {
 	struct worker *worker = worker_of(request);
 	const struct job *job = job_of_request(request);
+	int r = 0;
 
 	if (!worker)
 		return false;
-	if (job->peer->linked && link_has_news(&job->peer->link) &&
-	    serve_receive(worker, job->peer) < 0)
+	if (job->peer->linked && link_has_news(&job->peer->link))
+		r = serve_receive(worker, job->peer);
+	if (r >= 0 && job->peer->linked && !outbox_empty(&job->peer->outbox)) {
+		r = peer_settle(worker, job->peer);
+		link_ring(&job->peer->link);
+	}
+	if (r < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	return job->cancelled || job->half_closed;
 }

@@ -181,10 +181,15 @@ bool peers_told(const struct worker *worker)
 	return true;
 }
 
-int peer_settle(struct peer *peer)
+/* Inside of a handler too: then what came back, or is said at last, may be what answers wait
+ * for, and nothing else will tell of it. */
+int peer_settle(struct worker *worker, struct peer *peer)
 {
+	const bool waited = !outbox_empty(&peer->outbox);
 	int r = link_reap(&peer->link, NULL, NULL);
 
+	if ((r > 0 || waited) && !list_empty(&worker->sending))
+		worker->dirty = true;
 	return r < 0 ? r : outbox_flush(&peer->outbox, &peer->link);
 }
 
@@ -194,7 +199,7 @@ int peers_settle(struct worker *worker)
 
 	for (unsigned i = 0; r >= 0 && i < worker->peer_count; i++) {
 		if (worker->peers[i].linked)
-			r = peer_settle(&worker->peers[i]);
+			r = peer_settle(worker, &worker->peers[i]);
 	}
 	return r;
 }
@@ -203,7 +208,7 @@ bool peer_may_say(struct worker *worker, struct peer *peer)
 {
 	if (peer->outbox.count < UNSAID_MAX)
 		return true;
-	if (peer_settle(peer) < 0)
+	if (peer_settle(worker, peer) < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
 	link_ring(&peer->link);
 	return peer->outbox.count < UNSAID_MAX;
@@ -212,11 +217,15 @@ bool peer_may_say(struct worker *worker, struct peer *peer)
 static int send(struct worker *worker, struct peer *peer, const struct message *message,
 		const void *bytes)
 {
-	int r;
+	int r = 0;
 
 	if (!peer->linked)
 		return -ENOTCONN;
-	r = outbox_send(&peer->outbox, &peer->link, message, bytes);
+	/* A handler may go on for long: nobody else would try. */
+	if (!outbox_empty(&peer->outbox))
+		r = peer_settle(worker, peer);
+	if (r >= 0)
+		r = outbox_send(&peer->outbox, &peer->link, message, bytes);
 	if (r == -EBADMSG)
 		worker_condemn_link(worker, "its index of messages is impossible");
 	link_ring(&peer->link);

@@ -280,7 +280,7 @@ uint64_t peers_ring(struct worker *worker);
 /** Was all said that was to be said besides answers? */
 bool peers_told(const struct worker *worker);
 /** Take back what they are done with, and say what waits. >= 0 or -EBADMSG. */
-int peer_settle(struct peer *peer);
+int peer_settle(struct worker *worker, struct peer *peer);
 int peers_settle(struct worker *worker);
 /** Is there room for more of what the application says? Else it is faster than
  * the dispatcher. */

@@ -112,6 +112,7 @@ bool serve_has_work(const struct worker *worker)
 {
 	return peers_have_news(worker) || worker->dirty ||
 	       !list_empty(&worker->cancelled) || !list_empty(&worker->come) ||
+	       !list_empty(&worker->roomy) ||
 	       (!serve_rests(worker) && !list_empty(&worker->runnable));
 }
 
@@ -344,6 +345,7 @@ static int take_cancel(struct worker *worker, struct peer *peer,
 			later_tell(worker, job);
 		else
 			output_cut(job);
+		worker->dirty = true;
 		break;
 	}
 	return 0;
@@ -359,6 +361,8 @@ static int take_credit(struct worker *worker, struct peer *peer,
 	output_credit(job, message->size);
 	if (job->state == JOB_HELD && job->streaming && !job->untold)
 		serve_ready_to_send(worker, job);
+	else if (job->state == JOB_SENDING)
+		worker->dirty = true;
 	return 0;
 }
 

@@ -529,7 +529,7 @@ static int begin_now(struct worker *worker, struct job *job)
 	}
 	r = serve_receive(worker, job->peer);
 	if (r >= 0)
-		r = peer_settle(job->peer);
+		r = peer_settle(worker, job->peer);
 	if (r >= 0 && !job->cancelled)
 		r = output_send(worker, job);
 	link_ring(&job->peer->link);

@@ -53,8 +53,8 @@ static unsigned char received[BIG_BYTES];
 
 /* ---- the application ---- */
 
-enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER, EVENTS, PARTS,
-       ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER };
+enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
+       EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -221,6 +221,36 @@ static crew_reply publish_much(struct crew_request *request)
 	return crew_text(request, 200, "published");
 }
 
+/* It publishes more than the ring holds, and goes on for long: it looks only whether anybody
+ * still waits for it, or, where its id is odd, publishes on. */
+static crew_reply talk_at_gate(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "news" };
+
+	publish_much(request);
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate)) {
+		if (crew_request_id(request) % 2 == 0)
+			crew_cancelled(request);
+		else
+			assert_int_equal(crew_publish(crew_worker(request), "topic", &event,
+						      NULL, NULL), 0);
+		poll(NULL, 0, 1);
+	}
+	return crew_text(request, 200, "said");
+}
+
+/* For longer than requests are run without another look around. */
+static crew_reply look_at_gate(struct crew_request *request)
+{
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+	poll(NULL, 0, 30);
+	crew_cancelled(request);
+	return crew_text(request, 200, "seen");
+}
+
 /* What lies in the link is taken in before it rests. */
 static crew_reply pause_at_gate(struct crew_request *request)
 {
@@ -335,6 +365,8 @@ static const struct crew_route routes[] = {
 	[MANY] = { .on = "GET /many", .run = begin_many },
 	[UNTIL_OVER] = { .on = "GET /until-over", .run = send_until_over },
 	[LATER] = { .on = "GET /later", .run = begin_later },
+	[TALK] = { .on = "GET /talk", .run = talk_at_gate },
+	[LOOK] = { .on = "GET /look", .run = look_at_gate },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -972,6 +1004,51 @@ static void what_waits_for_room_is_said_soon(void **state)
 	assert_true(clock_now_ms() - began_ms < 2000);
 }
 
+static void what_a_handler_says_is_not_kept_until_it_returns(void **state)
+{
+	struct message message;
+
+	(void)state;
+	for (uint64_t id = 1; id <= 2; id++) {
+		unsigned events = 0;
+
+		atomic_store(&shared->gate, 0);
+		atomic_store(&shared->at_gate, 0);
+		ask(0, TALK, id);
+		wait_until(&shared->at_gate, 1);
+		while (events < 4 * LINK_RING_ENTRIES) {
+			assert_true(next_message(&message, PATIENCE_MS));
+			assert_int_equal(message.kind, MESSAGE_PUBLISH);
+			assert_int_equal(link_release(&link_, message.offset), 0);
+			events++;
+		}
+		atomic_store(&shared->gate, 1);
+		do {
+			assert_true(next_message(&message, PATIENCE_MS));
+			assert_int_equal(link_release(&link_, message.offset), 0);
+		} while (message.kind != MESSAGE_ANSWER);
+		assert_true(link_free(&link_, blocks[0]) > 0);
+	}
+}
+
+/* Nobody rings for that: it was read already. */
+static void what_a_handler_has_read_is_not_forgotten(void **state)
+{
+	struct message message;
+
+	(void)state;
+	ask(0, BIG, 1);
+	let_it_stall(0);
+	ask(1, LOOK, 2);
+	wait_until(&shared->at_gate, 1);
+	send_note(MESSAGE_CREDIT, 0, LINK_CREDIT_BYTES);
+	atomic_store(&shared->gate, 1);
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.slot, 1);
+	assert_true(next_message(&message, 500));
+	assert_int_equal(message.slot, 0);
+}
+
 static void who_rests_is_idle_though_requests_lie_there(void **state)
 {
 	uint32_t idle;
@@ -1192,6 +1269,8 @@ int main(void)
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_waits_for_room_is_said_soon),
+		with_worker(what_a_handler_says_is_not_kept_until_it_returns),
+		with_worker(what_a_handler_has_read_is_not_forgotten),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),
 		with_worker(a_large_body_goes_in_parts),
