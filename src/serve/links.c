@@ -213,7 +213,9 @@ static struct worker_book *open_book(struct child *child)
 static void give_link(struct child *child, unsigned dispatcher)
 {
 	struct worker_book *book = open_book(child);
-	const struct control order = { .kind = CONTROL_LINK, .index = dispatcher };
+	const struct child *to = plan_child(child->plan, DISPATCHER_GROUP, dispatcher);
+	const struct control order = { .kind = CONTROL_LINK, .index = dispatcher,
+				       .pid = to ? to->pid : 0 };
 	struct link_fds *fds;
 	int r;
 

@@ -17,9 +17,9 @@ enum control_kind {
 	CONTROL_DRAIN,      /* that worker is leaving: give it no more requests */
 	CONTROL_DEGRADED,   /* the pool's workers fail (detail 1), or work again (0) */
 	/* parent to worker */
-	CONTROL_LINK,       /* your link to the dispatcher `index`; with the three
-			       descriptors. A second one means that this dispatcher was
-			       replaced */
+	CONTROL_LINK,       /* your link to the dispatcher `index`, whose process is `pid`
+			       (0: it has none now); with the three descriptors. A second
+			       one means that this dispatcher was replaced */
 	CONTROL_CONFIG,     /* a configuration: with a file that holds a pool's name,
 			       a NUL, and JSON text. From any worker or the dispatcher
 			       to the parent, and from there to the pool's workers */

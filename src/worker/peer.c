@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "supervise/scoreboard.h"
+#include "transport/control.h"
 #include "worker/private.h"
 
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
+static const struct score *line_of(const struct worker *worker, int32_t pid);
 
 int peers_init(struct worker *worker, unsigned count)
 {
@@ -48,7 +51,8 @@ void peers_fini(struct worker *worker)
 	worker->peer_count = 0;
 }
 
-void peer_take(struct worker *worker, struct peer *peer, const int fds[3])
+void peer_take(struct worker *worker, struct peer *peer, const struct control *control,
+	       const int fds[3])
 {
 	struct link_fds link_fds = { fds[0], { fds[1], fds[2] } };
 	int r;
@@ -64,6 +68,8 @@ void peer_take(struct worker *worker, struct peer *peer, const int fds[3])
 	}
 	peer->linked = true;
 	peer->rung_at = 0;
+	peer->pid = control->pid;
+	peer->score = control->pid ? line_of(worker, control->pid) : NULL;
 	if (worker->paused)
 		(void)peer_say(worker, peer, MESSAGE_PAUSE, 0, NULL);
 	peer->bell.fd = peer->link.sleeper.fd;
@@ -74,6 +80,28 @@ void peer_take(struct worker *worker, struct peer *peer, const int fds[3])
 		worker_condemn_link(worker, strerror(-r));
 		worker->exit_code = EXIT_SYSTEM;
 	}
+}
+
+static const struct score *line_of(const struct worker *worker, int32_t pid)
+{
+	const struct scoreboard *board = worker->self->board;
+	const unsigned used = scoreboard_used(board);
+
+	for (unsigned i = 0; i < used; i++) {
+		const struct score *score = scoreboard_line(board, i);
+
+		if (atomic_load_explicit(&score->pid, memory_order_relaxed) == pid)
+			return score;
+	}
+	return NULL;
+}
+
+/* The parent marks the line when it buries the child, and gives it to the next one. */
+bool peer_is_gone(const struct peer *peer)
+{
+	return peer->score &&
+	       (score_state(peer->score) == CREW_CHILD_DEAD ||
+		atomic_load_explicit(&peer->score->pid, memory_order_relaxed) != peer->pid);
 }
 
 void peer_drop(struct worker *worker, struct peer *peer)

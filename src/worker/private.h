@@ -84,6 +84,8 @@ struct pending {
 	size_t room;
 };
 
+struct control;
+
 struct job {
 	struct peer *peer;
 	struct list link; /* in gathering, runnable, held, sending or cancelled */
@@ -155,6 +157,8 @@ struct peer {
 	unsigned number;
 	bool linked;
 	struct link link;
+	const struct score *score; /* the dispatcher's line; NULL: not known */
+	int32_t pid;
 	struct watch bell;
 	uint32_t rung_at;     /* its progress: see link_progress() */
 	struct outbox outbox; /* what is to be said besides answers */
@@ -260,8 +264,12 @@ struct job *job_of_request(const struct crew_request *request);
 int peers_init(struct worker *worker, unsigned count);
 /** Drop all links, and free what the jobs hold. */
 void peers_fini(struct worker *worker);
-/** A link came from that dispatcher; the descriptors become ours. */
-void peer_take(struct worker *worker, struct peer *peer, const int fds[3]);
+/** A link came from that dispatcher, by that CONTROL_LINK; the descriptors become ours. */
+void peer_take(struct worker *worker, struct peer *peer, const struct control *control,
+	       const int fds[3]);
+/** Its dispatcher is dead, and nothing will come over its link; for a handler that waits, since
+ * the next link is taken between two of them. */
+bool peer_is_gone(const struct peer *peer);
 /** Close its link, if there is one, and drop what it has given. */
 void peer_drop(struct worker *worker, struct peer *peer);
 /** The place of a slot; NULL without memory. */

@@ -282,6 +282,7 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 		return -EINVAL;
 	for (;;) {
 		r = may_go_on(worker, job) ? begin_now(worker, job) : -EPIPE;
+		job->cancelled = job->cancelled || peer_is_gone(job->peer);
 		if (r < 0 || !stream_is_open(job) || worker->over)
 			return -EPIPE;
 		crew_beat(stream->worker);

@@ -339,7 +339,7 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 		return;
 	if (r == (int)sizeof(control) && control.kind == CONTROL_LINK &&
 	    fd_count == 3 && control.index < worker->peer_count) {
-		peer_take(worker, &worker->peers[control.index], fds);
+		peer_take(worker, &worker->peers[control.index], &control, fds);
 		return;
 	}
 	if (r == (int)sizeof(control) && control.kind == CONTROL_CONFIG &&

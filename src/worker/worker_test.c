@@ -40,9 +40,11 @@ struct shared {
 	_Atomic unsigned told; /* by on_disconnect */
 	_Atomic unsigned waits;
 	_Atomic int result;
+	_Atomic unsigned cancelled;
 };
 
 static struct shared *shared;
+static struct scoreboard board; /* its first line is the dispatcher's, whose pid is ours */
 static int channel;
 static pid_t pid;
 static struct link link_;
@@ -54,7 +56,8 @@ static unsigned char received[BIG_BYTES];
 /* ---- the application ---- */
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
-       EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK };
+       EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
+       LOYAL };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -251,6 +254,22 @@ static crew_reply look_at_gate(struct crew_request *request)
 	return crew_text(request, 200, "seen");
 }
 
+/* As long as there is anybody to send to. */
+static crew_reply send_for_ever(struct crew_request *request)
+{
+	const crew_reply reply = crew_stream(request, 200, "x/y", NULL);
+	int r = 0;
+
+	while (r == 0 || r == -EAGAIN) {
+		r = crew_send(request, big, CREW_SEND_ROOM_BYTES);
+		atomic_store(&shared->at_gate, 1);
+		if (r == -EAGAIN && crew_wait_room(request, 1) == -EPIPE)
+			atomic_store(&shared->cancelled, crew_cancelled(request));
+	}
+	atomic_store(&shared->result, r);
+	return reply;
+}
+
 /* What lies in the link is taken in before it rests. */
 static crew_reply pause_at_gate(struct crew_request *request)
 {
@@ -367,6 +386,7 @@ static const struct crew_route routes[] = {
 	[LATER] = { .on = "GET /later", .run = begin_later },
 	[TALK] = { .on = "GET /talk", .run = talk_at_gate },
 	[LOOK] = { .on = "GET /look", .run = look_at_gate },
+	[LOYAL] = { .on = "GET /loyal", .run = send_for_ever },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -386,7 +406,7 @@ static const struct crew_app resumed = { .name = "resumed", .routes = routes,
 
 static void give_link(void)
 {
-	const struct control control = { .kind = CONTROL_LINK };
+	const struct control control = { .kind = CONTROL_LINK, .pid = getpid() };
 	struct link_fds fds;
 
 	assert_int_equal(link_create(&fds), 0);
@@ -404,7 +424,7 @@ static int be_worker(int end, const struct crew_app *of)
 						.pool_name = of->name };
 	struct crew_child self = {
 		.group = of->name, .generation = 1, .channel = end,
-		.parent = getppid(), .score = &shared->score,
+		.parent = getppid(), .score = &shared->score, .board = &board,
 	};
 
 	score_set_state(self.score, CREW_CHILD_STARTING);
@@ -417,6 +437,8 @@ static void start(const struct crew_app *of)
 	int ends[2];
 
 	memset(shared, 0, sizeof(*shared));
+	atomic_store(&scoreboard_line(&board, 0)->state, CREW_CHILD_READY);
+	atomic_store(&scoreboard_line(&board, 0)->pid, getpid());
 	assert_int_equal(os_channel_create(ends), 0);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -1129,6 +1151,33 @@ static void a_new_link_replaces_the_old(void **state)
 	expect_text(0, "{\"id\":2}");
 }
 
+/* That link, and whatever is said of it, comes to who has returned only. */
+static void who_sends_for_ever_learns_that_its_dispatcher_is_dead(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct score *line = scoreboard_line(&board, 0);
+
+		atomic_store(&shared->at_gate, 0);
+		atomic_store(&shared->result, 0);
+		atomic_store(&shared->cancelled, 0);
+		ask(0, LOYAL, 1);
+		wait_until(&shared->at_gate, 1);
+		if (i == 0)
+			score_set_state(line, CREW_CHILD_DEAD);
+		else
+			atomic_store(&line->pid, 1); /* its successor's */
+		link_fini(&link_);
+		give_link();
+		ask(0, HELLO, 2);
+		expect_text(0, "{\"id\":2}");
+		assert_int_equal(atomic_load(&shared->result), -EPIPE);
+		assert_int_equal(atomic_load(&shared->cancelled), 1);
+		score_set_state(line, CREW_CHILD_READY);
+		atomic_store(&line->pid, getpid());
+	}
+}
+
 static void an_orderly_stop_finishes_what_was_begun(void **state)
 {
 	struct message message;
@@ -1275,6 +1324,7 @@ int main(void)
 		with_worker(what_is_finished_for_nobody_ends),
 		with_worker(a_large_body_goes_in_parts),
 		with_worker(a_new_link_replaces_the_old),
+		with_worker(who_sends_for_ever_learns_that_its_dispatcher_is_dead),
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
 		with_worker(without_a_parent_it_leaves),
@@ -1292,6 +1342,7 @@ int main(void)
 		big[i] = (unsigned char)(i * 31 + i / 257);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	check(shared != MAP_FAILED);
+	check(shared != MAP_FAILED && scoreboard_init(&board, 1) == 0);
+	scoreboard_use(&board, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

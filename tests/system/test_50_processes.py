@@ -451,6 +451,19 @@ def test_nor_does_who_is_at_a_request_of_a_dispatcher_that_died(start, dispatche
     assert time.monotonic() - began < 1.2
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_who_waits_for_a_client_learns_that_its_dispatcher_died(start, kind):
+    server = start("--workers", "1", "--worker-class", kind)
+    with server.client() as client:
+        client.send(b"GET /drip/100000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: server.status()["pools"][0]["workers"][0]["state"] == "busy")
+        client.socket.recv(1)
+        os.kill(server.dispatcher(), signal.SIGKILL)
+        began = time.monotonic()
+        assert server.get("/hello").status == 200
+        assert time.monotonic() - began < 2
+
+
 def test_quick_work_wakes_no_more_workers_than_there_are_processors(tmp_path):
     """Who cannot run for a millisecond is passed over all the same, and on a busy machine that
     may be anybody at any time: so one burst among many must have gone to one worker, mostly.
