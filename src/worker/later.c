@@ -113,6 +113,9 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 	}
 	if (request->state == REPLY_STREAM)
 		stream_begin(worker, job);
+	/* As those that were there when it was told to stop; see stream_drain(). */
+	if (worker->draining)
+		stream_stop(worker, job);
 	if (job->untold)
 		later_tell(worker, job);
 	else

@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL };
+       LOYAL, DEFERRED };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -334,6 +334,26 @@ static crew_reply stream_205(struct crew_request *request)
 	return crew_stream(request, 205, "x/y", NULL);
 }
 
+/* When the gate is open. */
+static void finish_with_events(struct crew_worker *worker, void *context)
+{
+	struct crew_request *request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+
+	if (atomic_load(&shared->gate))
+		crew_finish(request, crew_events(request, NULL));
+	else
+		crew_after(worker, 1, finish_with_events, context);
+}
+
+static crew_reply defer_events(struct crew_request *request)
+{
+	crew_ticket ticket;
+	const crew_reply reply = crew_defer(request, &ticket);
+
+	crew_after(crew_worker(request), 1, finish_with_events, (void *)(uintptr_t)ticket);
+	return reply;
+}
+
 static void count_told(struct crew_request *request)
 {
 	(void)request;
@@ -387,6 +407,7 @@ static const struct crew_route routes[] = {
 	[TALK] = { .on = "GET /talk", .run = talk_at_gate },
 	[LOOK] = { .on = "GET /look", .run = look_at_gate },
 	[LOYAL] = { .on = "GET /loyal", .run = send_for_ever },
+	[DEFERRED] = { .on = "GET /deferred", .run = defer_events },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1220,6 +1241,19 @@ static void a_stop_waits_for_a_slow_client(void **state)
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+static void events_that_begin_at_a_stop_end_at_once(void **state)
+{
+	(void)state;
+	ask(0, DEFERRED, 1);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	kill(pid, SIGTERM);
+	wait_until(&shared->score.state, CREW_CHILD_DRAINING);
+	atomic_store(&shared->gate, 1);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_COPIED | MESSAGE_EVENTS);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(exit_code(), 0);
+}
+
 static void without_a_parent_it_leaves(void **state)
 {
 	(void)state;
@@ -1327,6 +1361,7 @@ int main(void)
 		with_worker(who_sends_for_ever_learns_that_its_dispatcher_is_dead),
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
+		with_worker(events_that_begin_at_a_stop_end_at_once),
 		with_worker(without_a_parent_it_leaves),
 		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),
 		cmocka_unit_test_teardown(a_worker_may_pause_before_it_is_ready, stop),
