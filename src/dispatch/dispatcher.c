@@ -165,7 +165,9 @@ static void init_limits(struct dispatcher *dispatcher)
 	const struct crew_server *server = dispatcher->server;
 	struct rlimit limit;
 	unsigned most = INT_MAX;
+	unsigned links = 0; /* their descriptors: when workers are replaced all come anew */
 	unsigned reserved;
+	unsigned others;
 
 	dispatcher->limits = (struct http_limits){
 		.line_max_bytes = LINE_MAX_BYTES,
@@ -177,8 +179,11 @@ static void init_limits(struct dispatcher *dispatcher)
 	dispatcher->connections_max = sisters_share(dispatcher, server->connections_max);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX)
 		most = (unsigned)limit.rlim_cur;
-	reserved = most > RESERVED_FDS * 2 ? RESERVED_FDS : most / 4;
-	dispatcher->fds_max = (int)(most - reserved / 2);
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++)
+		links += LINK_FDS * server->pools[i].workers;
+	others = most > RESERVED_FDS * 2 ? RESERVED_FDS : most / 4;
+	reserved = links < most / 2 - others ? others + links : most / 2;
+	dispatcher->fds_max = (int)(most - reserved + others / 2);
 	if (!dispatcher->connections_max || dispatcher->connections_max > most - reserved)
 		dispatcher->connections_max = most - reserved;
 }

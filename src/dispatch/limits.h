@@ -115,8 +115,10 @@
 #define RETRY_MS 1u
 /* File bytes sent in one turn for one client. */
 #define FILE_TURN_BYTES (512u * 1024u)
-/* Descriptors that are not clients': listeners, bells, links, logs, spill. */
+/* Descriptors that are not clients': listeners, logs, spill, links to workers that are added;
+ * and those of the link to each worker, for which no more than half of all are kept. */
 #define RESERVED_FDS 64u
+#define LINK_FDS 3u
 /* How long the listener rests when descriptors have run out. */
 #define ACCEPT_REST_MS 100u
 

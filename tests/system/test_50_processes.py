@@ -600,6 +600,34 @@ def test_files_take_no_descriptor_that_a_link_needs(tmp_path):
     server.stop()
 
 
+def test_clients_take_no_descriptor_that_a_link_needs(tmp_path):
+    """Those of workers that have gone are the lowest ones, and free for a while."""
+    count = 22
+    server = Server(str(tmp_path), ["--workers", str(count)],
+                    before=["sh", "-c", "ulimit -n 200; exec \"$@\"", "sh"])
+    asks = server.client()
+
+    def ready():
+        return len([worker for worker in json.loads(asks.get("/status").body)["pools"][0]["workers"]
+                    if worker["state"] in ("ready", "busy")])
+
+    def scale(how, wanted):
+        while (now := ready()) != wanted:
+            os.kill(server.pid, how)
+            wait_for(lambda now=now: ready() != now)
+    clients = [server.client() for _ in range(150)]
+    scale(signal.SIGTTOU, 2)
+    clients += [server.client() for _ in range(150)]
+    time.sleep(0.3)  # who is refused rests for a tenth of a second
+    assert asks.get("/hello").status == 200
+    scale(signal.SIGTTIN, count)
+    assert "cannot open its link" not in server.log()
+    for client in clients:
+        client.socket.close()
+    asks.socket.close()
+    server.stop()
+
+
 @pytest.mark.parametrize("limit,wanted,says", [
     (100, "", "(limit of open files 100: raise LimitNOFILE= or ulimit -Hn)"),
     (100, "1000", "(limit of open files 100: raise LimitNOFILE= or ulimit -Hn)"),
