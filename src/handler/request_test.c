@@ -494,7 +494,7 @@ static void who_is_told_of_an_answer_cannot_change_it(void **state)
 	assert_int_equal(request.state, REPLY_MADE);
 	assert_true(made_in_vain.seal == 0);
 	run(forget_to_answer);
-	expect(500, "Content-Type: application/json\r\nX-Why: busy\r\n",
+	expect(500, "Content-Type: application/json\r\nVary: Accept\r\nX-Why: busy\r\n",
 	       "{\"error\":\"internal server error\"}");
 	worker.on_error = NULL;
 	run(have_nothing);

@@ -986,7 +986,8 @@ static void expect_500(uint32_t slot)
 	assert_int_equal(message.flags, MESSAGE_LAST);
 	memcpy(&answer, link_bytes(&link_, &message), sizeof(answer));
 	assert_int_equal(answer.status, 500);
-	assert_int_equal(answer.headers_size, strlen("Content-Type: application/json\r\n"));
+	assert_int_equal(answer.headers_size,
+			 strlen("Content-Type: application/json\r\nVary: Accept\r\n"));
 	release(&message);
 }
 
