@@ -8,11 +8,12 @@
  *
  * A line that cannot be written at once is dropped and counted: no log ever
  * holds up a request. Standard error is shared with whoever started crew, so
- * it cannot be made non-blocking. Instead a pipe or a terminal is asked first,
- * and given no more than PIPE_BUF bytes for one yes, which is what a pipe then
- * takes without blocking; a socket is told with each send. If only a part of a
- * line was taken, its rest is kept and goes before the next line: no line is
- * ever torn.
+ * it cannot be made non-blocking. Instead a pipe is asked first, and given no
+ * more than PIPE_BUF bytes for one yes, which is what it then takes without
+ * blocking; a socket is told with each send. A terminal's yes is good for a
+ * byte: it is opened anew, which gives an open file of our own that can be
+ * non-blocking. If only a part of a line was taken, its rest is kept and goes
+ * before the next line: no line is ever torn.
  */
 #include "base/log.h"
 
@@ -31,6 +32,7 @@
 
 #include "base/check.h"
 #include "base/log_text.h"
+#include "base/os/os.h"
 #include "base/rotate.h"
 
 /* With its newline. The parent takes a child's lines apart at this size, so a
@@ -43,7 +45,8 @@
 #define STRUCTURED_BYTES (6 * LINE_BYTES + 6 * ORIGIN_BYTES + 256)
 
 enum sink {
-	SINK_PIPE, /* or a terminal: ask before writing */
+	SINK_PIPE,     /* ask before writing */
+	SINK_TERMINAL, /* by `output`, if it could be opened anew */
 	SINK_SOCKET,
 	SINK_FILE, /* never blocks for long */
 };
@@ -56,6 +59,7 @@ struct line {
 static int form = CREW_LOG_PLAIN;
 static enum crew_log_form wanted_form = CREW_LOG_AUTO;
 static enum sink sink = SINK_PIPE;
+static int output = STDERR_FILENO;
 static bool colours;
 static _Atomic int level_now = CREW_INFO;
 static _Thread_local const _Atomic uint32_t *level_word;
@@ -84,6 +88,8 @@ static const struct level_row {
 };
 
 static const struct level_row *row_of(int level);
+static void choose_sink(void);
+static void follow(void);
 static bool journal_reads_us(void);
 static bool taken(const struct level_row *row, const char *origin, int pid,
 		  const char *text, int size);
@@ -102,7 +108,6 @@ static ssize_t write_some(const char *bytes, size_t size);
 void log_init(void)
 {
 	const char *no_colour = getenv("NO_COLOR");
-	struct stat status = { 0 };
 
 	rest.used = 0;
 	form = wanted_form	    ? (int)wanted_form
@@ -110,10 +115,45 @@ void log_init(void)
 				    : CREW_LOG_PLAIN;
 	colours = form == CREW_LOG_PLAIN && isatty(STDERR_FILENO) &&
 		  !(no_colour && *no_colour);
+	choose_sink();
+}
+
+/* The terminal that is open already is kept: who has become another user since may not
+ * open it. */
+static void choose_sink(void)
+{
+	struct stat status = { 0 };
+	int terminal = -1;
+
+	if (output != STDERR_FILENO && os_same_file(output, STDERR_FILENO))
+		return;
+	if (output != STDERR_FILENO)
+		close(output);
 	fstat(STDERR_FILENO, &status);
-	sink = S_ISREG(status.st_mode)	  ? SINK_FILE
-	       : S_ISSOCK(status.st_mode) ? SINK_SOCKET
-					  : SINK_PIPE;
+	if (S_ISCHR(status.st_mode))
+		terminal = os_terminal_open(STDERR_FILENO);
+	output = terminal < 0 ? STDERR_FILENO : terminal;
+	sink = S_ISREG(status.st_mode)			? SINK_FILE
+	       : S_ISSOCK(status.st_mode)		? SINK_SOCKET
+	       : terminal >= 0 || isatty(STDERR_FILENO) ? SINK_TERMINAL
+							: SINK_PIPE;
+}
+
+void log_follow(void)
+{
+	pthread_mutex_lock(&writing);
+	follow();
+	pthread_mutex_unlock(&writing);
+}
+
+/* Under `writing`. Somebody may put another file in the place of a terminal: as a daemon
+ * does. */
+static void follow(void)
+{
+	if (output != STDERR_FILENO && !os_same_file(output, STDERR_FILENO)) {
+		rest.used = 0;
+		choose_sink();
+	}
 }
 
 void log_become_child(void)
@@ -121,6 +161,9 @@ void log_become_child(void)
 	form = LOG_FORM_CHILD;
 	colours = false;
 	sink = SINK_PIPE;
+	if (output != STDERR_FILENO)
+		close(output);
+	output = STDERR_FILENO;
 	rest.used = 0;
 	file = NULL;
 	taker = NULL;
@@ -337,10 +380,12 @@ bool log_raw(const char *text, int size)
 
 bool log_has_room(void)
 {
-	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct pollfd out = { .events = POLLOUT };
 	bool room;
 
 	pthread_mutex_lock(&writing);
+	follow();
+	out.fd = output;
 	room = file || sink == SINK_FILE ||
 	       (write_rest() && poll(&out, 1, 0) != 0);
 	pthread_mutex_unlock(&writing);
@@ -468,6 +513,7 @@ static bool write_line(const struct line *line)
 	if (file) {
 		written = rotate_write(file, line->text, (size_t)line->used);
 	} else {
+		follow();
 		n = write_rest() ? write_all(line->text, line->used) : 0;
 		written = n > 0;
 		if (n > 0 && n < line->used) {
@@ -508,20 +554,22 @@ static int write_all(const char *bytes, int size)
 /* What can be written without waiting; -1 if nothing can. */
 static ssize_t write_some(const char *bytes, size_t size)
 {
-	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct pollfd out = { .fd = output, .events = POLLOUT };
 	ssize_t n;
 
-	if (sink == SINK_PIPE) {
+	if (sink == SINK_PIPE || sink == SINK_TERMINAL) {
 		/* With an error, such as no reader, comes SIGPIPE. */
 		if (poll(&out, 1, 0) != 1 || out.revents != POLLOUT)
 			return -1;
 		if (size > PIPE_BUF)
 			size = PIPE_BUF;
+		if (sink == SINK_TERMINAL && output == STDERR_FILENO)
+			size = 1; /* more might block */
 	}
 	do
-		n = sink == SINK_SOCKET ? send(STDERR_FILENO, bytes, size,
+		n = sink == SINK_SOCKET ? send(output, bytes, size,
 					       MSG_DONTWAIT | MSG_NOSIGNAL)
-					: write(STDERR_FILENO, bytes, size);
+					: write(output, bytes, size);
 	while (n < 0 && errno == EINTR);
 	return n;
 }

@@ -21,9 +21,11 @@
 
 /** Choose the form from the environment and standard error: systemd if
  * JOURNAL_STREAM names it, else plain, in colour if it is a terminal and
- * NO_COLOR is unset. The descriptor is set non-blocking only through poll:
- * a write that would block is dropped and counted. */
+ * NO_COLOR is unset. A write that would block is dropped and counted. */
 void log_init(void);
+/** Standard error may be another file than at log_init: give up a terminal that it
+ * is no longer. */
+void log_follow(void);
 /** After a fork: lines of this process go through its pipe to the parent. */
 void log_become_child(void);
 /** The form of this process's lines; CREW_LOG_AUTO: as log_init chose. */

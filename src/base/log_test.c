@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -365,6 +366,90 @@ static void a_terminal_gets_colours(void **state)
 	unsetenv("NO_COLOR");
 }
 
+static int open_terminal(void)
+{
+	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	int fd;
+
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		skip();
+	fd = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	take_over(fd);
+	return master;
+}
+
+/* Its yes to poll is good for one byte, not for a line. */
+static void say_until_it_drops(int size)
+{
+	static char text[2000];
+	const uint64_t before = log_dropped();
+
+	memset(text, 'x', sizeof(text));
+	text[size] = '\0';
+	alarm(5);
+	for (int i = 0; i < 5000 && log_dropped() < before + 3; i++)
+		log_info("%s", text);
+	alarm(0);
+	assert_int_equal(log_dropped(), before + 3);
+}
+
+static void a_terminal_that_nobody_reads_drops_and_counts(void **state)
+{
+	static const int sizes[] = { 60, 120, 300, 1000 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		const int master = open_terminal();
+
+		log_init();
+		say_until_it_drops(sizes[i]);
+		assert_false(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK);
+		while (read(master, seen, sizeof(seen)) > 0)
+			;
+		log_info("heard");
+		close(reader);
+		reader = master;
+		assert_like(look(), "Z info     parent: heard\r\n$");
+	}
+}
+
+static void nor_does_one_block_that_may_not_be_opened(void **state)
+{
+	struct rlimit before;
+	struct rlimit none;
+	int master;
+
+	(void)state;
+	master = open_terminal();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 3, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	log_init();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	say_until_it_drops(120);
+	close(master);
+}
+
+static void what_takes_a_terminals_place_gets_the_lines(void **state)
+{
+	const int kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	const int master = open_terminal();
+
+	(void)state;
+	log_init();
+	log_info("on the terminal");
+	assert_true(read(master, seen, sizeof(seen)) > 0);
+	take_over(kept);
+	log_follow();
+	/* No descriptor of it is left. */
+	assert_int_equal(read(master, seen, sizeof(seen)), -1);
+	assert_int_equal(errno, EIO);
+	log_info("in the pipe");
+	assert_like(look(), "parent: in the pipe");
+	close(master);
+}
+
 static void errno_is_left_alone(void **state)
 {
 	(void)state;
@@ -392,6 +477,9 @@ int main(void)
 		ON_A_PIPE(a_file_gets_whole_lines),
 		ON_A_PIPE(the_journal_gets_priority_and_origin),
 		ON_A_PIPE(a_terminal_gets_colours),
+		ON_A_PIPE(a_terminal_that_nobody_reads_drops_and_counts),
+		ON_A_PIPE(nor_does_one_block_that_may_not_be_opened),
+		ON_A_PIPE(what_takes_a_terminals_place_gets_the_lines),
 		ON_A_PIPE(errno_is_left_alone),
 	};
 

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/os/os.h"
 
 struct report {
@@ -37,7 +38,6 @@ _Static_assert(sizeof(struct report) <= OS_CHANNEL_BYTES_MAX,
 
 static int open_null(void);
 static int open_channel(int ret_ends[2]);
-static int raise_fd(int fd);
 static void be_born(int report);
 static void bury(pid_t pid);
 static int hear(struct detach *detach, int fd);
@@ -106,6 +106,7 @@ void daemon_up(struct detach *detach, bool silence)
 		if (null >= 0)
 			close(null);
 	}
+	log_follow();
 	say(detach, 0, "");
 }
 
@@ -115,11 +116,13 @@ void daemon_failed(struct detach *detach, int code, const char *text)
 		say(detach, code ? code : 1, text);
 }
 
+/* A caller may have closed its standard streams: what takes their place would
+ * be written to as output. */
 static int open_null(void)
 {
 	const int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
-	return fd < 0 ? -errno : raise_fd(fd);
+	return fd < 0 ? -errno : os_raise_descriptor(fd);
 }
 
 static int open_channel(int ret_ends[2])
@@ -129,8 +132,8 @@ static int open_channel(int ret_ends[2])
 
 	if (r < 0)
 		return r;
-	ends[0] = raise_fd(ends[0]);
-	ends[1] = raise_fd(ends[1]);
+	ends[0] = os_raise_descriptor(ends[0]);
+	ends[1] = os_raise_descriptor(ends[1]);
 	r = ends[0] < 0 ? ends[0] : ends[1] < 0 ? ends[1] : 0;
 	if (r < 0) {
 		for (int i = 0; i < 2; i++) {
@@ -141,21 +144,6 @@ static int open_channel(int ret_ends[2])
 	}
 	memcpy(ret_ends, ends, sizeof(ends));
 	return 0;
-}
-
-/* A caller may have closed its standard streams: what takes their place would
- * be written to as output. */
-static int raise_fd(int fd)
-{
-	int raised;
-	int r;
-
-	if (fd > STDERR_FILENO)
-		return fd;
-	raised = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	r = raised < 0 ? -errno : raised;
-	close(fd);
-	return r;
 }
 
 /* The middle process ends here; only the daemon returns. */

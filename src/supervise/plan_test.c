@@ -2,6 +2,7 @@
 /* A plan from start to stop, as the rooms above use it: with hooks. What
  * children do at worst is shown by tests/system. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -235,6 +237,15 @@ static int look_at_stdout(struct crew_child *self)
 	while (crew_rest(self, 1000))
 		;
 	return 0;
+}
+
+/* More than a terminal that nobody reads takes. */
+static int print_much(struct crew_child *self)
+{
+	for (int i = 0; i < 1500; i++)
+		printf("%0150d\n", i);
+	fflush(stdout);
+	return rest(self);
 }
 
 /* ---- the parent ---- */
@@ -1458,6 +1469,30 @@ static void a_stop_is_hurried_by_a_later_signal_only(void **state)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
+{
+	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct story story;
+	int terminal;
+
+	(void)state;
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
+		skip();
+	terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(terminal >= 0);
+	alarm(10);
+	begin(&story, (struct crew_group){
+		.name = "kids", .run = print_much, .count = 1,
+		.out = { .to = CREW_TO_FD, .fd = terminal },
+	});
+	turn_until(&story, &story.messages, 1);
+	turn_for(&story, 50);
+	stop(&story);
+	alarm(0);
+	close(terminal);
+	close(master);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1506,6 +1541,7 @@ int main(void)
 		cmocka_unit_test(the_dead_whom_a_debugger_holds_are_replaced),
 		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
 		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),
+		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

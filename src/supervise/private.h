@@ -53,6 +53,8 @@ struct sink {
 	int log_level;        /* of lines that say none */
 	struct rotate file;   /* CREW_TO_FILE */
 	bool file_is_open;
+	int terminal;         /* CREW_TO_FD: opened anew, so that it never blocks; 0: it is none;
+			       * -1: it may not be opened */
 	uint64_t dropped;     /* lines, not yet told */
 };
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/os/os.h"
 #include "supervise/private.h"
 
 #define ORIGIN_BYTES 128
@@ -30,6 +31,7 @@ static bool write_counted(struct sink *sink, const struct life *life, int level,
 static bool repeat_held(struct life *life, int level, const char *line, size_t size);
 static void repeat_remember(struct life *life, int level, const char *line, size_t size);
 static void take_index(char *name, size_t room, const char **line, size_t *size);
+static int fd_of(const struct sink *sink);
 static bool write_to_fd(struct sink *sink, const char *line, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
@@ -42,6 +44,9 @@ int sink_open(struct sink *sink, const struct crew_stream *options, int log_leve
 
 	sink->options = options;
 	sink->log_level = log_level;
+	sink->terminal = options->to == CREW_TO_FD ? os_terminal_open(options->fd) : 0;
+	if (sink->terminal < 0)
+		sink->terminal = sink->terminal == -ENOTTY ? 0 : -1;
 	if (options->to != CREW_TO_FILE)
 		return 0;
 	r = rotate_open(&sink->file, options->path,
@@ -59,18 +64,21 @@ void sink_close(struct sink *sink)
 	if (sink->file_is_open)
 		rotate_fini(&sink->file);
 	sink->file_is_open = false;
+	if (sink->terminal > 0)
+		close(sink->terminal);
+	sink->terminal = 0;
 }
 
 bool sink_has_room(const struct sink *sink)
 {
-	struct pollfd out = { .fd = sink->options ? sink->options->fd : -1,
-			      .events = POLLOUT };
+	struct pollfd out = { .events = POLLOUT };
 
 	if (sink->options->to == CREW_TO_LOG)
 		return log_has_room();
-	if (sink->options->to == CREW_TO_FD)
-		return poll(&out, 1, 0) != 0;
-	return true;
+	if (sink->options->to != CREW_TO_FD)
+		return true;
+	out.fd = fd_of(sink);
+	return poll(&out, 1, 0) != 0;
 }
 
 void sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
@@ -208,14 +216,24 @@ static void take_index(char *name, size_t room, const char **line, size_t *size)
 	*size -= digits + 3;
 }
 
+/* Somebody may have put another file in the place of the terminal. */
+static int fd_of(const struct sink *sink)
+{
+	return sink->terminal > 0 && os_same_file(sink->terminal, sink->options->fd)
+		? sink->terminal
+		: sink->options->fd;
+}
+
 /* A pipe that can be written to takes PIPE_BUF bytes at once: what is longer may
- * be cut there, where its reader is that slow. */
+ * be cut there, where its reader is that slow. A terminal takes one, but what is
+ * open anew, which does not block. */
 static bool write_to_fd(struct sink *sink, const char *line, size_t size)
 {
-	struct pollfd out = { .fd = sink->options->fd, .events = POLLOUT };
+	const size_t most = sink->terminal < 0 ? 1 : PIPE_BUF;
+	struct pollfd out = { .fd = fd_of(sink), .events = POLLOUT };
 
 	while (size > 0) {
-		const size_t part = size < PIPE_BUF ? size : PIPE_BUF;
+		const size_t part = size < most ? size : most;
 		ssize_t n;
 
 		if (poll(&out, 1, 0) != 1 || out.revents != POLLOUT)

@@ -5,13 +5,15 @@ import os
 import pty
 import re
 import shlex
+import signal
 import subprocess
 import threading
 import urllib.parse
 
 import pytest
 
-from conftest import BUILD, SAMPLER, Server, free_port, wait_for
+from client import Client
+from conftest import BUILD, SAMPLER, Server, children_of, free_port, wait_for
 
 NASTY = ['quote " and \\ backslash', "two\nlines", "\x1b[31mred\x1b[0m", "tab\there",
          "grüße 😀", "<3>priority", '{"a":1}', "a=b c", "x" * 3000]
@@ -116,6 +118,32 @@ def test_colours_on_a_terminal_alone(no_colour):
     assert process.wait(10) == 0
     os.close(master)
     assert (b"\x1b[" in text) == (not no_colour)
+
+
+def test_a_terminal_that_nobody_reads_holds_nobody_up():
+    """The parent goes on: it restarts who dies, and stops."""
+    master, slave = pty.openpty()
+    port = free_port()
+    process = subprocess.Popen([SAMPLER, "--listen", f"127.0.0.1:{port}", "--workers", "1"],
+                               stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    os.close(slave)
+    try:
+        text = b""
+        while b"listening" not in text:
+            text += os.read(master, 65536)
+        with Client(("127.0.0.1", port)) as client:
+            for number in range(60):
+                say(client, f"{number} " + "x" * 1000)
+        before = children_of(process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(set(children_of(process.pid)) - set(before)) == len(before))
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
 
 
 def test_levels_of_a_pool(start):

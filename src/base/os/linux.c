@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -199,6 +200,43 @@ void os_hold_standard_streams(void)
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);
+}
+
+int os_raise_descriptor(int fd)
+{
+	int raised;
+	int r;
+
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+	raised = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	r = raised < 0 ? -errno : raised;
+	close(fd);
+	return r;
+}
+
+int os_terminal_open(int fd)
+{
+	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	char name[PATH_MAX];
+	int opened;
+
+	if (!isatty(fd))
+		return -ENOTTY;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	opened = open(name, flags);
+	if (opened < 0 && ttyname_r(fd, name, sizeof(name)) == 0)
+		opened = open(name, flags);
+	return opened < 0 ? -errno : os_raise_descriptor(opened);
+}
+
+bool os_same_file(int fd, int other)
+{
+	struct stat one;
+	struct stat two;
+
+	return fstat(fd, &one) == 0 && fstat(other, &two) == 0 &&
+	       one.st_dev == two.st_dev && one.st_ino == two.st_ino;
 }
 
 void os_set_process_name(const char *name)

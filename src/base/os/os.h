@@ -71,6 +71,14 @@ int os_die_with_parent(int signal, pid_t parent);
 /** Standard streams that are closed become /dev/null: or what is opened next
  * would be written to as output. */
 void os_hold_standard_streams(void);
+/** The same descriptor, moved above the standard streams if it is one of them, as it is where
+ * those are closed; -errno, and it is closed. One that is negative is returned as it is. */
+int os_raise_descriptor(int fd);
+/** The terminal behind `fd`, opened anew: an open file of our own, which is non-blocking without
+ * those who share `fd` being touched. For writing. -ENOTTY: it is none; or another -errno. */
+int os_terminal_open(int fd);
+/** Are both the same file? False if one is closed. */
+bool os_same_file(int fd, int other);
 /** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
 void os_set_process_name(const char *name);
 /** Close `count` descriptors; those of a message that nobody takes, say. */
