@@ -32,6 +32,8 @@
  * listened on with them: so long an address in use is tried again. */
 #define IN_USE_PAUSE_MS 5
 #define IN_USE_PAUSES   40
+/* Who has bound and does not listen yet refuses too: a left-over still does so later. */
+#define STALE_PAUSE_MS  10
 
 union any_address {
 	struct sockaddr any;
@@ -50,6 +52,8 @@ static int parse_local(const char *path, union any_address *ret_address,
 		       socklen_t *ret_size, struct crew_error *ret_error);
 static int parse_port(const char *text, in_port_t *ret_port);
 static void remove_stale(const union any_address *address, socklen_t size);
+static bool is_stale(const union any_address *address, socklen_t size,
+		     struct address_file *ret_file);
 static int bind_error(const char *listen, int error, struct crew_error *ret_error);
 static void name_socket(int fd, const char *listen, char *ret_name, unsigned room);
 
@@ -110,9 +114,22 @@ int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_err
 	return other;
 }
 
-void address_forget(const char *listen)
+struct address_file address_file(const char *listen)
 {
-	if (strncmp(listen, "unix:", 5) == 0 && listen[5] != '@')
+	struct stat status;
+
+	if (strncmp(listen, "unix:", 5) != 0 || listen[5] == '@' ||
+	    lstat(listen + 5, &status) < 0)
+		return (struct address_file){ 0 };
+	return (struct address_file){ status.st_dev, status.st_ino };
+}
+
+/* The next server may have its own there already. */
+void address_forget(const char *listen, struct address_file file)
+{
+	const struct address_file now = address_file(listen);
+
+	if (file.inode && now.device == file.device && now.inode == file.inode)
 		unlink(listen + 5);
 }
 
@@ -257,18 +274,35 @@ static int parse_port(const char *text, in_port_t *ret_port)
  * is a left-over; any other kind of file is left alone, and bind says so. */
 static void remove_stale(const union any_address *address, socklen_t size)
 {
+	const struct timespec pause = { .tv_nsec = STALE_PAUSE_MS * 1000000l };
+	struct address_file before;
+	struct address_file file;
+
+	if (!is_stale(address, size, &before))
+		return;
+	nanosleep(&pause, NULL);
+	if (is_stale(address, size, &file) && file.device == before.device &&
+	    file.inode == before.inode)
+		unlink(address->local.sun_path);
+}
+
+static bool is_stale(const union any_address *address, socklen_t size,
+		     struct address_file *ret_file)
+{
 	struct stat status;
+	bool refused;
 	int fd;
 
 	if (lstat(address->local.sun_path, &status) < 0 ||
 	    !S_ISSOCK(status.st_mode))
-		return;
+		return false;
+	*ret_file = (struct address_file){ status.st_dev, status.st_ino };
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return;
-	if (connect(fd, &address->any, size) < 0 && errno == ECONNREFUSED)
-		unlink(address->local.sun_path);
+		return false;
+	refused = connect(fd, &address->any, size) < 0 && errno == ECONNREFUSED;
 	close(fd);
+	return refused;
 }
 
 static int bind_error(const char *listen, int error, struct crew_error *ret_error)

@@ -4,8 +4,15 @@
 #define SERVE_ADDRESS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include <crew/error.h>
+
+/** The file of a Unix socket; all 0: there is none. */
+struct address_file {
+	dev_t device;
+	ino_t inode;
+};
 
 /** Is the text an address at all? 0, or -EINVAL with an error that says what
  * an address looks like. Opens nothing. */
@@ -27,7 +34,10 @@ int address_listen(const char *listen, bool shared, unsigned mode, char *ret_nam
  * second descriptor. As address_listen. */
 int address_listen_too(int fd, const char *listen, struct crew_error *ret_error);
 
-/** Remove what address_listen left in the file system, if anything. */
-void address_forget(const char *listen);
+/** Which file address_listen has left in the file system, if any: ask right after it. */
+struct address_file address_file(const char *listen);
+
+/** Remove that file, unless its name is another's by now. */
+void address_forget(const char *listen, struct address_file file);
 
 #endif

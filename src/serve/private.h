@@ -11,6 +11,7 @@
 #include "dispatch/dispatcher.h"
 #include "manage/become.h"
 #include "base/loop.h"
+#include "serve/address.h"
 #include "supervise/supervise.h"
 #include "transport/control.h"
 #include "transport/link.h"
@@ -35,6 +36,7 @@ struct server_run {
 	struct become become;
 	int listeners[CREW_DISPATCHERS_MAX]; /* of each dispatcher; -1: none */
 	char listening_on[128];
+	struct address_file listening_file;
 	int mount_fds[CREW_MOUNTS_MAX];
 	unsigned mount_count;
 	struct group groups[GROUPS_MAX];

@@ -133,6 +133,8 @@ static int listen_all(struct server_run *run, struct crew_error *ret_error)
 	int r = address_listen(server->listen, server->dispatchers > 1, server->listen_mode,
 			       run->listening_on, sizeof(run->listening_on), ret_error);
 
+	if (r >= 0)
+		run->listening_file = address_file(server->listen);
 	for (unsigned i = 0; r >= 0; i++) {
 		run->listeners[i] = r;
 		if (i + 1 == server->dispatchers)
@@ -391,5 +393,5 @@ static void stopping(void *context)
 	struct server_run *run = context;
 
 	if (close_listeners(run))
-		address_forget(run->server.listen);
+		address_forget(run->server.listen, run->listening_file);
 }
