@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/os/os.h"
 
 /* To take more at once saves nothing, and what came first is out of the cache by the time
  * that its answer is sent. */
@@ -42,8 +43,9 @@ int loop_init(struct loop *loop)
 	if (!loop->pending)
 		return -ENOMEM;
 	loop->fd = epoll_create1(EPOLL_CLOEXEC);
+	loop->fd = loop->fd < 0 ? -errno : os_raise_descriptor(loop->fd);
 	if (loop->fd < 0) {
-		r = -errno;
+		r = loop->fd;
 		free(loop->pending);
 		loop->pending = NULL;
 	}
@@ -153,11 +155,12 @@ int loop_fd(const struct loop *loop)
 
 int loop_expose(struct loop *loop)
 {
-	const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int r;
 
+	fd = fd < 0 ? -errno : os_raise_descriptor(fd);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	loop->clock = (struct watch){ .fd = fd, .ready = clock_rang };
 	r = loop_add(loop, &loop->clock, EPOLLIN);
 	if (r < 0) {

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/os/os.h"
 #include "base/path.h"
 
 #define LOOK_LINES 64u
@@ -102,7 +103,7 @@ static int open_file(const char *path, int flags)
 	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | flags,
 			    0640);
 
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? -errno : os_raise_descriptor(fd);
 }
 
 /* If anything fails the old file goes on. One that has lost its name, to another

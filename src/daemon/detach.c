@@ -37,7 +37,6 @@ _Static_assert(sizeof(struct report) <= OS_CHANNEL_BYTES_MAX,
 	       "a report is one message");
 
 static int open_null(void);
-static int open_channel(int ret_ends[2]);
 static void be_born(int report);
 static void bury(pid_t pid);
 static int hear(struct detach *detach, int fd);
@@ -58,7 +57,7 @@ int daemon_detach(struct detach *ret)
 
 	if (null < 0)
 		return null;
-	r = open_channel(ends);
+	r = os_channel_create(ends);
 	if (r < 0) {
 		close(null);
 		return r;
@@ -123,27 +122,6 @@ static int open_null(void)
 	const int fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
 
 	return fd < 0 ? -errno : os_raise_descriptor(fd);
-}
-
-static int open_channel(int ret_ends[2])
-{
-	int ends[2];
-	int r = os_channel_create(ends);
-
-	if (r < 0)
-		return r;
-	ends[0] = os_raise_descriptor(ends[0]);
-	ends[1] = os_raise_descriptor(ends[1]);
-	r = ends[0] < 0 ? ends[0] : ends[1] < 0 ? ends[1] : 0;
-	if (r < 0) {
-		for (int i = 0; i < 2; i++) {
-			if (ends[i] >= 0)
-				close(ends[i]);
-		}
-		return r;
-	}
-	memcpy(ret_ends, ends, sizeof(ends));
-	return 0;
 }
 
 /* The middle process ends here; only the daemon returns. */

@@ -1469,6 +1469,48 @@ static void a_stop_is_hurried_by_a_later_signal_only(void **state)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+/* In a process of its own: as in a program that was made a daemon by hand. */
+static int be_parent_without_streams(void)
+{
+	const struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2, .input = true,
+	});
+	struct story story = { 0 };
+	const struct plan_options options = {
+		.groups = &group, .group_count = 1, .context = &story,
+	};
+	const uint64_t end = clock_now_ms() + 5000;
+	int open_streams = 0;
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		close(fd);
+	if (plan_new(&options, &story.plan) < 0 || plan_start(story.plan) < 0 ||
+	    loop_expose(plan_loop(story.plan)) < 0)
+		return 1;
+	while (story.ready < 2 && clock_now_ms() < end)
+		loop_turn(plan_loop(story.plan), 100);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		open_streams += fcntl(fd, F_GETFD) >= 0;
+	plan_stop(story.plan);
+	plan_run(story.plan);
+	plan_free(story.plan);
+	return story.ready < 2 ? 2 : open_streams > 0 ? 3 : 0;
+}
+
+static void a_parent_may_have_closed_its_standard_streams(void **state)
+{
+	const pid_t parent = fork();
+	int status;
+
+	(void)state;
+	assert_true(parent >= 0);
+	if (parent == 0)
+		_exit(be_parent_without_streams());
+	assert_int_equal(waitpid(parent, &status, 0), parent);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -1541,6 +1583,7 @@ int main(void)
 		cmocka_unit_test(the_dead_whom_a_debugger_holds_are_replaced),
 		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
 		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),
+		cmocka_unit_test(a_parent_may_have_closed_its_standard_streams),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 	};
 

@@ -118,10 +118,10 @@ static int open_birth(struct birth *birth, struct life *life)
 		r = open_pipe(&group->out, birth->out);
 	if (r == 0)
 		r = open_pipe(&group->error, birth->error);
-	if (r == 0 && group->input &&
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, birth->input) < 0)
-		r = -errno;
-	birth->null = r == 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	if (r == 0 && group->input)
+		r = os_socket_pair(SOCK_STREAM, birth->input);
+	if (r == 0)
+		birth->null = os_raise_descriptor(open("/dev/null", O_RDWR | O_CLOEXEC));
 	if (r == 0 && birth->null < 0)
 		r = -errno;
 	if (r == 0 && group->kind == CREW_EXEC && group->notify)
@@ -132,12 +132,20 @@ static int open_birth(struct birth *birth, struct life *life)
 	return r;
 }
 
+/* Above the standard streams, which may be closed here: in the child they are made. */
 static int open_pipe(const struct crew_stream *stream, int fds[2])
 {
+	int r;
+
 	if (stream->to == CREW_TO_NULL || stream->to == CREW_TO_PARENT)
 		return 0;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
+	r = os_raise_pair(fds);
+	if (r < 0) {
+		fds[0] = fds[1] = -1;
+		return r;
+	}
 	/* So much may be said while we are busy; less will do where it is not to
 	 * be had. */
 	(void)fcntl(fds[0], F_SETPIPE_SZ, STREAM_PIPE_BYTES);

@@ -22,8 +22,20 @@ static size_t take_fds(struct msghdr *message, int fds[OS_CHANNEL_FDS_MAX]);
 
 int os_channel_create(int ret_ends[2])
 {
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
-			  ret_ends) < 0 ? -errno : 0;
+	return os_socket_pair(SOCK_SEQPACKET | SOCK_NONBLOCK, ret_ends);
+}
+
+int os_socket_pair(int type, int ret_ends[2])
+{
+	int ends[2];
+	int r;
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	r = os_raise_pair(ends);
+	if (r == 0)
+		memcpy(ret_ends, ends, sizeof(ends));
+	return r;
 }
 
 int os_channel_send(int fd, const void *data, size_t size, const int *fds,

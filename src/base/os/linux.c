@@ -83,7 +83,7 @@ int os_bell_create(void)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? -errno : os_raise_descriptor(fd);
 }
 
 unsigned os_socket_unsent(int fd)
@@ -139,7 +139,7 @@ int os_process_open(pid_t pid)
 {
 	long fd = syscall(SYS_pidfd_open, pid, 0);
 
-	return fd < 0 ? -errno : (int)fd;
+	return fd < 0 ? -errno : os_raise_descriptor((int)fd);
 }
 
 int os_process_signal(int pidfd, int signal)
@@ -162,7 +162,7 @@ int os_signals_open(const sigset_t *signals)
 		pthread_sigmask(SIG_SETMASK, &before, NULL);
 		return r;
 	}
-	return fd;
+	return os_raise_descriptor(fd);
 }
 
 int os_signals_next(int fd, struct os_sender *ret_sender)
@@ -212,6 +212,22 @@ int os_raise_descriptor(int fd)
 	raised = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	r = raised < 0 ? -errno : raised;
 	close(fd);
+	return r;
+}
+
+int os_raise_pair(int fds[2])
+{
+	int r = 0;
+
+	for (int i = 0; i < 2; i++) {
+		fds[i] = os_raise_descriptor(fds[i]);
+		if (fds[i] < 0)
+			r = fds[i];
+	}
+	for (int i = 0; r < 0 && i < 2; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
 	return r;
 }
 

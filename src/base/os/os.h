@@ -3,8 +3,9 @@
  * What crew needs of the system beyond POSIX: sealed memory, bells, process
  * descriptors, signals as events, and message channels that carry descriptors.
  * The one room in which a platform may be named; linux.c implements it.
- * Every descriptor made here is close-on-exec from birth; all return -errno
- * when they fail.
+ * Every descriptor made here is close-on-exec from birth; what stays open for
+ * long is never a standard stream, also where those are closed. All return
+ * -errno when they fail.
  */
 #ifndef BASE_OS_OS_H
 #define BASE_OS_OS_H
@@ -74,6 +75,8 @@ void os_hold_standard_streams(void);
 /** The same descriptor, moved above the standard streams if it is one of them, as it is where
  * those are closed; -errno, and it is closed. One that is negative is returned as it is. */
 int os_raise_descriptor(int fd);
+/** Both of a pair, or neither: then both are closed. */
+int os_raise_pair(int fds[2]);
 /** The terminal behind `fd`, opened anew: an open file of our own, which is non-blocking without
  * those who share `fd` being touched. For writing. -ENOTTY: it is none; or another -errno. */
 int os_terminal_open(int fd);
@@ -149,6 +152,8 @@ uint64_t os_resident_bytes(pid_t pid);
 /** Two ends of a channel of whole messages (AF_UNIX SOCK_SEQPACKET),
  * non-blocking. */
 int os_channel_create(int ret_ends[2]);
+/** Two ends of a socket of that type, such as SOCK_STREAM. */
+int os_socket_pair(int type, int ret_ends[2]);
 /** Send one message of 1 to OS_CHANNEL_BYTES_MAX bytes, with descriptors,
  * which stay the sender's. -EAGAIN if the other side does not read. */
 int os_channel_send(int fd, const void *data, size_t size, const int *fds,
