@@ -144,7 +144,7 @@ static int write_file(struct buffer *events)
 
 	if (fd < 0)
 		return fd;
-	if (write(fd, all.at, all.size) != (ssize_t)all.size) {
+	if (write(fd, all.at, all.size) != (ssize_t)all.size || os_memory_seal(fd) < 0) {
 		close(fd);
 		return -EIO;
 	}

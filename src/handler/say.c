@@ -141,6 +141,8 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 	if (r == 0)
 		r = write_all(fd, json, size);
 	if (r == 0)
+		r = os_memory_seal(fd);
+	if (r == 0)
 		r = os_channel_send(worker->channel, &order, sizeof(order), &fd, 1);
 	close(fd);
 	if (r < 0)

@@ -5,8 +5,9 @@
  * one of each pool for workers that are still to come. A configuration is a file
  * in memory, so that its size does not matter to the channels.
  *
- * A worker that takes nothing for so long that its channel is full misses those
- * in between, but not the last: it is offered again until it is taken. The order
+ * A worker that takes nothing for so long that its channel is full, or that cannot
+ * be told for want of memory or of room for descriptors, misses those in between,
+ * but not the last: it is offered again until it is taken. The order
  * is kept in any case.
  */
 #include <errno.h>
@@ -93,11 +94,11 @@ static void offer(void *context, struct child *child)
 		return;
 	r = os_channel_send(child->channel, &order, sizeof(order),
 			    &run->configs[child->group_index - FIRST_POOL_GROUP], 1);
-	if (r == -EAGAIN && !book->config_behind)
+	if (os_channel_is_full(r) && !book->config_behind)
 		log_warning("%s[%u] does not take its configurations: it gets the last "
 			    "one as soon as it does",
 			    child->group->is.name, child->index);
-	book->config_behind = r == -EAGAIN;
+	book->config_behind = os_channel_is_full(r);
 	if (book->config_behind && !loop_timer_is_set(&run->config_retry))
 		loop_timer_set(loop, &run->config_retry, loop->now_ms + RETRY_MS);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "serve/private.h"
@@ -22,17 +23,26 @@ static void tell_loss(const struct child *child, const struct control *order,
 		      size_t fd_count);
 static void obey(struct server_run *run, const struct control *order);
 static struct worker_book *open_book(struct child *child);
-static void give_link(struct child *child, unsigned dispatcher);
+static void give_link(struct server_run *run, struct child *child, unsigned dispatcher);
+static void retry(struct loop *loop, struct timer *timer);
+static void retry_links(void *context, struct child *child);
 static void tell_dispatcher(struct server_run *run, struct child *child,
 			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
+
+#define RETRY_MS 20u
 
 /* Whose links are made anew. */
 struct renewal {
 	struct server_run *run;
 	unsigned dispatcher;
 };
+
+void links_init(struct server_run *run)
+{
+	run->links_retry.fire = retry;
+}
 
 /* A new dispatcher starts with nothing: renew all its links. */
 void links_dispatcher_spawned(void *context, struct child *dispatcher)
@@ -97,14 +107,14 @@ void links_worker_said(void *context, struct child *child, const void *data,
 
 void links_worker_spawned(void *context, struct child *child)
 {
-	const struct server_run *run = context;
+	struct server_run *run = context;
 
 	/* In this order: requests come over the links, and a worker takes one message
 	 * of its channel at a time. */
 	if (open_book(child))
 		configs_give(context, child);
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
-		give_link(child, i);
+		give_link(run, child, i);
 }
 
 void links_worker_ready(void *context, struct child *child)
@@ -209,8 +219,9 @@ static struct worker_book *open_book(struct child *child)
 }
 
 /* Make a new link to a dispatcher and give the worker his end. What the
- * dispatcher needs is kept until the worker is ready. */
-static void give_link(struct child *child, unsigned dispatcher)
+ * dispatcher needs is kept until the worker is ready. A worker whose channel is full is
+ * busy, and no worse for it: it is tried again. */
+static void give_link(struct server_run *run, struct child *child, unsigned dispatcher)
 {
 	struct worker_book *book = open_book(child);
 	const struct child *to = plan_child(child->plan, DISPATCHER_GROUP, dispatcher);
@@ -231,10 +242,19 @@ static void give_link(struct child *child, unsigned dispatcher)
 			  child->index, strerror(-r));
 		goto failed;
 	}
-	if (os_channel_send(child->channel, &order, sizeof(order),
+	r = os_channel_send(child->channel, &order, sizeof(order),
 			    (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
-				     fds->bell[LINK_WORKER] }, 3) == 0)
+				     fds->bell[LINK_WORKER] }, 3);
+	book->link_behind[dispatcher] = os_channel_is_full(r);
+	if (r == 0)
 		return;
+	if (book->link_behind[dispatcher]) {
+		link_close_fds(fds);
+		if (!loop_timer_is_set(&run->links_retry))
+			loop_timer_set(plan_loop(run->plan), &run->links_retry,
+				       clock_now_ms() + RETRY_MS);
+		return;
+	}
 
 failed:
 	/* A worker without a link is of no use; its successor gets another. */
@@ -270,9 +290,29 @@ static void renew_link(void *context, struct child *child)
 {
 	const struct renewal *renewal = context;
 
-	give_link(child, renewal->dispatcher);
+	give_link(renewal->run, child, renewal->dispatcher);
 	if (child_is_up(child))
 		tell_dispatcher(renewal->run, child, renewal->dispatcher);
+}
+
+static void retry(struct loop *loop, struct timer *timer)
+{
+	struct server_run *run = container_of(timer, struct server_run, links_retry);
+
+	(void)loop;
+	for (unsigned i = FIRST_POOL_GROUP; i < run->group_count; i++)
+		plan_each(run->plan, i, retry_links, run);
+}
+
+static void retry_links(void *context, struct child *child)
+{
+	struct server_run *run = context;
+	const struct worker_book *book = child->user;
+
+	for (unsigned i = 0; book && i < run->server.dispatchers; i++) {
+		if (book->link_behind[i])
+			renew_link(&(struct renewal){ run, i }, child);
+	}
 }
 
 static void send_dispatchers(struct server_run *run, const struct control *order)

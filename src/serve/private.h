@@ -48,6 +48,7 @@ struct server_run {
 	struct timer config_retry;
 	struct orders orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
 	struct timer orders_retry;
+	struct timer links_retry; /* to workers that did not take theirs */
 };
 
 /* What the parent notes of each life of a worker (child->user). */
@@ -55,8 +56,10 @@ struct worker_book {
 	/* For each dispatcher, until the worker is ready. */
 	struct link_fds fds[CREW_DISPATCHERS_MAX];
 	bool config_behind;   /* it did not take the last configuration */
+	bool link_behind[CREW_DISPATCHERS_MAX]; /* nor its link to that one */
 };
 
+void links_init(struct server_run *run);
 /* Hooks of the groups; `context` is the struct server_run. */
 void links_dispatcher_spawned(void *context, struct child *dispatcher);
 void links_dispatcher_said(void *context, struct child *child, const void *data,

@@ -62,6 +62,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 		run->listeners[i] = -1;
 	configs_init(run);
 	orders_init(run);
+	links_init(run);
 	os_hold_standard_streams();
 	log_init();
 	r = defaults_fill(server, &run->tables, &run->server, &error);

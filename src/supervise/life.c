@@ -14,6 +14,8 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static bool put_off_leave(struct life *life, uint64_t now_ms);
+
 struct life *life_new(struct group_state *group, struct place *place)
 {
 	struct plan *plan = group->plan;
@@ -180,6 +182,8 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 
 	if (!life->leave_ms || plan->stopping || now_ms < life->leave_ms + LEAVE_MS)
 		return;
+	if (put_off_leave(life, now_ms))
+		return;
 	life->leave_ms = 0;
 	if (life->told_ms || life->killed)
 		return;
@@ -236,4 +240,18 @@ void name_life(const struct life *life, char *ret_name, size_t size)
 	else
 		snprintf(ret_name, size, "%s[%u]", life->child.group->is.name,
 			 life->child.index);
+}
+
+/* Who cannot go on from the first moment has a successor that will hardly do better: as with
+ * deaths the pauses grow. It serves on meanwhile, as well as it can. */
+static bool put_off_leave(struct life *life, uint64_t now_ms)
+{
+	struct place *place = life->place;
+
+	if (life->leave_put_off || !life->ready || !place || place->now != life)
+		return false;
+	life->leave_put_off = true;
+	life->leave_ms = now_ms + restart_pause(place, now_ms - life->ready_ms);
+	life->leave_ms -= LEAVE_MS;
+	return now_ms < life->leave_ms + LEAVE_MS;
 }

@@ -110,6 +110,13 @@ static int leave_late(struct crew_child *self)
 	return leave_when_the_parent_says_so(self);
 }
 
+/* From the first moment on. */
+static int want_to_leave(struct crew_child *self)
+{
+	self_ask_to_leave(self);
+	return leave_when_the_parent_says_so(self);
+}
+
 static int stop_itself(struct crew_child *self)
 {
 	kill(getpid(), SIGTERM);
@@ -1511,6 +1518,22 @@ static void a_parent_may_have_closed_its_standard_streams(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void who_wants_to_leave_at_once_is_replaced_ever_more_rarely(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = want_to_leave, .count = 1,
+	});
+	struct story story;
+
+	(void)state;
+	group.raw = true;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.spawned, 2);
+	turn_for(&story, 1200);
+	assert_in_range(story.spawned, 3, 5);
+	stop(&story);
+}
+
 static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -1584,6 +1607,7 @@ int main(void)
 		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
 		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),
 		cmocka_unit_test(a_parent_may_have_closed_its_standard_streams),
+		cmocka_unit_test(who_wants_to_leave_at_once_is_replaced_ever_more_rarely),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 	};
 

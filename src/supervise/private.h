@@ -104,6 +104,7 @@ struct life {
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
 	int told_signal;      /* by that */
 	uint64_t leave_ms;    /* since when it has been asked to by somebody else; 0 */
+	bool leave_put_off;   /* restart_pause has been asked */
 	uint64_t extended_ms; /* it asked for time until then, to boot or to stop */
 	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
 	bool is_host;
@@ -301,6 +302,9 @@ void free_held(struct held *held);
 void life_bury(struct life *life, const struct crew_death *death);
 /* restart.c */
 void restart_later(struct place *place, const struct crew_death *death);
+/* How long who wants to leave, so long after it was ready, shall stay: longer each time, for
+ * places whose children want to at once. */
+unsigned restart_pause(struct place *place, uint64_t age_ms);
 /* budget.c */
 /** A restart is due: false if the group has used up its budget. */
 bool budget_take(struct group_state *group);

@@ -72,6 +72,15 @@ static bool is_crash(const struct group_state *group, const struct crew_death *d
 	       death->cause == CREW_CAUSE_SIGNAL && death->signal != SIGKILL;
 }
 
+unsigned restart_pause(struct place *place, uint64_t age_ms)
+{
+	if (age_ms >= MOMENT_MS) {
+		place->failures = 0;
+		return 0;
+	}
+	return backoff(place->failures++);
+}
+
 static unsigned backoff(unsigned failures)
 {
 	unsigned delay = BACKOFF_FIRST_MS;

@@ -20,7 +20,6 @@
 #include "supervise/private.h"
 
 static int tell_host(struct life *life);
-static bool is_want_of_room(int r);
 static void look_again_soon(struct plan *plan);
 static int start_host(struct group_state *group);
 static void leave_place(struct life *life);
@@ -184,16 +183,10 @@ static int tell_host(struct life *life)
 		if (r == 0)
 			life->untold = 0;
 	}
-	if (!is_want_of_room(r))
+	if (!os_channel_is_full(r))
 		return r;
 	look_again_soon(life->child.plan);
 	return 0;
-}
-
-/* Be it for descriptors on their way (unix(7)). */
-static bool is_want_of_room(int r)
-{
-	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS;
 }
 
 static void look_again_soon(struct plan *plan)

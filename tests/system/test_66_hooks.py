@@ -161,6 +161,25 @@ def test_a_worker_that_takes_none_for_long_gets_the_last(hooked):
     assert told == sorted(told)
 
 
+def test_who_takes_no_link_now_gets_it_later(hooked):
+    """A worker that is busy is not at fault when its dispatcher dies."""
+    server = hooked("--workers", "1")
+    worker = server.workers()[0]
+    before = server.dispatcher()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with server.client() as client:
+            for number in range(1000):
+                assert client.get(f"/local/config/{number}").body == b"sent"
+        wait_for(lambda: "does not take its configurations" in server.log())
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: server.dispatcher() not in (None, before))
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: server.get("/early").status == 200)
+    assert server.workers() == [worker]
+
+
 def test_the_dispatchers_hooks(hooked):
     server = hooked()
     for line in ("the dispatcher has started", "a timer of the dispatcher",

@@ -65,6 +65,11 @@ int os_channel_send(int fd, const void *data, size_t size, const int *fds,
 	return n < 0 ? -errno : 0;
 }
 
+bool os_channel_is_full(int r)
+{
+	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -ETOOMANYREFS;
+}
+
 int os_channel_receive(int fd, void *ret_data, size_t room, int *ret_fds,
 		       size_t *ret_fd_count)
 {

@@ -28,17 +28,27 @@ static int compare_ints(const void *a, const void *b);
 
 int os_memory_file(const char *name)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	return fd < 0 ? -errno : fd;
 }
 
+int os_memory_seal(int fd)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+
+	return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
+}
+
 void *os_map_file(int fd, size_t *ret_size)
 {
+	const int needed = F_SEAL_SHRINK | F_SEAL_WRITE;
+	const int seals = fcntl(fd, F_GET_SEALS);
 	struct stat status;
 	void *data;
 
-	if (fstat(fd, &status) < 0 || status.st_size <= 0)
+	/* Other files than those in memory have none. */
+	if (seals < 0 || (seals & needed) != needed || fstat(fd, &status) < 0 || status.st_size <= 0)
 		return NULL;
 	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)

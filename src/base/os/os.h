@@ -21,8 +21,11 @@
 int os_memory_create(const char *name, size_t size);
 /** An empty file in memory that grows as it is written. >= 0 or -errno. */
 int os_memory_file(const char *name);
-/** The whole of a file, as it is now, read-only; NULL if it is empty or cannot be
- * mapped. For files that nobody shrinks. */
+/** All is written: from now on nobody changes it or its size. 0 or -errno. */
+int os_memory_seal(int fd);
+/** The whole of such a file, read-only; NULL if it is not sealed, is empty or cannot be
+ * mapped. So whoever made it can neither change what was checked, nor have us killed by
+ * SIGBUS. */
 void *os_map_file(int fd, size_t *ret_size);
 void os_unmap_file(void *data, size_t size);
 
@@ -158,6 +161,9 @@ int os_socket_pair(int type, int ret_ends[2]);
  * which stay the sender's. -EAGAIN if the other side does not read. */
 int os_channel_send(int fd, const void *data, size_t size, const int *fds,
 		    size_t fd_count);
+/** Is this error of os_channel_send one that passes: the other side has not read yet, or too
+ * many descriptors are on their way (unix(7)), or there is no memory now? */
+bool os_channel_is_full(int r);
 /** Receive one message; returns its size, 0 at the end of the channel, or
  * -errno (-EAGAIN: none waits). `ret_fds` has room for OS_CHANNEL_FDS_MAX;
  * they become the caller's. A message that is too long is -EMSGSIZE; one with

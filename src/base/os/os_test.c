@@ -83,6 +83,44 @@ static void memory_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(next_fd(), before);
 }
 
+static void a_file_is_mapped_when_nobody_can_change_it(void **state)
+{
+	int fd = os_memory_file("test");
+	size_t size = 0;
+	void *data;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "text", 4), 4);
+	assert_null(os_map_file(fd, &size));
+	assert_int_equal(os_memory_seal(fd), 0);
+	data = os_map_file(fd, &size);
+	assert_non_null(data);
+	assert_int_equal(size, 4);
+	assert_memory_equal(data, "text", 4);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(pwrite(fd, "next", 4, 0), -1);
+	assert_int_equal(errno, EPERM);
+	os_unmap_file(data, size);
+	close(fd);
+	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_null(os_map_file(fd, &size));
+	close(fd);
+}
+
+static void what_passes_is_no_failure_of_a_channel(void **state)
+{
+	(void)state;
+	assert_true(os_channel_is_full(-EAGAIN));
+	assert_true(os_channel_is_full(-ETOOMANYREFS));
+	assert_true(os_channel_is_full(-ENOBUFS));
+	assert_true(os_channel_is_full(-ENOMEM));
+	assert_false(os_channel_is_full(-EPIPE));
+	assert_false(os_channel_is_full(0));
+}
+
 static void a_bell_is_heard_once(void **state)
 {
 	int fd = os_bell_create();
@@ -488,6 +526,8 @@ int main(void)
 		cmocka_unit_test(a_move_leaves_where_one_may_run_as_it_was),
 		cmocka_unit_test(memory_is_zeroed_and_keeps_its_size),
 		cmocka_unit_test(memory_that_is_not_there_is_an_error),
+		cmocka_unit_test(a_file_is_mapped_when_nobody_can_change_it),
+		cmocka_unit_test(what_passes_is_no_failure_of_a_channel),
 		cmocka_unit_test(a_bell_is_heard_once),
 		cmocka_unit_test(a_process_tells_its_end),
 		cmocka_unit_test(signals_are_events),
