@@ -15,10 +15,10 @@
  * they outlive the forks by which a daemon is made, and end with the last
  * process that holds the file open, however it dies.
  *
- * A file that is not locked may be that of a program that locks none. If its
- * number is that of a living process that runs the same program as this one, or
- * of a process group with a member, it is taken for alive. Where /proc/N/exe
- * cannot be read, as another user's, only the lock counts.
+ * A file that is not locked is stale, whatever process has its number: who runs
+ * this program holds the lock, and numbers are given again, in a container soon
+ * and to the same programs. A process group may outlive who has locked its file:
+ * with a member it is taken for alive.
  */
 #include "daemon/pidfile.h"
 
@@ -56,8 +56,7 @@ static int replace(const struct pidfile *file, const char *made,
 static int judge(const struct pidfile *file, int fd, struct crew_error *error);
 static int read_number(int fd, pid_t *ret_number);
 static bool is_locked(int fd);
-static bool lives(const struct pidfile *file, pid_t number);
-static bool same_program(pid_t pid);
+static bool group_lives(const struct pidfile *file, pid_t number);
 static int lock(int fd, int byte);
 static bool is_named(const struct pidfile *file, int fd);
 static int fault(const struct pidfile *file, const char *what, int code,
@@ -272,7 +271,7 @@ static int judge(const struct pidfile *file, int fd, struct crew_error *error)
 		return foreign(file, error);
 	if (r < 0)
 		return fault(file, "read", -r, error);
-	if (!is_locked(fd) && !lives(file, number))
+	if (!is_locked(fd) && !group_lives(file, number))
 		return 0;
 	if (number == getpid() || number == file->number)
 		return error_set(error, EEXIST, "%s: already running, %s %d, which is "
@@ -319,27 +318,12 @@ static bool is_locked(int fd)
 	return fcntl(fd, F_OFD_GETLK, &lock_now) == 0 && lock_now.l_type != F_UNLCK;
 }
 
-static bool lives(const struct pidfile *file, pid_t number)
+static bool group_lives(const struct pidfile *file, pid_t number)
 {
 	/* kill(2) takes 0 and -1 for whole crowds. */
-	if (number <= 1 && file->is_group)
+	if (!file->is_group || number <= 1 || number == file->number)
 		return false;
-	if (number <= 0 || number == file->number)
-		return false;
-	if (!file->is_group)
-		return number != getpid() && same_program(number);
 	return number != getpgrp() && (kill(-number, 0) == 0 || errno == EPERM);
-}
-
-static bool same_program(pid_t pid)
-{
-	struct stat theirs;
-	struct stat ours;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	return stat(path, &theirs) == 0 && stat("/proc/self/exe", &ours) == 0 &&
-	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
 
 static int lock(int fd, int byte)

@@ -239,8 +239,8 @@ static void another_kind_of_file_is_left(void **state)
 	assert_int_equal(count_files(), 1);
 }
 
-/* Of a program that locks none, as an older version of this one. */
-static void an_unlocked_file_of_the_living_counts(void **state)
+/* The number has gone to another process of this program. */
+static void a_number_that_was_given_again_does_not_count(void **state)
 {
 	struct pidfile file;
 	char text[32];
@@ -253,36 +253,8 @@ static void an_unlocked_file_of_the_living_counts(void **state)
 	}
 	snprintf(text, sizeof(text), "%d\n", (int)pid);
 	put(text);
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), -EEXIST);
-	assert_error("%s: already running, pid %d", path, (int)pid);
-	assert_int_equal(number_in(path), pid);
-	end(pid);
 	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), 0);
-	pidfile_drop(&file);
-}
-
-/* The number has gone to another program. */
-static void another_program_does_not_count(void **state)
-{
-	struct pidfile file;
-	char text[32];
-	int ends[2];
-	char byte;
-	pid_t pid;
-
-	(void)state;
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	pid = fork();
-	if (pid == 0) {
-		execlp("sleep", "sleep", "60", (char *)NULL);
-		_exit(1);
-	}
-	close(ends[1]);
-	assert_int_equal(read(ends[0], &byte, 1), 0); /* it has begun */
-	close(ends[0]);
-	snprintf(text, sizeof(text), "%d\n", (int)pid);
-	put(text);
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), 0);
+	assert_int_equal(number_in(path), getpid());
 	pidfile_drop(&file);
 	end(pid);
 }
@@ -536,8 +508,7 @@ int main(void)
 		test(a_stale_file_is_replaced),
 		test(a_power_cut_leaves_zeroes),
 		test(another_kind_of_file_is_left),
-		test(an_unlocked_file_of_the_living_counts),
-		test(another_program_does_not_count),
+		test(a_number_that_was_given_again_does_not_count),
 		test(a_group_lives_with_its_last_member),
 		test(the_lock_survives_a_fork),
 		test(a_deleted_file_is_put_back),

@@ -48,7 +48,9 @@ void *os_map_file(int fd, size_t *ret_size)
 	void *data;
 
 	/* Other files than those in memory have none. */
-	if (seals < 0 || (seals & needed) != needed || fstat(fd, &status) < 0 || status.st_size <= 0)
+	if (seals < 0 || (seals & needed) != needed)
+		return NULL;
+	if (fstat(fd, &status) < 0 || status.st_size <= 0)
 		return NULL;
 	data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
