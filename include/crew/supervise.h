@@ -259,6 +259,9 @@ struct crew_plan {
 	void (*on_death)(struct crew_supervisor *supervisor,
 			 const struct crew_death *death);
 	struct crew_daemon daemon;
+	/* Level, form and on_log are the process's: of several plans the last that was
+	 * started says them, but a level of 0 and an on_log of NULL leave what another said.
+	 * on_log is forgotten when its plan is freed. */
 	enum crew_level log_level; /* 0: CREW_INFO */
 	enum crew_log_form log_form;
 	/* A line that a child of crew's, or one that says its priority ("<N>"),

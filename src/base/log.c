@@ -224,6 +224,12 @@ void log_set_taker(crew_log_taker *new_taker, void *context)
 	taker_context = context;
 }
 
+void log_forget_taker(crew_log_taker *old_taker, void *context)
+{
+	if (taker == old_taker && taker_context == context)
+		log_set_taker(NULL, NULL);
+}
+
 int log_level_by_name(const char *name)
 {
 	for (size_t i = 0; i < COUNT_OF(level_rows); i++) {
@@ -368,10 +374,12 @@ static void add_structured(struct line *line, const struct level_row *row,
 	line->text[line->used++] = '\n';
 }
 
-bool log_raw(const char *text, int size)
+bool log_raw(const char *origin, int pid, int level, const char *text, int size)
 {
 	struct line line;
 
+	if (taker && !taking && taken(row_of(level), origin, pid, text, size))
+		return true;
 	line.used = 0;
 	add_escaped(&line, LINE_BYTES - 1, text, size);
 	line.text[line.used++] = '\n';

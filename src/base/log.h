@@ -43,6 +43,8 @@ void log_use_index(unsigned index);
 bool log_enabled(int level);
 /** In the parent: ask this before a line is written; NULL: nobody. */
 void log_set_taker(crew_log_taker *taker, void *context);
+/** Nobody any more, if it is still this one. */
+void log_forget_taker(crew_log_taker *taker, void *context);
 /** "debug" … "critical" to a level; 0 if it is no level's name. */
 int log_level_by_name(const char *name);
 /** NULL if the level has none. */
@@ -60,8 +62,8 @@ void log_to_file(struct rotate *rotate);
  * `pid` (0: none is said), whatever its level. The text need not be NUL-
  * terminated. Only the parent calls it. False: it was dropped. */
 bool log_from(const char *origin, int pid, int level, const char *text, int size);
-/** Write a line as it is, but for control bytes. False: it was dropped. */
-bool log_raw(const char *text, int size);
+/** The same, but the line is written as it is, without its marks, but for control bytes. */
+bool log_raw(const char *origin, int pid, int level, const char *text, int size);
 /** Would a line be taken now? For those who would rather wait. */
 bool log_has_room(void);
 /** In a child: say how many of its lines were dropped, if that was not said yet.

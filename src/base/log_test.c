@@ -366,6 +366,33 @@ static void a_terminal_gets_colours(void **state)
 	unsetenv("NO_COLOR");
 }
 
+static bool hear(void *context, const struct crew_log_line *line)
+{
+	snprintf(context, 100, "%s %s %d: %s", line->level_name, line->origin, line->pid,
+		 line->message);
+	return true;
+}
+
+static void who_takes_lines_is_asked_of_each(void **state)
+{
+	char heard[100] = "";
+
+	(void)state;
+	log_set_taker(hear, heard);
+	log_raw("items[1]", 7, LOG_WARNING_LEVEL, "{\"a\":1}", 7);
+	assert_string_equal(heard, "warning items[1] 7: {\"a\":1}");
+	log_from("items[1]", 7, LOG_INFO_LEVEL, "text", 4);
+	assert_string_equal(heard, "info items[1] 7: text");
+	log_forget_taker(hear, NULL); /* another's */
+	log_info("own");
+	assert_string_equal(heard, "info parent 0: own");
+	assert_string_equal(look(), "");
+	log_forget_taker(hear, heard);
+	log_raw("items[1]", 7, LOG_WARNING_LEVEL, "{\"b\":1}", 7);
+	assert_string_equal(heard, "info parent 0: own");
+	assert_string_equal(look(), "{\"b\":1}\n");
+}
+
 static int open_terminal(void)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -480,6 +507,7 @@ int main(void)
 		ON_A_PIPE(a_terminal_that_nobody_reads_drops_and_counts),
 		ON_A_PIPE(nor_does_one_block_that_may_not_be_opened),
 		ON_A_PIPE(what_takes_a_terminals_place_gets_the_lines),
+		ON_A_PIPE(who_takes_lines_is_asked_of_each),
 		ON_A_PIPE(errno_is_left_alone),
 	};
 

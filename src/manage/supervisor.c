@@ -79,6 +79,7 @@ int crew_supervise(const struct crew_plan *plan)
 	}
 	console_close(supervisor);
 	end(supervisor);
+	log_forget_taker(plan->on_log, plan->on_log_context);
 	become_end(&supervisor->become, code, error.text[0] ? error.text : NULL);
 	free_all(supervisor);
 	return code;
@@ -175,6 +176,7 @@ void crew_plan_free(struct crew_supervisor *supervisor)
 		return;
 	}
 	end(supervisor);
+	log_forget_taker(supervisor->tables.on_log, supervisor->tables.on_log_context);
 	free(supervisor);
 }
 
@@ -300,7 +302,8 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 	if (tables->log_level)
 		log_set_level(tables->log_level);
 	log_set_form(tables->log_form);
-	log_set_taker(tables->on_log, tables->on_log_context);
+	if (tables->on_log)
+		log_set_taker(tables->on_log, tables->on_log_context);
 	r = make_plan(supervisor, ret_error);
 	if (r == 0)
 		r = run_on_start(supervisor, ret_error);

@@ -88,6 +88,19 @@ int defaults_fill(const struct crew_server *server, struct arena *arena,
 	return 0;
 }
 
+void defaults_tell(const struct crew_server *server, const struct crew_server *full)
+{
+	char why[120];
+
+	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++) {
+		if (server->pools[i].workers)
+			continue;
+		(void)crew_default_count(why, sizeof(why));
+		log_info("%s: %u workers (%s)", full->pools[i].name, full->pools[i].workers,
+			 why);
+	}
+}
+
 static bool is_too_long(unsigned spin_us)
 {
 	return spin_us > SPIN_US_MAX && spin_us != CREW_NEVER;
@@ -98,11 +111,7 @@ static void fill_pool(struct crew_pool *pool)
 	char why[120];
 
 	fill(pool->name, pool->app->name);
-	if (!pool->workers) {
-		pool->workers = crew_default_count(why, sizeof(why));
-		log_info("%s: %u workers (%s)", pool->name ? pool->name : "",
-			 pool->workers, why);
-	}
+	fill(pool->workers, crew_default_count(why, sizeof(why)));
 	fill(pool->queue_max, 1000);
 	fill(pool->queue_timeout_ms, 30000);
 	fill(pool->queue_warning, 100);

@@ -22,5 +22,7 @@
  * field. */
 int defaults_fill(const struct crew_server *server, struct arena *arena,
 		  struct crew_server *ret_server, struct crew_error *ret_error);
+/** Log what was found out by it. */
+void defaults_tell(const struct crew_server *server, const struct crew_server *full);
 
 #endif

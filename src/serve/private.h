@@ -30,6 +30,7 @@ struct orders {
 };
 
 struct server_run {
+	const struct crew_server *given; /* whose copy `server` is */
 	struct crew_server server;
 	struct arena tables; /* what the server's copy was given by defaults_fill */
 	struct router *router;

@@ -33,6 +33,7 @@
 static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
 static int make_plan(struct server_run *run, struct crew_error *ret_error);
+static void set_log(const struct crew_server *server);
 static int listen_all(struct server_run *run, struct crew_error *ret_error);
 static void warn_of_one_client(const struct crew_server *server);
 static int stay_put(struct server_run *run, struct crew_error *ret_error);
@@ -65,6 +66,8 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	links_init(run);
 	os_hold_standard_streams();
 	log_init();
+	set_log(server);
+	run->given = server;
 	r = defaults_fill(server, &run->tables, &run->server, &error);
 	if (r == 0)
 		r = check_tables(run, &error);
@@ -73,6 +76,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (r == 0)
 		r = become_begin(&run->become, &run->server.daemon, &error);
 	if (r == 1) { /* the daemon is up: this is who was called */
+		log_forget_taker(server->on_log, server->on_log_context);
 		clean_up(run);
 		return CREW_EXIT_OK;
 	}
@@ -94,6 +98,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (ret_error && error.text[0])
 		*ret_error = error;
 	become_end(&run->become, r, error.text[0] ? error.text : NULL);
+	log_forget_taker(server->on_log, server->on_log_context);
 	clean_up(run);
 	return r;
 }
@@ -102,14 +107,19 @@ static int check_tables(struct server_run *run, struct crew_error *ret_error)
 {
 	struct crew_server *server = &run->server;
 
-	log_set_level((int)server->log_level);
-	log_set_form(server->log_form);
-	log_set_taker(server->on_log, server->on_log_context);
 	if (!server->pools[0].app && !server->local && !server->mounts[0].at)
 		return error_set(ret_error, EINVAL,
 				 "the server has no pool, no local route and no "
 				 "mount: there is nothing to serve");
 	return router_new(server, &run->router, ret_error);
+}
+
+/* Before anything is said. */
+static void set_log(const struct crew_server *server)
+{
+	log_set_level(server->log_level ? (int)server->log_level : LOG_INFO_LEVEL);
+	log_set_form(server->log_form);
+	log_set_taker(server->on_log, server->on_log_context);
 }
 
 /* What needs privileges, which are given up at the end of it. */
@@ -159,6 +169,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 	int r = plan_new(&options, &run->plan);
 
 	if (r == 0) {
+		defaults_tell(run->given, &run->server);
 		log_info("crew %s listening on %s", crew_version(),
 			 run->listening_on);
 		warn_of_one_client(&run->server);

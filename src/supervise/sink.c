@@ -185,7 +185,8 @@ static bool write_out(struct sink *sink, const struct life *life, int level,
 	if (life->is_host)
 		take_index(name, sizeof(name), &line, &size);
 	if (sink->options->to == CREW_TO_LOG)
-		return plain ? log_raw(line, (int)size)
+		return plain ? log_raw(name, (int)life->child.pid, level, line,
+				       (int)size)
 			     : log_from(name, (int)life->child.pid, level, line,
 					(int)size);
 	if (!plain)

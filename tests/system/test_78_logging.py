@@ -85,6 +85,22 @@ def test_a_log_file_has_the_form_too(start, tmp_path):
         json.loads(line)
 
 
+def test_the_first_line_is_a_line_of_the_log(tmp_path):
+    """How many workers there are where nobody says it: in the log file, in its form."""
+    path = tmp_path / "log"
+    process = subprocess.Popen([SAMPLER, "--listen", "127.0.0.1:0", "--log-file", path,
+                                "--log-format", "json"], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: path.exists() and "listening" in path.read_text())
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=10)[1]
+    assert said == b""
+    first = json.loads(path.read_text().splitlines()[0])
+    assert re.search(r"sampler: \d+ workers \(", first["message"])
+
+
 def test_a_wrong_form_is_refused():
     done = subprocess.run([SAMPLER, "--log-format", "xml"], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, check=False, timeout=10)
