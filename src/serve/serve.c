@@ -57,8 +57,10 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	struct crew_error error = { 0 };
 	int r;
 
-	if (!run)
+	if (!run) {
+		error_set(ret_error, ENOMEM, "no memory for the server");
 		return CREW_EXIT_FAILED;
+	}
 	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
 		run->listeners[i] = -1;
 	configs_init(run);

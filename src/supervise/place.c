@@ -110,6 +110,7 @@ void place_start(struct place *place)
 		return;
 	}
 	life_free(life);
+	plan->spawn_error = r;
 	if (place->now) {
 		log_error("cannot start the successor of %s[%u]: %s",
 			  group->options.is.name, place->index, strerror(-r));

@@ -66,7 +66,7 @@ int plan_start(struct plan *plan)
 	}
 	/* Not one child: there is no use in trying again and again. */
 	if (plan->alive == 0 && plan->options.group_count > 0 && !plan->stopping)
-		return -EAGAIN;
+		return plan->spawn_error ? plan->spawn_error : -EAGAIN;
 	return 0;
 }
 

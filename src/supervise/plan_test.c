@@ -1518,6 +1518,24 @@ static void a_parent_may_have_closed_its_standard_streams(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void where_no_child_can_be_started_it_is_said_why(void **state)
+{
+	const struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2,
+	});
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+	struct plan *plan;
+	struct rlimit before;
+
+	(void)state;
+	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, before.rlim_max }), 0);
+	assert_int_equal(plan_start(plan), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	plan_free(plan);
+}
+
 static void who_wants_to_leave_at_once_is_replaced_ever_more_rarely(void **state)
 {
 	struct group group = with_hooks((struct crew_group){
@@ -1527,6 +1545,7 @@ static void who_wants_to_leave_at_once_is_replaced_ever_more_rarely(void **state
 
 	(void)state;
 	group.raw = true;
+	group.ready = NULL; /* one that boots may have been told to stop */
 	begin_groups(&story, &group, 1);
 	turn_until(&story, &story.spawned, 2);
 	turn_for(&story, 1200);
@@ -1607,6 +1626,7 @@ int main(void)
 		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
 		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),
 		cmocka_unit_test(a_parent_may_have_closed_its_standard_streams),
+		cmocka_unit_test(where_no_child_can_be_started_it_is_said_why),
 		cmocka_unit_test(who_wants_to_leave_at_once_is_replaced_ever_more_rarely),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 	};

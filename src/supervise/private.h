@@ -192,6 +192,7 @@ struct plan {
 	unsigned tick;
 	rlim_t child_fds;      /* the limit of descriptors that children get back; 0: as ours */
 	bool said_descriptors; /* what to do where there are too few of them */
+	int spawn_error;      /* -errno of the last child that could not be started; 0 */
 	uint64_t resumed_ms;   /* when it went on after having been stopped */
 	unsigned alive;
 	int64_t oom_kills;     /* of the cgroup, as last seen */
