@@ -379,16 +379,16 @@ static void who_takes_lines_is_asked_of_each(void **state)
 
 	(void)state;
 	log_set_taker(hear, heard);
-	log_raw("items[1]", 7, LOG_WARNING_LEVEL, "{\"a\":1}", 7);
+	log_raw("items[1]", 7, CREW_WARNING, "{\"a\":1}", 7);
 	assert_string_equal(heard, "warning items[1] 7: {\"a\":1}");
-	log_from("items[1]", 7, LOG_INFO_LEVEL, "text", 4);
+	log_from("items[1]", 7, CREW_INFO, "text", 4);
 	assert_string_equal(heard, "info items[1] 7: text");
 	log_forget_taker(hear, NULL); /* another's */
 	log_info("own");
 	assert_string_equal(heard, "info parent 0: own");
 	assert_string_equal(look(), "");
 	log_forget_taker(hear, heard);
-	log_raw("items[1]", 7, LOG_WARNING_LEVEL, "{\"b\":1}", 7);
+	log_raw("items[1]", 7, CREW_WARNING, "{\"b\":1}", 7);
 	assert_string_equal(heard, "info parent 0: own");
 	assert_string_equal(look(), "{\"b\":1}\n");
 }

@@ -155,6 +155,6 @@ int main(void)
 	};
 
 	log_init();
-	log_set_level(LOG_CRITICAL_LEVEL + 1);
+	log_set_level(CREW_CRITICAL + 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

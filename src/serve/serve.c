@@ -119,7 +119,7 @@ static int check_tables(struct server_run *run, struct crew_error *ret_error)
 /* Before anything is said. */
 static void set_log(const struct crew_server *server)
 {
-	log_set_level(server->log_level ? (int)server->log_level : LOG_INFO_LEVEL);
+	log_set_level(server->log_level ? (int)server->log_level : CREW_INFO);
 	log_set_form(server->log_form);
 	log_set_taker(server->on_log, server->on_log_context);
 }
