@@ -1,38 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pools: the bounded queue in front of some workers, its deadlines, and the
- * choice of the worker for the next request.
- *
- * The choice packs while work is cheap: the first worker is filled as long as
- * what it has in hand is a matter of microseconds, since a bell costs more
- * than such a request, and one busy worker needs none. What a request takes is
- * known from those of its route before it; slow ones go to an idle worker each,
- * and nothing is put behind them. Quick work occupies no more workers than there
- * are processors, since more would only take turns, and what takes less than the
- * dispatcher's own part no more than one: if it is pipelined, the one that shares the
- * dispatcher's processor. A request that turns out to be stuck behind
- * a slow one all the same is pulled back by the dispatcher's timer.
+ * Pools: the bounded queue in front of some workers, and its deadlines. Who gets
+ * the next request of it is chosen in choose.c.
  */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "base/log.h"
 #include "dispatch/private.h"
 
-/* A difference of so many held requests makes another worker the emptier one. */
-#define HELD_STEP 8u
-
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
-static bool takes_work(const struct seat *seat);
-static bool is_there(const struct seat *seat);
-static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
-static bool is_quick(const struct seat *seat, unsigned each_us);
-static bool has_waited(const struct exchange *exchange);
-static struct seat *beside_us(const struct pool *pool);
-static size_t row_of(const struct pool *pool, const struct exchange *exchange);
-static unsigned held(const struct seat *seat);
-static bool is_better(struct seat *seat, struct seat *than);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
 static bool client_has_enough(const struct exchange *exchange);
@@ -161,137 +136,14 @@ void pool_set_degraded(struct pool *pool, bool degraded)
 	}
 }
 
-int pool_init_costs(struct pool *pool)
+void pool_linked(struct exchange *exchange)
 {
-	const struct crew_route *routes = pool->options->app->routes;
+	struct pool *pool = exchange->pool;
 
-	while (routes && routes[pool->route_count].on)
-		pool->route_count++;
-	pool->costs = malloc((pool->route_count + 1) * sizeof(*pool->costs));
-	pool->sizes = calloc(pool->route_count + 1, sizeof(*pool->sizes));
-	for (size_t i = 0; pool->costs && i <= pool->route_count; i++)
-		pool->costs[i] = PACK_US * 1000u;
-	return pool->costs && pool->sizes ? 0 : -ENOMEM;
-}
-
-void pool_fini_costs(struct pool *pool)
-{
-	free(pool->costs);
-	free(pool->sizes);
-}
-
-static size_t row_of(const struct pool *pool, const struct exchange *exchange)
-{
-	const struct crew_route *routes = pool->options->app->routes;
-	const size_t row = exchange->route && routes ? (size_t)(exchange->route - routes)
-						     : pool->route_count;
-
-	return row < pool->route_count ? row : pool->route_count;
-}
-
-uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
-{
-	return &pool->costs[row_of(pool, exchange)];
-}
-
-uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange)
-{
-	return pool->sizes[row_of(pool, exchange)];
-}
-
-/* It does not become less: who asks for many small ones could make us forget large ones. */
-void pool_note_size(struct pool *pool, const struct exchange *exchange)
-{
-	uint32_t *noted = &pool->sizes[row_of(pool, exchange)];
-	const uint32_t size = exchange->answer_sent < SIZE_NOTED_BYTES
-				      ? (uint32_t)exchange->answer_sent
-				      : SIZE_NOTED_BYTES;
-
-	if (*noted < size)
-		*noted = size;
-}
-
-/* The average moves by an eighth; one very slow answer counts as a millisecond,
- * so that a route is soon believed to be fast again, and as no more than some times the
- * average: among quick ones it may be that its worker was taken its processor. */
-void pool_note_service(uint32_t *cost, uint32_t service_us)
-{
-	const uint32_t limited = service_us > 1000 ? 1000 : service_us;
-	const int64_t most = (int64_t)*cost * OUTLIER_TIMES;
-	int64_t sample = (int64_t)limited * 1000 + 500;
-
-	sample = sample < most ? sample : most;
-	*cost = (uint32_t)(*cost + (sample - (int64_t)*cost) / 8);
-}
-
-struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
-{
-	const unsigned dispatchers = pool->dispatcher->server->dispatchers;
-	/* Each dispatcher begins with another worker. */
-	unsigned next = dispatchers > 1 ? pool->seat_count *
-						  pool->dispatcher->self->index /
-						  dispatchers
-					: 0;
-	const uint32_t cost_ns = *pool_cost(pool, exchange);
-	const bool pipelined = exchange->connection->pipelines ||
-			       exchange->connection->exchange_count > 1;
-	struct seat *idle = NULL;
-	struct seat *least = NULL;
-	struct seat *shared = NULL;
-	/* What is pipelined comes faster than one worker answers it, unless that takes even
-	 * less than to have it done elsewhere. */
-	const bool trifle = cost_ns < TRIFLE_US * 1000u && !pipelined &&
-			    dispatchers == 1;
-	struct seat *beside = cost_ns < BESIDE_US * 1000u && pipelined && dispatchers == 1
-				      ? beside_us(pool)
-				      : NULL;
-	unsigned quick = 0; /* workers at work that is a matter of microseconds */
-	unsigned full = 0;  /* those of them that can take no more */
-
-	if (beside && beside->at_work < LINK_WORK_MAX && !slots_empty(&beside->free_slots))
-		return beside;
-	/* It will have taken so many soon, but not any number. */
-	if (beside && pool->queued < LINK_WORK_MAX)
-		return NULL;
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[next];
-		const bool is_full = seat->at_work >= LINK_WORK_MAX ||
-				     slots_empty(&seat->free_slots);
-
-		next = next + 1 < pool->seat_count ? next + 1 : 0;
-		if (!takes_work(seat))
-			continue;
-		if (is_quick(seat, PACK_US)) {
-			quick++;
-			full += seat->at_work >= LINK_WORK_MAX;
-		}
-		if (is_full)
-			continue;
-		if (seat->at_work == 0 && !sisters_keep_busy(seat)) {
-			if (!idle || is_better(seat, idle))
-				idle = seat;
-		} else if (seat->at_work == 0) {
-			shared = shared ? shared : seat;
-		} else if (has_room(seat, cost_ns, PACK_US)) {
-			return seat;
-		} else if (cost_ns < PACK_US * 1000u &&
-			   (pipelined || is_quick(seat, PACK_US)) &&
-			   has_room(seat, cost_ns, FILL_US) &&
-			   (!least || seat->work_ns < least->work_ns)) {
-			least = seat;
-		}
-	}
-	/* More workers than processors only take turns at quick work. */
-	if (cost_ns < PACK_US * 1000u && quick >= pool->dispatcher->processors &&
-	    (least || full >= pool->dispatcher->processors))
-		return least;
-	/* One that does nothing else keeps up with trifles. */
-	if (trifle && least && is_quick(least, TRIFLE_US) &&
-	    (!idle || held(least) <= held(idle)))
-		return least;
-	if (idle || (least && pipelined))
-		return idle ? idle : least;
-	return shared && has_waited(exchange) ? shared : NULL;
+	exchange->state = EXCHANGE_LINKED;
+	exchange->since_ms = pool->dispatcher->loop.now_ms;
+	list_push_back(&pool->linked, &exchange->in_pool);
+	set_timer_for(pool, exchange->since_ms + pool->options->request_timeout_ms);
 }
 
 void pool_alive(struct exchange *exchange)
@@ -300,72 +152,6 @@ void pool_alive(struct exchange *exchange)
 	pool_linked(exchange);
 	if (exchange->connection->call)
 		call_alive(exchange->connection->call, exchange->pool);
-}
-
-static bool takes_work(const struct seat *seat)
-{
-	return is_there(seat) && seat->full_until_ms <= seat->dispatcher->loop.now_ms;
-}
-
-static bool is_there(const struct seat *seat)
-{
-	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
-}
-
-void pool_note_full(struct seat *seat)
-{
-	seat->full_until_ms = seat->dispatcher->loop.now_ms + PULL_BACK_MS;
-	pull_back_soon(seat->dispatcher);
-}
-
-static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us)
-{
-	return seat->work_ns + cost_ns < limit_us * 1000u && !seat_is_silent(seat);
-}
-
-/* It is at work, and that keeps its processor busy but not for long: requests take less
- * than so many microseconds each, so that none is thought to block, or is not known yet. */
-static bool is_quick(const struct seat *seat, unsigned each_us)
-{
-	return seat->at_work > 0 && has_room(seat, 0, FILL_US) &&
-	       seat->work_ns < (uint64_t)seat->at_work * each_us * 1000u;
-}
-
-/* The worker, if there is one, that shares our processor and does nothing else than what
- * takes no time. */
-static struct seat *beside_us(const struct pool *pool)
-{
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[i];
-
-		if (takes_work(seat) && held(seat) == 0 && seat_is_beside(seat) &&
-		    (seat->at_work == 0 || is_quick(seat, BESIDE_US)))
-			return seat;
-	}
-	return NULL;
-}
-
-/* Who gives a worker its next request is its dispatcher's matter as long as that has
- * one: the others' turn comes when one of theirs stands in the worker's line too. */
-static bool has_waited(const struct exchange *exchange)
-{
-	return exchange->state == EXCHANGE_QUEUED &&
-	       exchange->pool->dispatcher->loop.now_ms - exchange->since_ms >=
-		       TURN_TAKING_MS;
-}
-
-/* Of idle workers the one with the fewest streams and deferred requests is
- * taken; a few more or less do not make it leave the warm one. */
-static unsigned held(const struct seat *seat)
-{
-	return (seat->in_hand - seat->at_work) / HELD_STEP;
-}
-
-/* Who takes nothing is given something only where nobody else is. */
-static bool is_better(struct seat *seat, struct seat *than)
-{
-	return seat_is_doubted(seat) == seat_is_doubted(than) ? held(seat) < held(than)
-							      : seat_is_doubted(than);
 }
 
 static void count_queued(struct pool *pool, int by)
@@ -453,29 +239,6 @@ static void set_timer_for(struct pool *pool, uint64_t due_ms)
 		loop_timer_set(&pool->dispatcher->loop, &pool->timer, due_ms);
 }
 
-void pool_linked(struct exchange *exchange)
-{
-	struct pool *pool = exchange->pool;
-
-	exchange->state = EXCHANGE_LINKED;
-	exchange->since_ms = pool->dispatcher->loop.now_ms;
-	list_push_back(&pool->linked, &exchange->in_pool);
-	set_timer_for(pool, exchange->since_ms + pool->options->request_timeout_ms);
-}
-
-bool pool_has_idle(const struct pool *pool)
-{
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[i];
-
-		/* One that is full too: somebody has to look whether it still is. */
-		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat) &&
-		    !seat_is_doubted(seat))
-			return true;
-	}
-	return false;
-}
-
 static void too_long_in_queue(struct exchange *exchange)
 {
 	struct pool *pool = exchange->pool;
@@ -506,13 +269,4 @@ static void too_long_at_work(struct exchange *exchange)
 	slot_label(exchange->seat, exchange->slot);
 	slot_abandon(exchange->seat, exchange->slot);
 	exchange_fail(exchange, 504, "the worker did not answer in time");
-}
-
-bool pool_has_workers(const struct pool *pool)
-{
-	for (unsigned i = 0; i < pool->seat_count; i++) {
-		if (pool->seats[i]->up)
-			return true;
-	}
-	return false;
 }

@@ -241,9 +241,8 @@ struct pool {
 	bool warned;            /* that its queue is long */
 };
 
-/** Routes are slow until they were seen to be fast. 0 or -ENOMEM. */
-int pool_init_costs(struct pool *pool);
-void pool_fini_costs(struct pool *pool);
+/* ---- pools (pool.c) ---- */
+
 /** An exchange whose request is whole enters its pool. */
 void pool_enter(struct exchange *exchange);
 /** Give queued exchanges to workers that have room. */
@@ -255,26 +254,34 @@ void pool_alive(struct exchange *exchange);
 /** Back to the head of the queue; it has waited since it came, unless a worker had begun with
  * it. It may have waited too long, and be answered. */
 void pool_return(struct exchange *exchange, bool was_begun);
-/** It had no room for a request: for a moment others are asked. */
-void pool_note_full(struct seat *seat);
 /** It left the queue or the links by other ways. */
 void pool_leave(struct exchange *exchange);
 void pool_deadline(struct loop *loop, struct timer *timer);
-/** Is there a worker with nothing in hand? */
-bool pool_has_idle(const struct pool *pool);
+/** That pool's workers fail, or work again. */
+void pool_set_degraded(struct pool *pool, bool degraded);
+
+/* ---- which worker (choose.c), by what requests take (cost.c) ---- */
+
 /** The worker that should get this request, or NULL. */
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange);
+/** It had no room for a request: for a moment others are asked. */
+void pool_note_full(struct seat *seat);
+/** Is there a worker with nothing in hand? */
+bool pool_has_idle(const struct pool *pool);
+bool pool_has_workers(const struct pool *pool);
+/** Routes are slow until they were seen to be fast. 0 or -ENOMEM. */
+int pool_init_costs(struct pool *pool);
+void pool_fini_costs(struct pool *pool);
 /** Where it is noted what a request like this takes. */
 uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange);
+/** A worker needed that long for one whose cost is noted there. */
+void pool_note_service(uint32_t *cost, uint32_t service_us);
 /** How large the answer to a request like this may be, and that it was so large. */
 uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange);
 void pool_note_size(struct pool *pool, const struct exchange *exchange);
-/** A worker needed that long for one whose cost is noted there. */
-void pool_note_service(uint32_t *cost, uint32_t service_us);
 
-/** That pool's workers fail, or work again. */
-void pool_set_degraded(struct pool *pool, bool degraded);
-bool pool_has_workers(const struct pool *pool);
+/* ---- seats (seat.c) ---- */
+
 /** A worker came up: give it a seat and open its link. */
 void seat_up(struct pool *pool, const struct control *order, struct link_fds *fds);
 /** The seat of that worker, or NULL. */

@@ -434,10 +434,10 @@ static void print_help(const char *program, const struct crew_server *server)
 			     default_of(&rows[i], server, room, sizeof(room)));
 	print_option("help, -h", NULL, "print this and exit", NULL);
 	print_option("version", NULL, "print the version and exit", NULL);
-	printf("\nSignals: TERM, INT and QUIT stop it gracefully, a second one at once; HUP\n"
-	       "replaces all workers one after another, with the code and tables that were\n"
-	       "loaded at the start; TTIN and TTOU start one worker of the first pool more, or\n"
-	       "stop one; USR1 reopens the log file.\n"
+	printf("\nSignals: TERM, INT and QUIT stop it gracefully; one more, half a second later or\n"
+	       "after that, at once. HUP replaces all workers one after another, with the code\n"
+	       "and tables that were loaded at the start. TTIN and TTOU start one worker of the\n"
+	       "first pool more, or stop one. USR1 reopens the log file.\n"
 	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
-	       "table, 3 no worker ever came up.\n");
+	       "table, 3 no worker, or no dispatcher, ever came up.\n");
 }

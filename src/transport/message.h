@@ -19,7 +19,7 @@
 
 #include "base/span.h"
 
-#define MESSAGE_VERSION 5u
+#define MESSAGE_VERSION 6u
 
 enum message_kind {
 	MESSAGE_NONE = 0,
