@@ -36,12 +36,19 @@ bool alone_wait(struct dispatcher *dispatcher)
 {
 	struct alone *alone = &dispatcher->alone;
 	const struct seat *seat = the_only_one_at_work(dispatcher);
+	const bool looks = spin_is_on(&alone->spin);
+	bool found;
 
-	if (!seat || seat->work_ns >= WORTH_US * 1000u || dispatcher->draining ||
-	    !spin_until(&alone->spin, alone_look, dispatcher))
+	if (!seat || seat->work_ns >= WORTH_US * 1000u || dispatcher->draining)
 		return false;
-	alone->found++;
-	return true;
+	/* It has as little to do as if it slept. */
+	if (looks)
+		coalesce_sleep(&dispatcher->coalesce);
+	found = spin_until(&alone->spin, alone_look, dispatcher);
+	if (looks)
+		coalesce_wake(&dispatcher->coalesce);
+	alone->found += found;
+	return found;
 }
 
 /* Who was not told that we sleep does not ring. */

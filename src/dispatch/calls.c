@@ -447,7 +447,8 @@ static void too_long(struct loop *loop, struct timer *timer)
 
 	(void)loop;
 	turn_receive(call->dispatcher); /* see pool_deadline() */
-	if (call->over)
+	/* It may be over, or have said that it goes on. */
+	if (call->over || loop_timer_is_set(&call->timer))
 		return;
 	call->status = 0;
 	settle(call, 504);

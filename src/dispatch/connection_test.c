@@ -523,8 +523,8 @@ static void who_sends_on_does_not_put_a_stop_off(void **state)
 
 	(void)state;
 	stop();
-	assert_true(lasts_for_more(connection, LINGER_MS - 100));
-	assert_false(lasts_for_more(connection, 100));
+	assert_true(lasts_for_more(connection, LINGER_MS / 2));
+	assert_false(lasts_for_more(connection, LINGER_MS / 2));
 }
 
 static void who_is_one_too_many_is_told_so(void **state)

@@ -319,6 +319,11 @@ static bool pull_back_in(struct pool *pool, unsigned least)
 			again = true;
 			continue;
 		}
+		/* It would only be given to the same one again. */
+		if (seat_is_doubted(seat) && !pool_has_idle(pool)) {
+			again = again || pool->seat_count > 1;
+			continue;
+		}
 		if (seat_pull_back(seat, true))
 			again = true;
 		pool_feed(pool);

@@ -320,7 +320,7 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 		}
 		if (!link_revoke(&seat->link, slots[count], slot->generation)) {
 			/* Is this what the others were stuck behind? */
-			if (seat_is_silent(seat))
+			if (seat_is_silent(seat) && *slot->cost < PACK_US * 1000u)
 				*slot->cost = PACK_US * 1000u;
 			continue;
 		}
@@ -402,6 +402,7 @@ static void part_came_back(void *context, uint32_t number, uint32_t size)
 		seat_condemn(seat, "gave back a request before its answer");
 		return;
 	}
+	seat->doubted = false;
 	slot = &seat->slots[number];
 	if (size > slot->parts_out) {
 		seat_condemn(seat, "gave back more than it was given");

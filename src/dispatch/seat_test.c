@@ -574,6 +574,40 @@ static void who_takes_nothing_is_given_no_more_while_others_are_idle(void **stat
 	remove_seat(&other, &other_worker);
 }
 
+/* Nor is what it has taken away, only to be given to it again. */
+static void who_takes_nothing_and_is_alone_keeps_what_it_has(void **state)
+{
+	struct message message;
+
+	(void)state;
+	seat.doubted = true;
+	seat.doubted_epoch = link_peer_epoch(&seat.link);
+	ask(0);
+	for (unsigned i = 0; i < 3; i++)
+		look_for_who_is_stuck_after(PULL_BACK_ANYWAY_MS + 1);
+	assert_int_equal(seat.in_hand, 1);
+	assert_int_equal(link_receive(&worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_REQUEST);
+	assert_int_equal(link_receive(&worker, &message), 0);
+}
+
+static void who_is_slow_is_not_thought_to_be_quicker(void **state)
+{
+	struct link other_worker;
+	struct seat other;
+
+	(void)state;
+	add_seat(&other, &other_worker);
+	pool->costs[pool->route_count] = 500u * 1000u;
+	assert_ptr_equal(seat_of_the_next(), &seat);
+	take();
+	dispatcher->loop.now_ms += STILL_MS + 1;
+	pull_back_single(dispatcher);
+	assert_int_equal(seat.in_hand, 1);
+	assert_int_equal(pool->costs[pool->route_count], 500u * 1000u);
+	remove_seat(&other, &other_worker);
+}
+
 /* It may be at a request of the dispatcher before us. */
 static void who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle(void **state)
 {
@@ -941,6 +975,8 @@ int main(void)
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),
 		AT_A_SEAT(whose_requests_end_meanwhile_is_not_looked_at),
 		AT_A_SEAT(who_takes_nothing_is_given_no_more_while_others_are_idle),
+		AT_A_SEAT(who_takes_nothing_and_is_alone_keeps_what_it_has),
+		AT_A_SEAT(who_is_slow_is_not_thought_to_be_quicker),
 		AT_A_SEAT(who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),

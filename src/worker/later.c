@@ -139,7 +139,9 @@ bool crew_cancelled(struct crew_request *request)
 	}
 	if (r < 0)
 		worker_condemn_link(worker, "the dispatcher's side makes no sense");
-	return job->cancelled || job->half_closed || peer_is_gone(job->peer);
+	/* Or a stop has ended its stream, of which it has not been told. */
+	return job->cancelled || job->half_closed || (job->streaming && job->untold) ||
+	       peer_is_gone(job->peer);
 }
 
 void crew_keep_alive(struct crew_request *request)

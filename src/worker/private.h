@@ -118,6 +118,7 @@ struct job {
 	uint64_t alive_ms;       /* when it was last said to be alive */
 	/* of a stream */
 	bool streaming;
+	uint64_t streaming_since_ms;
 	bool counted;            /* in worker->streams */
 	bool events;             /* of a kind that clients take up again */
 	bool ending;             /* no more is taken for it */

@@ -45,6 +45,7 @@ static bool was_ended(struct job *job);
 static bool has_body(const struct job *job);
 static bool is_stream(const struct job *job);
 static bool may_go_on(struct worker *worker, struct job *job);
+static bool goes_on_for_long(const struct job *job);
 static char *reserve(struct pending *pending, size_t size);
 static int go_on(struct worker *worker, struct job *job);
 static crew_reply begin(struct crew_request *request, int status, const char *type,
@@ -120,6 +121,7 @@ void stream_begin(struct worker *worker, struct job *job)
 		count_stream(worker, 1);
 	job->counted = true;
 	job->streaming = true;
+	job->streaming_since_ms = clock_now_ms();
 	if (has_body(job))
 		return;
 	job->pending.start = job->pending.end;
@@ -154,7 +156,7 @@ void stream_fini(struct worker *worker, struct job *job)
 /* What waits are whole pieces, also where the handler is still at it. */
 void stream_stop(struct worker *worker, struct job *job)
 {
-	if (!job->events || !stream_is_open(job))
+	if (!job->events || !job->streaming || !stream_is_open(job))
 		return;
 	say_end(job);
 	end_by_ourselves(job);
@@ -282,7 +284,6 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 		return -EINVAL;
 	for (;;) {
 		r = may_go_on(worker, job) ? begin_now(worker, job) : -EPIPE;
-		job->cancelled = job->cancelled || peer_is_gone(job->peer);
 		if (r < 0 || !stream_is_open(job) || worker->over)
 			return -EPIPE;
 		crew_beat(stream->worker);
@@ -467,13 +468,24 @@ static bool is_stream(const struct job *job)
 	       (job->state == JOB_RUNNING && job->request.state == REPLY_STREAM);
 }
 
-/* While its handler is at it the loop does not hear that the worker is to stop. */
+/* While its handler is at it the loop does not hear that the worker is to stop, nor that the
+ * dispatcher is dead. */
 static bool may_go_on(struct worker *worker, struct job *job)
 {
-	if (job->state == JOB_RUNNING && job->events && stream_is_open(job) &&
-	    worker_must_stop(worker))
+	const bool in_handler = job->state == JOB_RUNNING;
+
+	if (in_handler && peer_is_gone(job->peer))
+		job->cancelled = true;
+	if (in_handler && goes_on_for_long(job) && worker_must_stop(worker))
 		stream_stop(worker, job);
 	return stream_is_open(job) && !worker->over;
+}
+
+/* Who has only begun, or is done in a moment, sends all that it has. */
+static bool goes_on_for_long(const struct job *job)
+{
+	return job->events && job->streaming && stream_is_open(job) &&
+	       clock_now_ms() >= job->streaming_since_ms + HEAR_STOP_MS;
 }
 
 static char *reserve(struct pending *pending, size_t size)

@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED };
+       LOYAL, DEFERRED, COUNT };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -177,6 +177,23 @@ static crew_reply begin_many(struct crew_request *request)
 	return reply;
 }
 
+/* It may have been told to stop before it sends the first, and says so or sends all that it has. */
+static crew_reply count_at_gate(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "one of some" };
+	const crew_reply reply = crew_events(request, NULL);
+	int r = 0;
+
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+	for (unsigned i = 0; i < 10 && r == 0; i++)
+		r = crew_send_event(request, &event);
+	atomic_store(&shared->result, r);
+	crew_end(request);
+	return r == 0 ? reply : crew_error(request, 400, "it was not sent");
+}
+
 /* The other loop of later.h. */
 static crew_reply send_until_over(struct crew_request *request)
 {
@@ -236,8 +253,7 @@ static crew_reply talk_at_gate(struct crew_request *request)
 		if (crew_request_id(request) % 2 == 0)
 			crew_cancelled(request);
 		else
-			assert_int_equal(crew_publish(crew_worker(request), "topic", &event,
-						      NULL, NULL), 0);
+			(void)crew_publish(crew_worker(request), "topic", &event, NULL, NULL);
 		poll(NULL, 0, 1);
 	}
 	return crew_text(request, 200, "said");
@@ -263,9 +279,12 @@ static crew_reply send_for_ever(struct crew_request *request)
 	while (r == 0 || r == -EAGAIN) {
 		r = crew_send(request, big, CREW_SEND_ROOM_BYTES);
 		atomic_store(&shared->at_gate, 1);
-		if (r == -EAGAIN && crew_wait_room(request, 1) == -EPIPE)
-			atomic_store(&shared->cancelled, crew_cancelled(request));
+		if (r == -EAGAIN && crew_request_id(request) % 2 == 0)
+			poll(NULL, 0, 1);
+		else if (r == -EAGAIN)
+			(void)crew_wait_room(request, 1);
 	}
+	atomic_store(&shared->cancelled, crew_cancelled(request));
 	atomic_store(&shared->result, r);
 	return reply;
 }
@@ -408,6 +427,7 @@ static const struct crew_route routes[] = {
 	[LOOK] = { .on = "GET /look", .run = look_at_gate },
 	[LOYAL] = { .on = "GET /loyal", .run = send_for_ever },
 	[DEFERRED] = { .on = "GET /deferred", .run = defer_events },
+	[COUNT] = { .on = "GET /count", .run = count_at_gate },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -963,6 +983,30 @@ static void a_handler_that_goes_on_hears_that_its_worker_is_to_stop(void **state
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+/* Nor is its application told of an end that was its own. */
+static void what_a_handler_sends_in_a_moment_is_whole_also_at_a_stop(void **state)
+{
+	struct message message = { 0 };
+	size_t size = 0;
+
+	(void)state;
+	ask(0, COUNT, 1);
+	wait_until(&shared->at_gate, 1);
+	kill(pid, SIGTERM);
+	poll(NULL, 0, 200); /* it has been at it for long */
+	atomic_store(&shared->gate, 1);
+	while (!(message.flags & MESSAGE_LAST)) {
+		assert_true(next_message(&message, PATIENCE_MS));
+		assert_int_equal(message.slot, 0);
+		size += message.kind == MESSAGE_ANSWER_PART ? message.size : 0;
+		release(&message);
+	}
+	assert_int_equal(atomic_load(&shared->result), 0);
+	assert_true(size >= 9 * strlen("data: one of some\n\n"));
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->told), 0);
+}
+
 static void a_stream_is_found_in_its_own_handler(void **state)
 {
 	(void)state;
@@ -1177,26 +1221,28 @@ static void a_new_link_replaces_the_old(void **state)
 static void who_sends_for_ever_learns_that_its_dispatcher_is_dead(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		struct score *line = scoreboard_line(&board, 0);
 
 		atomic_store(&shared->at_gate, 0);
 		atomic_store(&shared->result, 0);
 		atomic_store(&shared->cancelled, 0);
-		ask(0, LOYAL, 1);
+		ask(0, LOYAL, 1 + i / 2);
 		wait_until(&shared->at_gate, 1);
-		if (i == 0)
+		if (i % 2 == 0)
 			score_set_state(line, CREW_CHILD_DEAD);
 		else
 			atomic_store(&line->pid, 1); /* its successor's */
-		link_fini(&link_);
-		give_link();
-		ask(0, HELLO, 2);
-		expect_text(0, "{\"id\":2}");
+		for (unsigned ms = 0; atomic_load(&shared->result) == 0 && ms < PATIENCE_MS; ms++)
+			poll(NULL, 0, 1);
 		assert_int_equal(atomic_load(&shared->result), -EPIPE);
 		assert_int_equal(atomic_load(&shared->cancelled), 1);
 		score_set_state(line, CREW_CHILD_READY);
 		atomic_store(&line->pid, getpid());
+		link_fini(&link_);
+		give_link();
+		ask(0, HELLO, 9);
+		expect_text(0, "{\"id\":9}");
 	}
 }
 
@@ -1352,6 +1398,7 @@ int main(void)
 		with_worker(what_may_have_no_content_is_no_stream),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
+		with_worker(what_a_handler_sends_in_a_moment_is_whole_also_at_a_stop),
 		with_worker(what_waits_for_room_is_said_soon),
 		with_worker(what_a_handler_says_is_not_kept_until_it_returns),
 		with_worker(what_a_handler_has_read_is_not_forgotten),

@@ -286,7 +286,8 @@ def test_a_stop_ends_what_is_sent_all_the_time_between_two_pieces(start, target)
         assert text.endswith(b"\n\n")
         assert not text.endswith(b"data: 3000000\n\n"), "it was ended"
     else:
-        assert re.search(rb"\r\n--crew-[0-9a-f-]+--\r\n$", text)
+        # Amid a part its worker ends it, with the last delimiter; between two the dispatcher does.
+        assert text.endswith(b"\r\n")
     assert server.process.wait(5) == 0
 
 
