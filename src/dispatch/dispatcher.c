@@ -319,8 +319,10 @@ static bool pull_back_in(struct pool *pool, unsigned least)
 			again = true;
 			continue;
 		}
-		/* It would only be given to the same one again. */
-		if (seat_is_doubted(seat) && !pool_has_idle(pool)) {
+		/* It would only be given to the same one again. (Where that is at another
+		 * dispatcher's request it waits in our queue, with its deadline, in between.) */
+		if (pool->dispatcher->server->dispatchers == 1 && seat_is_doubted(seat) &&
+		    !pool_has_idle(pool)) {
 			again = again || pool->seat_count > 1;
 			continue;
 		}
