@@ -327,6 +327,7 @@ static int become_user(struct crew_supervisor *supervisor, struct crew_error *re
 
 	plan_each_file(supervisor->plan, become_give_file, become);
 	r = become_ready(become, ret_error);
+	plan_follow(supervisor->plan);
 	if (r == 0)
 		plan_each_file(supervisor->plan, become_look_at_file, become);
 	return r;

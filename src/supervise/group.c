@@ -229,6 +229,14 @@ void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate
 	}
 }
 
+void plan_follow(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		sink_follow(&plan->groups[i].out);
+		sink_follow(&plan->groups[i].error);
+	}
+}
+
 static void reopen(void *context, struct rotate *file)
 {
 	const int r = rotate_reopen(file);

@@ -1553,17 +1553,26 @@ static void who_wants_to_leave_at_once_is_replaced_ever_more_rarely(void **state
 	stop(&story);
 }
 
-static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
+static int open_terminal(int *ret_master)
 {
-	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct story story;
+	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	int terminal;
 
-	(void)state;
 	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0)
 		skip();
 	terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_true(terminal >= 0);
+	*ret_master = master;
+	return terminal;
+}
+
+static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
+{
+	struct story story;
+	int master;
+	const int terminal = open_terminal(&master);
+
+	(void)state;
 	alarm(10);
 	begin(&story, (struct crew_group){
 		.name = "kids", .run = print_much, .count = 1,
@@ -1575,6 +1584,92 @@ static void a_terminal_that_nobody_reads_holds_nobody_up(void **state)
 	alarm(0);
 	close(terminal);
 	close(master);
+}
+
+/* What the terminal shows of it, line by line: how many, all whole. */
+static unsigned count_lines(FILE *shown, char *line, size_t room)
+{
+	unsigned count = 0;
+	const char *digits;
+	int byte;
+
+	while ((byte = getc(shown)) != EOF) {
+		const size_t used = strlen(line);
+
+		if (byte != '\n') {
+			assert_true(used + 1 < room);
+			line[used] = (char)byte;
+			continue;
+		}
+		assert_ptr_equal(strstr(line, "kids[0] "), line);
+		digits = strstr(line, ": ");
+		assert_non_null(digits);
+		assert_int_equal(strspn(digits + 2, "0123456789"), 150);
+		assert_string_equal(digits + 2 + 150, "\r");
+		memset(line, 0, room);
+		count++;
+	}
+	clearerr(shown);
+	return count;
+}
+
+static void a_terminal_that_is_slow_shows_all_lines_whole(void **state)
+{
+	const uint64_t end = clock_now_ms() + PATIENCE_MS;
+	char line[400] = "";
+	struct story story;
+	unsigned count = 0;
+	int master;
+	const int terminal = open_terminal(&master);
+	FILE *shown = fdopen(master, "r");
+
+	(void)state;
+	assert_non_null(shown);
+	begin(&story, (struct crew_group){
+		.name = "kids", .run = print_much, .count = 1,
+		.out = { .to = CREW_TO_FD, .fd = terminal, .wait = true },
+	});
+	turn_for(&story, 50); /* it is full */
+	/* The last one too, though none follows. */
+	while (count < 1500) {
+		assert_true(clock_now_ms() < end);
+		assert_int_equal(loop_turn(plan_loop(story.plan), 5), 0);
+		count += count_lines(shown, line, sizeof(line));
+	}
+	assert_int_equal(count, 1500);
+	stop(&story);
+	close(terminal);
+	fclose(shown);
+}
+
+/* As a daemon does with the terminal that it was started on. */
+static void a_terminal_that_was_replaced_is_let_go_of(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 1,
+		.out = { .to = CREW_TO_FD },
+		.error = { .to = CREW_TO_FD },
+	});
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct plan *plan;
+	char byte;
+	int master;
+	const int terminal = open_terminal(&master);
+
+	(void)state;
+	group.is.out.fd = group.is.error.fd = terminal;
+	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(read(master, &byte, 1), -1);
+	assert_int_equal(errno, EAGAIN); /* it is open */
+	assert_int_equal(dup2(null, terminal), terminal);
+	plan_follow(plan);
+	assert_int_equal(read(master, &byte, 1), -1);
+	assert_int_equal(errno, EIO);
+	plan_free(plan);
+	close(terminal);
+	close(master);
+	close(null);
 }
 
 int main(void)
@@ -1629,6 +1724,8 @@ int main(void)
 		cmocka_unit_test(where_no_child_can_be_started_it_is_said_why),
 		cmocka_unit_test(who_wants_to_leave_at_once_is_replaced_ever_more_rarely),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
+		cmocka_unit_test(a_terminal_that_is_slow_shows_all_lines_whole),
+		cmocka_unit_test(a_terminal_that_was_replaced_is_let_go_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,8 @@ struct sink {
 	bool file_is_open;
 	int terminal;         /* CREW_TO_FD: opened anew, so that it never blocks; 0: it is none;
 			       * -1: it may not be opened */
+	char *rest;           /* of the last line, for which there was no room; malloc'ed */
+	size_t rest_size;
 	uint64_t dropped;     /* lines, not yet told */
 };
 
@@ -331,7 +333,11 @@ char *stream_last_lines(const struct life *life);
 /* sink.c */
 int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
 void sink_close(struct sink *sink);
-bool sink_has_room(const struct sink *sink);
+bool sink_has_room(struct sink *sink);
+/** Write what is left of the last line. False if there is still something left of it. */
+bool sink_finish_line(struct sink *sink);
+/** Somebody may have put another file in the place of a terminal: let go of that. */
+void sink_follow(struct sink *sink);
 /** Say how often the last line came again, and forget it. Harmless twice. */
 void sink_tell_repeats(struct sink *sink, struct life *life);
 void sink_write(struct sink *sink, struct life *life, const char *line,

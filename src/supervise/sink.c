@@ -4,7 +4,8 @@
  * that begins with "<N>" says its own priority, as under systemd; that is how
  * crew's own processes log. Each line is marked with group, index and pid, but
  * for JSON objects where the group says so. What cannot be written at once is
- * dropped and counted, and the count is told when there is room again.
+ * dropped and counted, and the count is told when there is room again. If only a
+ * part of a line could be, as on a terminal, its rest is kept and goes first.
  *
  * A line that crew's own processes (or others that say their priority) repeat
  * within a second is counted instead of written: a fault that comes back with
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
@@ -31,8 +33,12 @@ static bool write_counted(struct sink *sink, const struct life *life, int level,
 static bool repeat_held(struct life *life, int level, const char *line, size_t size);
 static void repeat_remember(struct life *life, int level, const char *line, size_t size);
 static void take_index(char *name, size_t room, const char **line, size_t *size);
-static int fd_of(const struct sink *sink);
-static bool write_to_fd(struct sink *sink, const char *line, size_t size);
+static void open_terminal(struct sink *sink);
+static int fd_of(struct sink *sink);
+static bool write_to_fd(struct sink *sink, struct plan *plan, const char *line, size_t size);
+static bool keep_rest(struct sink *sink, const char *rest, size_t size);
+static void drop_rest(struct sink *sink);
+static ssize_t write_some(const struct sink *sink, int fd, const char *bytes, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
 static bool is_json(const char *line, size_t size);
@@ -44,9 +50,8 @@ int sink_open(struct sink *sink, const struct crew_stream *options, int log_leve
 
 	sink->options = options;
 	sink->log_level = log_level;
-	sink->terminal = options->to == CREW_TO_FD ? os_terminal_open(options->fd) : 0;
-	if (sink->terminal < 0)
-		sink->terminal = sink->terminal == -ENOTTY ? 0 : -1;
+	if (options->to == CREW_TO_FD)
+		open_terminal(sink);
 	if (options->to != CREW_TO_FILE)
 		return 0;
 	r = rotate_open(&sink->file, options->path,
@@ -64,12 +69,14 @@ void sink_close(struct sink *sink)
 	if (sink->file_is_open)
 		rotate_fini(&sink->file);
 	sink->file_is_open = false;
+	(void)sink_finish_line(sink);
+	drop_rest(sink);
 	if (sink->terminal > 0)
 		close(sink->terminal);
 	sink->terminal = 0;
 }
 
-bool sink_has_room(const struct sink *sink)
+bool sink_has_room(struct sink *sink)
 {
 	struct pollfd out = { .events = POLLOUT };
 
@@ -78,7 +85,33 @@ bool sink_has_room(const struct sink *sink)
 	if (sink->options->to != CREW_TO_FD)
 		return true;
 	out.fd = fd_of(sink);
-	return poll(&out, 1, 0) != 0;
+	return sink_finish_line(sink) && poll(&out, 1, 0) != 0;
+}
+
+bool sink_finish_line(struct sink *sink)
+{
+	const int fd = sink->rest ? fd_of(sink) : -1;
+	ssize_t n;
+
+	if (!sink->rest) /* or no more, having been another file's */
+		return true;
+	n = write_some(sink, fd, sink->rest, sink->rest_size);
+	if (n < 0) {
+		sink->dropped++;
+		drop_rest(sink);
+	} else {
+		sink->rest_size -= (size_t)n;
+		memmove(sink->rest, sink->rest + n, sink->rest_size);
+		if (sink->rest_size == 0)
+			drop_rest(sink);
+	}
+	return !sink->rest;
+}
+
+void sink_follow(struct sink *sink)
+{
+	if (sink->options->to == CREW_TO_FD)
+		(void)fd_of(sink);
 }
 
 void sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
@@ -198,7 +231,7 @@ static bool write_out(struct sink *sink, const struct life *life, int level,
 	size += (size_t)n + 1;
 	if (sink->options->to == CREW_TO_FILE)
 		return rotate_write(&sink->file, text, size);
-	return write_to_fd(sink, text, size);
+	return write_to_fd(sink, life->child.plan, text, size);
 }
 
 /* A thread of a host says which one it is: "[2] message". */
@@ -217,35 +250,81 @@ static void take_index(char *name, size_t room, const char **line, size_t *size)
 	*size -= digits + 3;
 }
 
-/* Somebody may have put another file in the place of the terminal. */
-static int fd_of(const struct sink *sink)
+static void open_terminal(struct sink *sink)
 {
-	return sink->terminal > 0 && os_same_file(sink->terminal, sink->options->fd)
-		? sink->terminal
-		: sink->options->fd;
+	sink->terminal = os_terminal_open(sink->options->fd);
+	if (sink->terminal < 0)
+		sink->terminal = sink->terminal == -ENOTTY ? 0 : -1;
 }
 
-/* A pipe that can be written to takes PIPE_BUF bytes at once: what is longer may
- * be cut there, where its reader is that slow. A terminal takes one, but what is
- * open anew, which does not block. */
-static bool write_to_fd(struct sink *sink, const char *line, size_t size)
+/* Somebody may have put another file in the place of the terminal: as a daemon does, which is not
+ * to keep it open. */
+static int fd_of(struct sink *sink)
 {
-	const size_t most = sink->terminal < 0 ? 1 : PIPE_BUF;
-	struct pollfd out = { .fd = fd_of(sink), .events = POLLOUT };
+	if (sink->terminal > 0 && !os_same_file(sink->terminal, sink->options->fd)) {
+		close(sink->terminal);
+		drop_rest(sink);
+		open_terminal(sink);
+	}
+	return sink->terminal > 0 ? sink->terminal : sink->options->fd;
+}
 
-	while (size > 0) {
-		const size_t part = size < most ? size : most;
+static bool write_to_fd(struct sink *sink, struct plan *plan, const char *line, size_t size)
+{
+	ssize_t n;
+
+	if (!sink_finish_line(sink))
+		return false;
+	n = write_some(sink, fd_of(sink), line, size);
+	if (n <= 0)
+		return false;
+	if ((size_t)n == size)
+		return true;
+	if (!loop_timer_is_set(&plan->room))
+		loop_timer_set(&plan->loop, &plan->room, clock_now_ms() + ROOM_MS);
+	return keep_rest(sink, line + n, size - (size_t)n);
+}
+
+static bool keep_rest(struct sink *sink, const char *rest, size_t size)
+{
+	sink->rest = malloc(size);
+	if (!sink->rest)
+		return false;
+	memcpy(sink->rest, rest, size);
+	sink->rest_size = size;
+	return true;
+}
+
+static void drop_rest(struct sink *sink)
+{
+	free(sink->rest);
+	sink->rest = NULL;
+	sink->rest_size = 0;
+}
+
+/* As much as there is room for now; -1 if it cannot be written at all. A pipe that can be written
+ * to takes PIPE_BUF bytes at once. A terminal's yes is good for one, but where it is open anew,
+ * which does not block: there it is for what that takes. */
+static ssize_t write_some(const struct sink *sink, int fd, const char *bytes, size_t size)
+{
+	struct pollfd out = { .fd = fd, .events = POLLOUT };
+	const size_t most = sink->terminal < 0 ? 1 : PIPE_BUF;
+	size_t at = 0;
+
+	while (at < size && poll(&out, 1, 0) == 1) {
+		const size_t part = size - at < most ? size - at : most;
 		ssize_t n;
 
-		if (poll(&out, 1, 0) != 1 || out.revents != POLLOUT)
-			return false;
-		n = write(out.fd, line, part);
+		if (out.revents != POLLOUT)
+			return -1;
+		n = write(fd, bytes + at, part);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			return -1;
 		if (n <= 0)
-			return false;
-		line += n;
-		size -= (size_t)n;
+			break;
+		at += (size_t)n;
 	}
-	return true;
+	return (ssize_t)at;
 }
 
 static bool is_json(const char *line, size_t size)

@@ -35,6 +35,7 @@ static void drop_line(struct stream *stream);
 static size_t hold(struct stream *stream, const char *bytes, size_t size);
 static void line_done(struct stream *stream, const char *line, size_t size);
 static void wait_for_room(struct stream *stream);
+static bool finish_lines(struct plan *plan);
 static void keep_line(struct life *life, const char *line, size_t size);
 
 /* Takes `fd` on success. Nothing to read: -1. */
@@ -81,6 +82,7 @@ void stream_close(struct stream *stream)
 void streams_room_fire(struct loop *loop, struct timer *timer)
 {
 	struct plan *plan = container_of(timer, struct plan, room);
+	bool finished;
 
 	list_each(link, &plan->waiting) {
 		struct stream *stream =
@@ -93,8 +95,21 @@ void streams_room_fire(struct loop *loop, struct timer *timer)
 		if (loop_add(loop, &stream->watch, EPOLLIN) < 0)
 			wait_for_room(stream);
 	}
-	if (!list_empty(&plan->waiting))
+	finished = finish_lines(plan);
+	if (!finished || !list_empty(&plan->waiting))
 		loop_timer_set(loop, timer, loop->now_ms + ROOM_MS);
+}
+
+/* Nor is a line left half written because no other follows. */
+static bool finish_lines(struct plan *plan)
+{
+	bool finished = true;
+
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		finished &= sink_finish_line(&plan->groups[i].out);
+		finished &= sink_finish_line(&plan->groups[i].error);
+	}
+	return finished;
 }
 
 char *stream_last_lines(const struct life *life)

@@ -95,6 +95,9 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan);
 /** Call back with each file that lines of children go to. */
 void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate *file),
 		    void *context);
+/** Somebody has put other files in the place of our standard streams: let go of a terminal that
+ * was there. */
+void plan_follow(struct plan *plan);
 /** Fork all children (as many as may be booting at once). 0 or -errno. */
 int plan_start(struct plan *plan);
 /** The loop on which it runs; add watches to it. */
