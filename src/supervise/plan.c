@@ -61,8 +61,13 @@ int plan_start(struct plan *plan)
 		plan->child_fds = os_raise_descriptor_limit();
 	loop_timer_set(&plan->loop, &plan->health, clock_now_ms() + HEALTH_MS);
 	for (unsigned i = 0; i < plan->options.group_count; i++) {
-		list_each(link, &plan->groups[i].places)
-			place_start(container_of(link, struct place, in_group));
+		list_each(link, &plan->groups[i].places) {
+			struct place *place = container_of(link, struct place, in_group);
+
+			/* Who was added before the fork of one before is there. */
+			if (!place->now)
+				place_start(place);
+		}
 	}
 	/* Not one child: there is no use in trying again and again. */
 	if (plan->alive == 0 && plan->options.group_count > 0 && !plan->stopping)

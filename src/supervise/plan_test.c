@@ -615,6 +615,29 @@ static void nor_after_others_were_added_there(void **state)
 	stop(&story);
 }
 
+static void add_before_the_fork(void *context, unsigned group, unsigned index)
+{
+	struct story *story = context;
+
+	if (index == 0)
+		assert_int_equal(plan_add(story->plan, group, 7), 7);
+}
+
+static void who_is_added_before_the_first_fork_is_born_once(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = rest, .count = 2 });
+	struct story story;
+
+	(void)state;
+	group.pre_fork = add_before_the_fork;
+	begin_groups(&story, &group, 1);
+	assert_int_equal(story.spawned, 3);
+	turn_until(&story, &story.ready, 3);
+	stop(&story);
+	assert_int_equal(story.died, 3);
+}
+
 static void stop_before_the_second_fork(void *context, unsigned group, unsigned index)
 {
 	struct story *story = context;
@@ -1682,6 +1705,7 @@ int main(void)
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(no_place_is_removed_before_a_fork),
 		cmocka_unit_test(nor_after_others_were_added_there),
+		cmocka_unit_test(who_is_added_before_the_first_fork_is_born_once),
 		cmocka_unit_test(nobody_is_born_after_a_stop),
 		cmocka_unit_test(a_stop_before_the_first_fork_is_no_failure),
 		cmocka_unit_test(a_reload_before_a_fork_fills_no_place_twice),
