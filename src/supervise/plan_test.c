@@ -839,6 +839,22 @@ static void a_removed_thread_that_goes_on_keeps_no_stop_from_ending(void **state
 	stop(&story);
 }
 
+static void the_last_thread_is_removed_without_a_new_host(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .kind = CREW_THREAD });
+	turn_until(&story, &story.ready, 1);
+	listen_for("too many stale threads");
+	assert_int_equal(plan_remove(story.plan, 0, 0, SIGKILL, gone, &story), 0);
+	turn_until(&story, &story.gone, 1);
+	assert_int_equal(ear.count, 0);
+	listen_for(NULL);
+	stop(&story);
+}
+
 static void a_thread_that_never_comes_up_keeps_others_from_nothing(void **state)
 {
 	static int (*const starts[])(struct crew_child *) = { the_first_boots_for_ever, NULL };
@@ -1715,6 +1731,7 @@ int main(void)
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(a_removed_thread_that_goes_on_keeps_no_stop_from_ending),
+		cmocka_unit_test(the_last_thread_is_removed_without_a_new_host),
 		cmocka_unit_test(a_thread_that_never_comes_up_keeps_others_from_nothing),
 		cmocka_unit_test(freeing_kills_who_is_left),
 		cmocka_unit_test(a_place_that_comes_back_goes_on_counting),

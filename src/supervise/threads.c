@@ -117,7 +117,9 @@ void thread_replace(struct life *life)
 		if (!place->now && is_kept_up(group))
 			restart_later(place, &instead);
 	}
-	if (count_stale(group, host) >= STALE_EACH * group->place_count &&
+	/* Without a place there is nobody to start anew. */
+	if (group->place_count > 0 &&
+	    count_stale(group, host) >= STALE_EACH * group->place_count &&
 	    group->host == host && !group->rolling && !group->plan->stopping) {
 		log_error("%s: too many stale threads: starting all of them in a "
 			  "new process", group->options.is.name);
