@@ -20,7 +20,8 @@
 
 #define RETRY_MS        5u
 #define FDS_MAX         3u
-#define FILES_MAX       512u                    /* a second's: EVENTS_GATHER_MS */
+#define FILES_EACH      512u                    /* a second's of each other: EVENTS_GATHER_MS */
+#define FILES_SHARE     4u                      /* so manyth of our descriptors, for all */
 #define FILES_MAX_BYTES (64ull * 1024u * 1024u) /* what the slowest may cost us */
 
 struct waiting_order {
@@ -33,6 +34,7 @@ struct waiting_order {
 
 static int pass_on(struct server_run *run, unsigned dispatcher, const struct control *order,
 		   int file);
+static unsigned files_max(const struct server_run *run);
 static bool tell(struct server_run *run, unsigned dispatcher, const struct control *order,
 		 const int *fds, size_t fd_count);
 static bool keep(struct server_run *run, unsigned dispatcher, const struct control *order,
@@ -106,7 +108,7 @@ static int pass_on(struct server_run *run, unsigned dispatcher, const struct con
 	bytes = (uint64_t)status.st_size;
 	if (list_empty(&orders->waiting) && tell(run, dispatcher, order, &file, 1))
 		return 0;
-	if (orders->files >= FILES_MAX || orders->files_bytes + bytes > FILES_MAX_BYTES)
+	if (orders->files >= files_max(run) || orders->files_bytes + bytes > FILES_MAX_BYTES)
 		return -EAGAIN;
 	copy = fcntl(file, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
@@ -115,6 +117,19 @@ static int pass_on(struct server_run *run, unsigned dispatcher, const struct con
 		return 0;
 	close(copy);
 	return -ENOMEM;
+}
+
+/* Even when all but the one who publishes are deaf there are descriptors left: for files that come,
+ * for other orders, for new children. */
+static unsigned files_max(const struct server_run *run)
+{
+	const unsigned others = run->server.dispatchers - 1;
+	const uint64_t limit = os_descriptor_limit(0);
+	const uint64_t most = (uint64_t)FILES_EACH * others;
+
+	if (others == 0 || limit / FILES_SHARE / others > most)
+		return (unsigned)most;
+	return (unsigned)(limit / FILES_SHARE / others);
 }
 
 /* Whether there is no more to do: it is told, or dead, which we are about to hear. Else there is

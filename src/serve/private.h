@@ -78,8 +78,9 @@ void links_pool_degraded(void *context, unsigned group, bool degraded);
  * ours. */
 void orders_give(struct server_run *run, unsigned dispatcher, const struct control *order,
 		 const int *fds, size_t fd_count);
-/* The same with a copy of a file of another's events. Who takes none while more than a second
- * brings wait for it misses them, which is logged. */
+/* The same with a copy of a file of another's events. Who takes none while more than all others
+ * bring in a second wait for it, or than its share of a quarter of our descriptors, misses them,
+ * which is logged. */
 void orders_pass_on(struct server_run *run, unsigned dispatcher, const struct control *order,
 		    int file);
 /* It is dead, or all is over. */
