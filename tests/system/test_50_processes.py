@@ -292,9 +292,10 @@ def test_a_second_signal_stops_at_once(start):
         client.send(b"GET /sleep/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
         server.process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
+        wait_for(lambda: ": stopping" in server.log())
         server.process.send_signal(signal.SIGTERM)  # so soon it is the same wish
-        time.sleep(0.4)
+        wait_for(lambda: "again: stopping already" in server.log())
+        time.sleep(0.6)
         assert server.process.poll() is None
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(1) == 0

@@ -350,6 +350,7 @@ def test_sigint_interrupts_and_a_second_signal_is_immediate(supervised):
     os.kill(pids[2], signal.SIGINT)
     assert program.wait("death", pid=pids[2])["name"] == "SIGINT"
     program.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: ": stopping" in program.log())
     time.sleep(0.6)  # sooner it would be the same wish
     assert program.process.poll() is None, "it waits for children that do not go"
     program.process.send_signal(signal.SIGINT)
