@@ -102,6 +102,7 @@ static void add_escaped(struct line *line, int room, const char *text, int size)
 static int escape_one(char *out, const char *text, int size, int *ret_taken);
 static bool write_line(const struct line *line);
 static bool write_rest(void);
+static bool nobody_reads(void);
 static int write_all(const char *bytes, int size);
 static ssize_t write_some(const char *bytes, size_t size);
 
@@ -541,7 +542,17 @@ static bool write_rest(void)
 
 	rest.used -= n;
 	memmove(rest.text, rest.text + n, (size_t)rest.used);
+	/* Nobody will ever read it, nor who would wait for that what he has to say. */
+	if (rest.used > 0 && nobody_reads())
+		rest.used = 0;
 	return rest.used == 0;
+}
+
+static bool nobody_reads(void)
+{
+	struct pollfd out = { .fd = output, .events = POLLOUT };
+
+	return poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP | POLLNVAL));
 }
 
 /* As much as can be written now. */

@@ -271,6 +271,23 @@ static void a_torn_line_is_finished_before_the_next(void **state)
 	assert_like(look(), "^x+\n<4>dropped 1 of [^\n]*\n<6>next\n$");
 }
 
+/* Who would rather wait than lose a line waits for nobody. */
+static void a_torn_line_that_nobody_reads_holds_up_nothing(void **state)
+{
+	static char text[6000];
+
+	(void)state;
+	log_become_child();
+	memset(text, 'x', sizeof(text) - 1);
+	fill_pipe();
+	assert_int_equal(read(reader, seen, 4096), 4096);
+	log_info("%s", text);
+	assert_false(log_has_room());
+	close(reader);
+	reader = -1;
+	assert_true(log_has_room());
+}
+
 static void a_pipe_that_nobody_reads_is_no_death(void **state)
 {
 	const uint64_t before = log_dropped();
@@ -499,6 +516,7 @@ int main(void)
 		ON_A_PIPE(a_full_pipe_drops_and_counts),
 		ON_A_PIPE(a_child_tells_what_it_could_not_say),
 		ON_A_PIPE(a_torn_line_is_finished_before_the_next),
+		ON_A_PIPE(a_torn_line_that_nobody_reads_holds_up_nothing),
 		ON_A_PIPE(a_pipe_that_nobody_reads_is_no_death),
 		ON_A_PIPE(a_socket_never_blocks),
 		ON_A_PIPE(a_file_gets_whole_lines),
