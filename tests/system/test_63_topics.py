@@ -342,10 +342,10 @@ def test_what_is_published_stands_between_events(hooked):
         while taken.count(b"\n\n") < 4:
             taken += reader.chunk()
     events = taken.split(b"\n\n")[:4]
-    assert events[0] == b"data: " + b"a" * 512 * 1024
-    for number in range(3):
-        assert sorted(events[number + 1].split(b"\n")) == [b"data: xxxxxxxxxx",
-                                                           b"id: %d" % (number + 1)]
+    # The first may have come before it had begun with its own.
+    events.remove(b"data: " + b"a" * 512 * 1024)
+    for number, event in enumerate(events):
+        assert sorted(event.split(b"\n")) == [b"data: xxxxxxxxxx", b"id: %d" % (number + 1)]
 
 
 def test_a_stream_has_some_topics_and_no_more(hooked):
