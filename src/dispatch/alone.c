@@ -8,10 +8,10 @@
  * judges by itself (base/spin.h). While nothing is asked nobody looks for anything: that is
  * few.c, for clients that ask again at once.
  *
- * To hold the worker on the dispatcher's processor meanwhile, where the system does not put it
- * since another one is idle, would take half as long again (p50 of 23 us instead of 40). But the
- * programs and threads that a handler starts would be held there too, for good; and to let it go
- * each time before it works (sched_setaffinity(2)) takes as long as is gained.
+ * To hold the worker on the dispatcher's processor, since the system puts it on another one that is
+ * idle, would spare nearly as much again. But the programs and threads that a handler starts would
+ * be held there too, for good; and to let it go each time before it works (sched_setaffinity(2))
+ * takes as long as is gained.
  */
 #include "base/os/os.h"
 #include "dispatch/private.h"
