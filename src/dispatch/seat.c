@@ -21,7 +21,6 @@
 
 static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,
 		       enum crew_cause cause);
-static bool is_for_later(int r);
 static struct seat *empty_seat(struct pool *pool);
 static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot);
@@ -194,7 +193,7 @@ void seat_tell_condemned(struct seat *seat)
 		return;
 	r = have_killed(seat->pool, seat->index, seat->worker_generation,
 			seat->up ? CREW_CAUSE_PROTOCOL : CREW_CAUSE_DESCRIPTOR_LIMIT);
-	seat->untold = is_for_later(r);
+	seat->untold = os_channel_is_full(r);
 	if (seat->untold)
 		retry_soon(seat->dispatcher);
 }
@@ -207,7 +206,7 @@ void seat_refuse(struct pool *pool, const struct control *up, const char *why)
 
 	log_error("%s[%u]: cannot open its link, so it is replaced: %s", pool->name,
 		  up->index, why);
-	if (!is_for_later(have_killed(pool, up->index, up->generation,
+	if (!os_channel_is_full(have_killed(pool, up->index, up->generation,
 				      CREW_CAUSE_DESCRIPTOR_LIMIT)))
 		return;
 	seat = empty_seat(pool);
@@ -217,12 +216,6 @@ void seat_refuse(struct pool *pool, const struct control *up, const char *why)
 	seat->worker_generation = up->generation;
 	seat->untold = true;
 	retry_soon(pool->dispatcher);
-}
-
-/* The channel is full, or the system is short of memory. */
-static bool is_for_later(int r)
-{
-	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM;
 }
 
 static int have_killed(const struct pool *pool, unsigned index, uint32_t generation,

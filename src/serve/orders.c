@@ -133,17 +133,14 @@ static unsigned files_max(const struct server_run *run)
 }
 
 /* Whether there is no more to do: it is told, or dead, which we are about to hear. Else there is
- * no room now, be it for descriptors on their way (unix(7)). */
+ * no room now. */
 static bool tell(struct server_run *run, unsigned dispatcher, const struct control *order,
 		 const int *fds, size_t fd_count)
 {
 	const struct child *child = plan_child(run->plan, DISPATCHER_GROUP, dispatcher);
-	int r;
 
-	if (!child)
-		return true;
-	r = os_channel_send(child->channel, order, sizeof(*order), fds, fd_count);
-	return r == 0 || r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN || r == -EBADF;
+	return !child || !os_channel_is_full(os_channel_send(child->channel, order,
+							     sizeof(*order), fds, fd_count));
 }
 
 static bool keep(struct server_run *run, unsigned dispatcher, const struct control *order,

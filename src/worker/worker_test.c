@@ -214,11 +214,10 @@ static crew_reply send_until_over(struct crew_request *request)
 
 static void stream_later(struct crew_worker *worker, void *context)
 {
-	const crew_ticket ticket = (crew_ticket)(uintptr_t)context;
-	struct crew_request *request = crew_claim(worker, ticket);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	crew_finish(request, crew_stream(request, 200, "x/y", NULL));
-	atomic_store(&shared->result, crew_claim(worker, ticket) != NULL);
+	atomic_store(&shared->result, crew_claim_context(worker, context) != NULL);
 }
 
 static crew_reply begin_later(struct crew_request *request)
@@ -226,7 +225,7 @@ static crew_reply begin_later(struct crew_request *request)
 	crew_ticket ticket;
 	const crew_reply reply = crew_defer(request, &ticket);
 
-	crew_after(crew_worker(request), 1, stream_later, (void *)(uintptr_t)ticket);
+	crew_after(crew_worker(request), 1, stream_later, crew_ticket_context(ticket));
 	return reply;
 }
 
@@ -309,7 +308,7 @@ static void count_idle(struct crew_worker *worker)
 /* That its client has gone it learns itself, and answers all the same. */
 static void finish_in_vain(struct crew_worker *worker, void *context)
 {
-	struct crew_request *request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	atomic_store(&shared->at_gate, 1);
 	while (!crew_cancelled(request))
@@ -324,7 +323,7 @@ static crew_reply defer(struct crew_request *request)
 	crew_ticket ticket;
 	const crew_reply reply = crew_defer(request, &ticket);
 
-	crew_after(crew_worker(request), 1, finish_in_vain, (void *)(uintptr_t)ticket);
+	crew_after(crew_worker(request), 1, finish_in_vain, crew_ticket_context(ticket));
 	return reply;
 }
 
@@ -356,7 +355,7 @@ static crew_reply stream_205(struct crew_request *request)
 /* When the gate is open. */
 static void finish_with_events(struct crew_worker *worker, void *context)
 {
-	struct crew_request *request = crew_claim(worker, (crew_ticket)(uintptr_t)context);
+	struct crew_request *request = crew_claim_context(worker, context);
 
 	if (atomic_load(&shared->gate))
 		crew_finish(request, crew_events(request, NULL));
@@ -369,7 +368,7 @@ static crew_reply defer_events(struct crew_request *request)
 	crew_ticket ticket;
 	const crew_reply reply = crew_defer(request, &ticket);
 
-	crew_after(crew_worker(request), 1, finish_with_events, (void *)(uintptr_t)ticket);
+	crew_after(crew_worker(request), 1, finish_with_events, crew_ticket_context(ticket));
 	return reply;
 }
 
