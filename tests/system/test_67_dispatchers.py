@@ -107,7 +107,7 @@ def test_a_worker_dies_of_one_request_and_all_dispatchers_go_on(start):
             wait_for(lambda: [worker["state"] for worker in pool_of(server)["workers"]] ==
                      ["ready"] * 2)
             assert {other.get("/hello").status for other in clients} == {200}
-    assert pool_of(server)["restarts"] == 4
+    wait_for(lambda: pool_of(server)["restarts"] == 4)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
