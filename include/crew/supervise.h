@@ -95,7 +95,9 @@ struct crew_group {
 	void *argument; /* crew_argument() */
 
 	/* CREW_EXEC. `command` is the argument vector (NULL-terminated); its first
-	 * word is looked up in PATH. */
+	 * word is looked up in PATH if there is no slash in it. With crew_supervise relative
+	 * names here and in `directory` mean what they did when that was called, also in a
+	 * daemon; with `directory`, a relative first word is a file there. */
 	const char *const *command;
 	const char *const *environment; /* "NAME=value", added; NULL-terminated */
 	const char *directory;          /* to work in; NULL: the parent's */

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
-#include "base/path.h"
 #include "manage/private.h"
 
 /* A callback that waits for a child to be gone. */
@@ -22,7 +21,6 @@ struct wait_gone {
 	void *argument;
 };
 
-static int keep_paths(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static void free_all(struct crew_supervisor *supervisor);
 static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static int run_on_start(struct crew_supervisor *supervisor,
@@ -54,7 +52,7 @@ int crew_supervise(const struct crew_plan *plan)
 	supervisor->own_signals = true;
 	r = check_plan(plan, true, &error);
 	if (r == 0)
-		r = keep_paths(supervisor, &error);
+		r = paths_keep(supervisor, &error);
 	if (r == 0)
 		r = become_begin(&supervisor->become, &supervisor->tables.daemon,
 				 &error);
@@ -85,30 +83,9 @@ int crew_supervise(const struct crew_plan *plan)
 	return code;
 }
 
-/* Before the directory changes: the files are opened when that of a daemon is another one. */
-static int keep_paths(struct crew_supervisor *supervisor, struct crew_error *ret_error)
-{
-	struct crew_group *groups = supervisor->tables.groups;
-
-	for (unsigned i = 0; i < COUNT_OF(supervisor->paths) && groups[i / 2].name; i++) {
-		struct crew_stream *stream = i % 2 ? &groups[i / 2].error : &groups[i / 2].out;
-		int r;
-
-		if (stream->to != CREW_TO_FILE)
-			continue;
-		r = path_absolute(stream->path, &supervisor->paths[i]);
-		if (r < 0)
-			return error_set(ret_error, -r, "cannot tell where %s is: %s",
-					 stream->path, strerror(-r));
-		stream->path = supervisor->paths[i];
-	}
-	return 0;
-}
-
 static void free_all(struct crew_supervisor *supervisor)
 {
-	for (unsigned i = 0; i < COUNT_OF(supervisor->paths); i++)
-		free(supervisor->paths[i]);
+	paths_free(supervisor);
 	free(supervisor);
 }
 

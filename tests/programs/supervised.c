@@ -353,7 +353,7 @@ enum {
 	KIND = 256, COUNT, IDS, HEARTBEAT, BOOT, STOP, STARTING, RESTARTS, WINDOW, RETRY,
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
-	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO,
+	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN,
 };
 
 static const struct option options[] = {
@@ -373,6 +373,7 @@ static const struct option options[] = {
 	{ "listen-fd", 1, NULL, LISTEN_FD }, { "preserve", 1, NULL, PRESERVE },
 	{ "flood", 0, NULL, FLOOD }, { "level", 1, NULL, LEVEL },
 	{ "console", 0, NULL, CONSOLE }, { "nofile", 1, NULL, NOFILE },
+	{ "work-in", 1, NULL, WORK_IN },
 	{ "out-to", 1, NULL, OUT_TO }, { NULL, 0, NULL, 0 },
 };
 
@@ -427,6 +428,7 @@ static void take(int option, char *value)
 	case LEVEL: plan.log_level = (enum crew_level)number; break;
 	case CONSOLE: plan.console = true; break;
 	case NOFILE: descriptors = number; break;
+	case WORK_IN: group->directory = value; break;
 	default: exit(64);
 	}
 }

@@ -220,6 +220,24 @@ def test_a_relative_file_of_a_stream_is_where_it_was_started(daemon, tmp_path):
     wait_for(lambda: "line 2 of child 0" in program.read(tmp_path / "lines"))
 
 
+def make_program(path):
+    path.write_text("#!/bin/sh\necho \"it works in $PWD\"\nexec sleep 600\n", encoding="ascii")
+    path.chmod(0o755)
+
+
+def test_a_relative_program_is_where_it_was_started(daemon, tmp_path):
+    make_program(tmp_path / "program")
+    program = daemon("--count", 1, "--", "./program", cwd=tmp_path)
+    wait_for(lambda: "it works in /\n" in program.log(), what="the program")
+
+
+def test_a_relative_directory_is_where_it_was_started(daemon, tmp_path):
+    (tmp_path / "work").mkdir()
+    make_program(tmp_path / "work" / "program")
+    program = daemon("--count", 1, "--work-in", "work", "--", "./program", cwd=tmp_path)
+    wait_for(lambda: f"it works in {tmp_path}/work\n" in program.log(), what="the program")
+
+
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
 def test_files_of_streams_are_the_users(tmp_path):
     import pwd
