@@ -25,6 +25,9 @@ static bool one_line(const char *text);
 
 ssize_t event_write(const struct crew_event *event, char *place)
 {
+	const size_t data_size = !event->data ? 0
+				 : event->data_bytes ? event->data_bytes
+						     : strlen(event->data);
 	struct pen pen = { place, 0 };
 	char number[16];
 
@@ -34,6 +37,8 @@ ssize_t event_write(const struct crew_event *event, char *place)
 	if ((event->event && !one_line(event->event)) ||
 	    (event->id && !one_line(event->id)))
 		return -EINVAL;
+	if (data_size > CREW_SEND_MAX_BYTES)
+		return -EMSGSIZE;
 	if (event->comment)
 		put_lines(&pen, "", span_of(event->comment));
 	if (event->event)
@@ -45,10 +50,7 @@ ssize_t event_write(const struct crew_event *event, char *place)
 		put_field(&pen, "retry", span_of(number));
 	}
 	if (event->data)
-		put_lines(&pen, "data",
-			  (struct span){ event->data, event->data_bytes
-							      ? event->data_bytes
-							      : strlen(event->data) });
+		put_lines(&pen, "data", (struct span){ event->data, data_size });
 	put(&pen, "\n", 1);
 	return (ssize_t)pen.size;
 }

@@ -8,7 +8,8 @@
 #include <crew/later.h>
 
 /** Write an event at `place`, or nothing if that is NULL. Returns its size, or
- * -EINVAL: a line break or NUL in `event` or `id`, or nothing to say. */
+ * -EINVAL: a line break or NUL in `event` or `id`, or nothing to say; -EMSGSIZE: its data
+ * alone are more than can be sent. */
 ssize_t event_write(const struct crew_event *event, char *place);
 
 #endif

@@ -50,6 +50,8 @@ static void what_cannot_be_said(void **state)
 	assert_int_equal(event_write(EVENT(.data = NULL), NULL), -EINVAL);
 	assert_int_equal(event_write(EVENT(.data = "d", .id = "a\nb"), NULL), -EINVAL);
 	assert_int_equal(event_write(EVENT(.event = "a\rb"), NULL), -EINVAL);
+	assert_int_equal(event_write(EVENT(.data = "d", .data_bytes = (size_t)-1), NULL),
+			 -EMSGSIZE);
 }
 
 int main(void)

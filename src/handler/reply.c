@@ -157,6 +157,9 @@ crew_reply crew_bytes_nocopy(struct crew_request *request, int status,
 {
 	const char *copy = "application/octet-stream";
 
+	/* As of -1: no object is so large, and its announced length might mean another thing. */
+	if (size_bytes > PTRDIFF_MAX)
+		return make_faulty(request, "answered with an impossible size");
 	if (type) {
 		if (!http_value_ok(span_of(type)))
 			return make_faulty(request, "gave a Content-Type that is "

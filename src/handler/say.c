@@ -39,8 +39,10 @@ int crew_publish(struct crew_worker *worker, const char *topic,
 	char *at;
 	int r;
 
-	if (topic_size == 0 || topic_size > WIRE_TOPIC_MAX_BYTES || event_size < 0)
+	if (topic_size == 0 || topic_size > WIRE_TOPIC_MAX_BYTES)
 		return -EINVAL;
+	if (event_size < 0)
+		return (int)event_size;
 	size = sizeof(head) + topic_size + (size_t)event_size;
 	if (size > WIRE_PUBLISH_MAX_BYTES)
 		return -EMSGSIZE;

@@ -233,6 +233,8 @@ int crew_send_part(struct crew_request *stream, const char *type,
 		type = "application/octet-stream";
 	if (!job || !job->boundary || !http_value_ok(span_of(type)))
 		return -EINVAL;
+	if (size > CREW_SEND_MAX_BYTES)
+		return -EMSGSIZE;
 	n = snprintf(head, sizeof(head),
 		     "--%s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
 		     job->boundary, type, size);

@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED, COUNT };
+       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -347,6 +347,26 @@ static void answer_later(struct crew_request *request, int status, const char *t
 					      crew_ticket_of(request) == 0);
 }
 
+/* As who passes on the -1 of a read that failed. */
+static crew_reply send_endless(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "short", .data_bytes = (size_t)-1 };
+	struct crew_worker *worker = crew_worker(request);
+	const crew_reply reply = crew_multipart(request, NULL);
+
+	atomic_store(&shared->result,
+		     crew_send_part(request, NULL, "short", (size_t)-1) == -EMSGSIZE &&
+			     crew_send_event(request, &event) == -EMSGSIZE &&
+			     crew_publish(worker, "topic", &event, NULL, NULL) == -EMSGSIZE);
+	crew_end(request);
+	return reply;
+}
+
+static crew_reply huge_answer(struct crew_request *request)
+{
+	return crew_bytes_nocopy(request, 200, "x/y", big, (size_t)-1);
+}
+
 static crew_reply stream_205(struct crew_request *request)
 {
 	return crew_stream(request, 205, "x/y", NULL);
@@ -427,6 +447,8 @@ static const struct crew_route routes[] = {
 	[LOYAL] = { .on = "GET /loyal", .run = send_for_ever },
 	[DEFERRED] = { .on = "GET /deferred", .run = defer_events },
 	[COUNT] = { .on = "GET /count", .run = count_at_gate },
+	[ENDLESS] = { .on = "GET /endless", .run = send_endless },
+	[HUGE] = { .on = "GET /huge", .run = huge_answer },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1049,6 +1071,16 @@ static void what_may_have_no_content_is_no_stream(void **state)
 	expect_500(0);
 }
 
+static void an_impossible_size_is_refused(void **state)
+{
+	(void)state;
+	ask(0, HUGE, 1);
+	expect_500(0);
+	ask(1, ENDLESS, 2);
+	expect_message(1, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	assert_int_equal(atomic_load(&shared->result), 1);
+}
+
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
 static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 {
@@ -1395,6 +1427,7 @@ int main(void)
 		with_worker(a_stream_is_found_in_its_own_handler),
 		with_worker(what_is_told_to_on_error_is_answered_as_it_is),
 		with_worker(what_may_have_no_content_is_no_stream),
+		with_worker(an_impossible_size_is_refused),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(what_a_handler_sends_in_a_moment_is_whole_also_at_a_stop),
