@@ -28,8 +28,9 @@ typedef uint64_t crew_ticket;
  * other requests, and crew_finish() answers. The request's own texts move: what
  * crew_path_str() and its sisters returned before this call is valid until the
  * handler returns, what they return after it until the request is over. The
- * pool's request timeout goes on running. `ret_ticket` may be NULL. In a worker
- * only: a local handler that defers is answered with 500. */
+ * pool's request timeout goes on running. `ret_ticket` may be NULL; it is 0 where that
+ * failed (no memory), which no request has. In a worker only: a local handler that
+ * defers is answered with 500. */
 crew_reply crew_defer(struct crew_request *request, crew_ticket *ret_ticket);
 /** The ticket of a request that was deferred or is a stream; 0 of another. */
 crew_ticket crew_ticket_of(const struct crew_request *request);
@@ -79,7 +80,8 @@ void *crew_data(const struct crew_request *request);
  * sending side has gone.) A status without a body (204, 304), and the method HEAD,
  * end it at once, which on_disconnect is called for too: it is for each stream that
  * its application has not ended itself. 205, which must be empty, cannot be streamed
- * (500). In a worker only: a local handler that streams is answered with 500. */
+ * (500). `ret_ticket` as in crew_defer(). In a worker only: a local handler that streams
+ * is answered with 500. */
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not

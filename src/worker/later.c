@@ -51,6 +51,8 @@ crew_reply crew_defer(struct crew_request *request, crew_ticket *ret_ticket)
 	struct worker *worker = worker_of(request);
 	crew_reply reply;
 
+	if (ret_ticket)
+		*ret_ticket = 0;
 	if (request->settled || (worker && !later_copy(worker, job_of_request(request))))
 		return reply_failed(request);
 	reply = reply_make_later(request, REPLY_DEFERRED);

@@ -56,11 +56,15 @@ static crew_reply begin(struct crew_request *request, int status, const char *ty
 crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket)
 {
+	if (ret_ticket)
+		*ret_ticket = 0;
 	return begin(request, status, type, false, ret_ticket);
 }
 
 crew_reply crew_events(struct crew_request *request, crew_ticket *ret_ticket)
 {
+	if (ret_ticket)
+		*ret_ticket = 0;
 	if (request->settled || crew_set_header(request, "Cache-Control", "no-store") < 0 ||
 	    crew_set_header(request, "X-Accel-Buffering", "no") < 0)
 		return reply_failed(request);
@@ -73,6 +77,8 @@ crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket)
 	char *boundary = crew_alloc(request, BOUNDARY_ROOM);
 	char type[BOUNDARY_ROOM + 64];
 
+	if (ret_ticket)
+		*ret_ticket = 0;
 	if (!boundary || request->settled)
 		return reply_failed(request);
 	snprintf(boundary, BOUNDARY_ROOM, "crew-%016llx-%08x",
@@ -403,15 +409,17 @@ static crew_reply begin(struct crew_request *request, int status, const char *ty
 {
 	struct worker *worker = worker_of(request);
 	struct job *job = job_of_request(request);
+	crew_reply reply;
 
 	if (!worker)
 		return reply_make_later(request, REPLY_STREAM);
 	if (request->settled || !later_copy(worker, job))
 		return reply_failed(request);
 	job->events = events;
-	if (ret_ticket)
+	reply = reply_make_stream(request, status, type);
+	if (ret_ticket && request->state == REPLY_STREAM)
 		*ret_ticket = crew_ticket_of(request);
-	return reply_make_stream(request, status, type);
+	return reply;
 }
 
 /* Enough for what was refused to be worth another try: else who waits and tries again

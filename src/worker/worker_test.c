@@ -335,13 +335,16 @@ static crew_reply fail_on_purpose(struct crew_request *request)
 /* None of that is for here. */
 static void answer_later(struct crew_request *request, int status, const char *text)
 {
+	crew_ticket tickets[] = { 1, 2, 3, 4 };
+
 	(void)status;
 	(void)text;
-	crew_defer(request, NULL);
-	crew_events(request, NULL);
-	crew_multipart(request, NULL);
-	crew_stream(request, 200, "x/y", NULL);
-	atomic_store(&shared->result, crew_send(request, "x", 1) == -EINVAL &&
+	crew_defer(request, &tickets[0]);
+	crew_events(request, &tickets[1]);
+	crew_multipart(request, &tickets[2]);
+	crew_stream(request, 200, "x/y", &tickets[3]);
+	atomic_store(&shared->result, (tickets[0] | tickets[1] | tickets[2] | tickets[3]) == 0 &&
+					      crew_send(request, "x", 1) == -EINVAL &&
 					      crew_finish(request, crew_text(request, 200, "")) ==
 						      -EINVAL &&
 					      crew_ticket_of(request) == 0);
@@ -369,7 +372,11 @@ static crew_reply huge_answer(struct crew_request *request)
 
 static crew_reply stream_205(struct crew_request *request)
 {
-	return crew_stream(request, 205, "x/y", NULL);
+	crew_ticket ticket = 1;
+	const crew_reply reply = crew_stream(request, 205, "x/y", &ticket);
+
+	atomic_store(&shared->told, ticket == 0);
+	return reply;
 }
 
 /* When the gate is open. */
@@ -1069,6 +1076,7 @@ static void what_may_have_no_content_is_no_stream(void **state)
 	(void)state;
 	ask(0, RESET, 1);
 	expect_500(0);
+	assert_int_equal(atomic_load(&shared->told), 1);
 }
 
 static void an_impossible_size_is_refused(void **state)
