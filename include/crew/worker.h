@@ -154,9 +154,10 @@ crew_reply crew_pass(struct crew_request *request);
 
 /* ---- what the dispatcher's check tells the worker ---- */
 
-/** In the dispatcher's check: the request's handler sees this value. At most 16
- * of them, and 64 KiB of names and values together. 0, -EINVAL (elsewhere than in
- * that check), -ENOSPC, -ENOMEM. */
+/** In the dispatcher's check: the request's handler sees this value, instead of one
+ * that was set by that name before. At most 16 of them, and 64 KiB of names and values
+ * together. 0, -EINVAL (NULL, or elsewhere than in that check), -ENOSPC, -ENOMEM: then
+ * an earlier one stands. */
 int crew_set_value(struct crew_request *request, const char *name,
 		   const char *value);
 /** What the dispatcher's check has set; NULL if nothing is so named. No client

@@ -213,20 +213,31 @@ const char *crew_value(const struct crew_request *request, const char *name)
 int crew_set_value(struct crew_request *request, const char *name,
 		   const char *value)
 {
-	struct request_value copy = { { NULL, strlen(name) }, { NULL, strlen(value) } };
-	size_t sum = copy.name.size + copy.value.size;
+	unsigned place = request->value_count;
+	struct request_value copy;
+	size_t sum;
 
-	if (!request->values)
+	if (!request->values || !name || !value)
 		return -EINVAL;
-	for (unsigned i = 0; i < request->value_count; i++)
-		sum += request->values[i].name.size + request->values[i].value.size;
-	if (request->value_count == REQUEST_VALUES_MAX || sum > REQUEST_VALUES_MAX_BYTES)
+	copy = (struct request_value){ span_of(name), span_of(value) };
+	sum = copy.name.size + copy.value.size;
+	for (unsigned i = 0; i < request->value_count; i++) {
+		const struct request_value *other = &request->values[i];
+
+		if (span_equal(other->name, copy.name))
+			place = i;
+		else
+			sum += other->name.size + other->value.size;
+	}
+	if (place == REQUEST_VALUES_MAX || sum > REQUEST_VALUES_MAX_BYTES)
 		return -ENOSPC;
 	copy.name.at = arena_copy(request->arena, name, copy.name.size);
 	copy.value.at = arena_copy(request->arena, value, copy.value.size);
 	if (!copy.name.at || !copy.value.at)
 		return -ENOMEM;
-	request->values[request->value_count++] = copy;
+	request->values[place] = copy;
+	if (place == request->value_count)
+		request->value_count++;
 	return 0;
 }
 

@@ -560,8 +560,35 @@ static void values_are_bounded_in_sum(void **state)
 	assert_int_equal(crew_set_value(&request, "", half), 0);
 	assert_int_equal(crew_set_value(&request, "123", half), -ENOSPC);
 	assert_int_equal(crew_set_value(&request, "12", half), 0);
-	assert_int_equal(crew_set_value(&request, "", "x"), -ENOSPC);
+	assert_int_equal(crew_set_value(&request, "1", ""), -ENOSPC);
 	assert_int_equal(request.value_count, 2);
+}
+
+static void a_value_that_is_set_again_replaces_the_old(void **state)
+{
+	struct request_value values[REQUEST_VALUES_MAX];
+	static char most[REQUEST_VALUES_MAX_BYTES];
+	char name[] = "a";
+
+	(void)state;
+	given_plain();
+	request.values = values;
+	memset(most, 'x', sizeof(most) - 1);
+	assert_int_equal(crew_set_value(&request, "role", "guest"), 0);
+	assert_int_equal(crew_set_value(&request, "role", "admin"), 0);
+	assert_int_equal(request.value_count, 1);
+	assert_string_equal(request.values[0].value.at, "admin");
+	for (; request.value_count < REQUEST_VALUES_MAX; name[0]++)
+		assert_int_equal(crew_set_value(&request, name, ""), 0);
+	assert_int_equal(crew_set_value(&request, "more", ""), -ENOSPC);
+	assert_int_equal(crew_set_value(&request, "role", most), -ENOSPC);
+	assert_string_equal(request.values[0].value.at, "admin");
+	most[sizeof(most) - 1 - strlen("role") - 15] = '\0';
+	assert_int_equal(crew_set_value(&request, "role", most), 0);
+	assert_int_equal(crew_set_value(&request, "role", "guest"), 0);
+	assert_string_equal(request.values[0].value.at, "guest");
+	assert_int_equal(crew_set_value(&request, NULL, "x"), -EINVAL);
+	assert_int_equal(crew_set_value(&request, "x", NULL), -EINVAL);
 }
 
 static crew_reply change_its_mind(struct crew_request *r)
@@ -663,6 +690,7 @@ int main(void)
 					  forget),
 #endif
 		cmocka_unit_test_teardown(values_are_bounded_in_sum, forget),
+		cmocka_unit_test_teardown(a_value_that_is_set_again_replaces_the_old, forget),
 		cmocka_unit_test_teardown(the_last_answer_counts, forget),
 		cmocka_unit_test_teardown(what_a_check_sets_goes_with_the_answer, forget),
 		cmocka_unit_test(a_timer_counts_from_when_it_is_set),
