@@ -67,6 +67,24 @@ void awaited_heard(struct worker *worker, struct awaited *awaited,
 	list_push_back(&worker->come, &awaited->link);
 }
 
+/* Not those that were begun later: who calls again and again, by a timer, would never leave. */
+bool awaited_hold(const struct worker *worker)
+{
+	if (!list_empty(&worker->come))
+		return true;
+	list_each(link, (struct list *)(uintptr_t)&worker->awaited) {
+		const struct awaited *awaited = container_of(link, struct awaited, link);
+
+		if ((int32_t)(awaited->token - worker->last_awaited) > 0)
+			continue;
+		for (unsigned i = 0; i < worker->peer_count; i++) {
+			if (awaited->waits_for & 1u << i && !peer_is_gone(&worker->peers[i]))
+				return true;
+		}
+	}
+	return false;
+}
+
 void awaited_fail(struct worker *worker, const struct peer *peer)
 {
 	list_each(link, &worker->awaited) {

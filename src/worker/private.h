@@ -191,6 +191,7 @@ struct worker {
 	uint64_t trim_at_ms;  /* when those that lie there are freed */
 	bool dirty;           /* something became ready to be sent */
 	uint32_t next_token;
+	uint32_t last_awaited; /* when it was told to stop: a token */
 	uint32_t next_serial;
 	unsigned streams;
 	bool paused;
@@ -373,6 +374,9 @@ void awaited_free(struct awaited *awaited);
 /** That dispatcher will say no more of it. */
 void awaited_heard(struct worker *worker, struct awaited *awaited,
 		   const struct peer *peer);
+/** Is there one that was begun before the worker was told to stop, and of which a
+ * dispatcher may still say something? */
+bool awaited_hold(const struct worker *worker);
 /** That dispatcher has gone. Calls that it had are told 502. */
 void awaited_fail(struct worker *worker, const struct peer *peer);
 /** Make the callbacks whose time has come. */

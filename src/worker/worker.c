@@ -162,7 +162,8 @@ static bool drained(const struct worker *worker)
 {
 	return worker->draining &&
 	       ((list_empty(&worker->sending) && list_empty(&worker->held) &&
-		 list_empty(&worker->cancelled) && peers_told(worker)) ||
+		 list_empty(&worker->cancelled) && peers_told(worker) &&
+		 !awaited_hold(worker)) ||
 		worker->loop.now_ms >= worker->drain_until_ms);
 }
 
@@ -289,6 +290,7 @@ static void stop_orderly(struct worker *worker)
 			      memory_order_relaxed);
 	if (worker->options->pool->app->on_stop)
 		worker->options->pool->app->on_stop(&worker->public);
+	worker->last_awaited = worker->next_token;
 	stream_drain(worker);
 }
 

@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE };
+       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -370,6 +370,31 @@ static crew_reply huge_answer(struct crew_request *request)
 	return crew_bytes_nocopy(request, 200, "x/y", big, (size_t)-1);
 }
 
+/* Of all answers; and one that is not had before the worker stops is followed by another call. */
+static void add_status(struct crew_worker *worker, const struct crew_answer *answer,
+		       void *context)
+{
+	static const struct crew_call call = { .target = "/again" };
+
+	(void)context;
+	atomic_fetch_add(&shared->result, answer->status);
+	if (answer->status == 201)
+		crew_call(worker, &call, add_status, NULL);
+}
+
+static void call_once(struct crew_worker *worker)
+{
+	static const struct crew_call call = { .target = "/other" };
+
+	assert_int_equal(crew_call(worker, &call, add_status, NULL), 0);
+}
+
+static crew_reply call_others(struct crew_request *request)
+{
+	call_once(crew_worker(request));
+	return crew_text(request, 200, "called");
+}
+
 static crew_reply stream_205(struct crew_request *request)
 {
 	crew_ticket ticket = 1;
@@ -456,6 +481,7 @@ static const struct crew_route routes[] = {
 	[COUNT] = { .on = "GET /count", .run = count_at_gate },
 	[ENDLESS] = { .on = "GET /endless", .run = send_endless },
 	[HUGE] = { .on = "GET /huge", .run = huge_answer },
+	[CALL] = { .on = "GET /call", .run = call_others },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -470,6 +496,9 @@ static const struct crew_app paused = { .name = "paused", .routes = routes,
 					.setup = pause_in_setup };
 static const struct crew_app resumed = { .name = "resumed", .routes = routes,
 					 .setup = pause_and_resume };
+
+static const struct crew_app leaving = { .name = "leaving", .routes = routes,
+					 .on_stop = call_once };
 
 /* ---- the parent ---- */
 
@@ -1327,6 +1356,58 @@ static void a_stop_waits_for_a_slow_client(void **state)
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+static uint32_t next_call(void)
+{
+	struct message message;
+	uint32_t token;
+
+	assert_true(next_message(&message, PATIENCE_MS));
+	assert_int_equal(message.kind, MESSAGE_CALL);
+	memcpy(&token, link_bytes(&link_, &message), sizeof(token));
+	release(&message);
+	return token;
+}
+
+static void answer_call(uint32_t token, unsigned flags, uint32_t status, uint32_t body_size)
+{
+	const struct wire_call_answer answer = { .token = token, .status = status,
+						 .body_size = body_size };
+	struct message message = { .kind = MESSAGE_CALL_ANSWER, .flags = (uint16_t)flags,
+				   .generation = token, .size = sizeof(answer) };
+	void *at = link_alloc(&link_, LINK_NO_SLOT, message.size, &message.offset);
+
+	assert_non_null(at);
+	memcpy(at, &answer, sizeof(answer));
+	assert_int_equal(link_send(&link_, &message), 0);
+	link_ring(&link_);
+}
+
+/* Also one that is made when it hears of it, but none that is made later: who calls again and
+ * again would never leave. */
+static void a_stop_waits_for_the_answers_of_calls(void **state)
+{
+	struct message message;
+	uint32_t first;
+	uint32_t last;
+
+	(void)state;
+	start(&leaving);
+	give_link();
+	ask(0, CALL, 1);
+	first = next_call();
+	expect_text(0, "called");
+	kill(pid, SIGTERM);
+	last = next_call();
+	assert_false(next_message(&message, 200));
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	answer_call(last, MESSAGE_LAST, 201, 0);
+	next_call();
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	answer_call(first, MESSAGE_LAST, 200, 0);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->result), 200 + 201 + 502);
+}
+
 static void events_that_begin_at_a_stop_end_at_once(void **state)
 {
 	(void)state;
@@ -1449,6 +1530,7 @@ int main(void)
 		with_worker(who_sends_for_ever_learns_that_its_dispatcher_is_dead),
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
+		cmocka_unit_test_teardown(a_stop_waits_for_the_answers_of_calls, stop),
 		with_worker(events_that_begin_at_a_stop_end_at_once),
 		with_worker(without_a_parent_it_leaves),
 		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),

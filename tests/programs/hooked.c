@@ -25,6 +25,7 @@ struct state {
 	unsigned fired;
 	unsigned idle;
 	unsigned configs;
+	bool says_goodbye;
 };
 
 static struct state *state_of(struct crew_worker *worker)
@@ -98,11 +99,22 @@ static void on_disconnect(struct crew_request *request)
 	    crew_data(request) ? (const char *)crew_data(request) : "");
 }
 
+static void called(struct crew_worker *worker, const struct crew_answer *answer,
+		   void *context)
+{
+	say(worker, "%s answered %d: %.*s", (const char *)context, answer->status,
+	    (int)answer->body_bytes, (const char *)answer->body);
+}
+
 static void on_stop(struct crew_worker *worker)
 {
+	static const struct crew_call call = { .target = "/later/goodbye" };
+	static char who[] = "the successor";
 	struct crew_request *request = crew_claim(worker, state_of(worker)->waiting);
 
 	say(worker, "on_stop");
+	if (state_of(worker)->says_goodbye && crew_call(worker, &call, called, who) < 0)
+		abort();
 	if (request)
 		crew_finish(request, crew_text(request, 200, "the worker leaves"));
 }
@@ -114,6 +126,12 @@ static crew_reply get_wait(struct crew_request *request)
 
 	crew_set_data(request, mark);
 	return crew_defer(request, &state_of(crew_worker(request))->waiting);
+}
+
+static crew_reply get_goodbye(struct crew_request *request)
+{
+	state_of(crew_worker(request))->says_goodbye = true;
+	return crew_text(request, 200, "when it is time");
 }
 
 static crew_reply get_write(struct crew_request *request)
@@ -441,6 +459,7 @@ static const struct crew_app app = {
 	.routes = (const struct crew_route[]){
 		{ .on = "GET /wait", .run = get_wait },
 		{ .on = "GET /write", .run = get_write },
+		{ .on = "GET /goodbye", .run = get_goodbye },
 		{ .on = "GET /timer", .run = get_timer },
 		{ .on = "GET /early", .run = get_early },
 		{ .on = "GET /said", .run = get_said },
@@ -472,13 +491,6 @@ static const struct crew_app app = {
 
 static int idle_seen;
 static int local_pipe[2];
-
-static void called(struct crew_worker *dispatcher, const struct crew_answer *answer,
-		   void *context)
-{
-	say(dispatcher, "%s answered %d: %.*s", (const char *)context, answer->status,
-	    (int)answer->body_bytes, (const char *)answer->body);
-}
 
 static void pipe_ready(struct crew_worker *dispatcher, int fd, unsigned ready, void *context)
 {

@@ -291,6 +291,16 @@ def test_the_worker_is_told_that_it_is_to_leave(hooked):
     assert server.log().index("on_stop") < server.log().index("torn down")
 
 
+def test_what_a_worker_calls_when_it_leaves_is_answered(hooked):
+    server = hooked()
+    assert server.get("/goodbye").status == 200
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "torn down" in server.log())
+    assert "the successor answered 200: goodbye" in server.log()
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: server.log().count("torn down") == 2)
+
+
 def test_who_leaves_is_told_with_the_data(hooked):
     server = hooked()
     client = server.client()
