@@ -86,7 +86,8 @@ crew_reply crew_stream(struct crew_request *request, int status,
 		       const char *type, crew_ticket *ret_ticket);
 /** The same, of Server-Sent Events (WHATWG HTML, 9.2): text/event-stream, not
  * cached. It ends when the worker is to stop, since its client comes again; a handler
- * that goes on with it gets -EPIPE then, within moments. */
+ * that goes on with it gets -EPIPE then, within moments, and crew_cancelled() is true.
+ * (One of crew_stream() may finish what it sends: it does not hear of the stop.) */
 crew_reply crew_events(struct crew_request *request, crew_ticket *ret_ticket);
 /** The same, of parts that replace each other: multipart/x-mixed-replace. */
 crew_reply crew_multipart(struct crew_request *request, crew_ticket *ret_ticket);

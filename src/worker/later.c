@@ -128,11 +128,12 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 bool crew_cancelled(struct crew_request *request)
 {
 	struct worker *worker = worker_of(request);
-	const struct job *job = job_of_request(request);
+	struct job *job = job_of_request(request);
 	int r = 0;
 
 	if (!worker)
 		return false;
+	stream_hear_stop(worker, job);
 	if (job->peer->linked && link_has_news(&job->peer->link))
 		r = serve_receive(worker, job->peer);
 	if (r >= 0 && job->peer->linked && !outbox_empty(&job->peer->outbox)) {

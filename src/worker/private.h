@@ -357,6 +357,9 @@ int stream_reserve(struct crew_request *stream, size_t size, char **ret_place);
 void stream_fini(struct worker *worker, struct job *job);
 /** The dispatcher stops: end it, if it is one that is taken up elsewhere. */
 void stream_stop(struct worker *worker, struct job *job);
+/** While its handler is at it the loop does not hear that the worker is to stop: look, and end
+ * it then, if it is one that is taken up elsewhere. */
+void stream_hear_stop(struct worker *worker, struct job *job);
 /** The worker is to stop: end those that are taken up elsewhere. */
 void stream_drain(struct worker *worker);
 

@@ -170,6 +170,12 @@ void stream_stop(struct worker *worker, struct job *job)
 		later_tell(worker, job);
 }
 
+void stream_hear_stop(struct worker *worker, struct job *job)
+{
+	if (job->state == JOB_RUNNING && goes_on_for_long(job) && worker_must_stop(worker))
+		stream_stop(worker, job);
+}
+
 void stream_drain(struct worker *worker)
 {
 	end_events(worker, &worker->sending);
@@ -478,16 +484,14 @@ static bool is_stream(const struct job *job)
 	       (job->state == JOB_RUNNING && job->request.state == REPLY_STREAM);
 }
 
-/* While its handler is at it the loop does not hear that the worker is to stop, nor that the
- * dispatcher is dead. */
+/* While its handler is at it the loop does not hear that the dispatcher is dead. */
 static bool may_go_on(struct worker *worker, struct job *job)
 {
 	const bool in_handler = job->state == JOB_RUNNING;
 
 	if (in_handler && peer_is_gone(job->peer))
 		job->cancelled = true;
-	if (in_handler && goes_on_for_long(job) && worker_must_stop(worker))
-		stream_stop(worker, job);
+	stream_hear_stop(worker, job);
 	return stream_is_open(job) && !worker->over;
 }
 

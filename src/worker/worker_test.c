@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL };
+       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -209,6 +209,19 @@ static crew_reply send_until_over(struct crew_request *request)
 	if (r == -EPIPE)
 		r = crew_wait_room(request, 1);
 	atomic_store(&shared->result, r);
+	return reply;
+}
+
+/* It has nothing more to send for now, and looks only whether it is to go on. */
+static crew_reply look_until_over(struct crew_request *request)
+{
+	const struct crew_event event = { .data = "the only one" };
+	const crew_reply reply = crew_events(request, NULL);
+
+	crew_send_event(request, &event);
+	while (!crew_cancelled(request))
+		poll(NULL, 0, 1);
+	atomic_store(&shared->result, crew_send_event(request, &event));
 	return reply;
 }
 
@@ -482,6 +495,7 @@ static const struct crew_route routes[] = {
 	[ENDLESS] = { .on = "GET /endless", .run = send_endless },
 	[HUGE] = { .on = "GET /huge", .run = huge_answer },
 	[CALL] = { .on = "GET /call", .run = call_others },
+	[LOOK_ON] = { .on = "GET /look-on", .run = look_until_over },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1040,6 +1054,20 @@ static void a_handler_that_goes_on_hears_that_its_worker_is_to_stop(void **state
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+static void a_handler_that_only_looks_hears_it_too(void **state)
+{
+	(void)state;
+	ask(0, LOOK_ON, 1);
+	expect_message(0, MESSAGE_ANSWER, MESSAGE_RUNNING | MESSAGE_EVENTS);
+	expect_message(0, MESSAGE_ANSWER_PART, 0);
+	kill(pid, SIGTERM);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->result), -EPIPE);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	assert_int_equal(exit_code(), 0);
+}
+
 /* Nor is its application told of an end that was its own. */
 static void what_a_handler_sends_in_a_moment_is_whole_also_at_a_stop(void **state)
 {
@@ -1519,6 +1547,7 @@ int main(void)
 		with_worker(an_impossible_size_is_refused),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
+		with_worker(a_handler_that_only_looks_hears_it_too),
 		with_worker(what_a_handler_sends_in_a_moment_is_whole_also_at_a_stop),
 		with_worker(what_waits_for_room_is_said_soon),
 		with_worker(what_a_handler_says_is_not_kept_until_it_returns),
