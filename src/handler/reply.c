@@ -66,6 +66,14 @@ crew_reply reply_make_later(struct crew_request *request, enum reply_state state
 	return reply;
 }
 
+void reply_take_back(struct crew_request *request)
+{
+	request->state = REPLY_DEFERRED;
+	request->seal = request->deferred_seal;
+	request->fault = NULL;
+	request->failed = false;
+}
+
 crew_reply reply_make_stream(struct crew_request *request, int status,
 			     const char *type)
 {

@@ -12,6 +12,8 @@ void reply_reset(struct crew_request *request);
 int reply_finish_headers(struct crew_request *request);
 /** A reply that says that the answer comes later. */
 crew_reply reply_make_later(struct crew_request *request, enum reply_state state);
+/** What was made since it was deferred does not count: it still is. */
+void reply_take_back(struct crew_request *request);
 /** The head of a stream. */
 crew_reply reply_make_stream(struct crew_request *request, int status,
 			     const char *type);

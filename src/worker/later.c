@@ -93,9 +93,12 @@ int crew_finish(struct crew_request *request, crew_reply reply)
 
 	if (!worker || request->settled)
 		return -EINVAL;
-	if (job->state == JOB_RUNNING && request->deferred_seal &&
-	    !request->finished && !job->cancelled) {
+	if (job->state == JOB_RUNNING && request->deferred_seal && !request->finished) {
 		/* Before its handler has returned: what that returns is known. */
+		if (job->cancelled) {
+			reply_take_back(request);
+			return -EINVAL;
+		}
 		request->finished = true;
 		if (reply.seal != request->seal)
 			request->fault = "finished with something else than the "

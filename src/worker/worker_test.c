@@ -57,7 +57,7 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON };
+       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON, IN_VAIN };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -331,6 +331,18 @@ static void finish_in_vain(struct crew_worker *worker, void *context)
 							    sizeof(big))));
 }
 
+/* The same before it has returned that its answer comes later. */
+static crew_reply finish_early_in_vain(struct crew_request *request)
+{
+	const crew_reply reply = crew_defer(request, NULL);
+
+	atomic_store(&shared->at_gate, 1);
+	while (!crew_cancelled(request))
+		poll(NULL, 0, 1);
+	atomic_store(&shared->result, crew_finish(request, crew_text(request, 205, "x")));
+	return reply;
+}
+
 static crew_reply defer(struct crew_request *request)
 {
 	crew_ticket ticket;
@@ -496,6 +508,7 @@ static const struct crew_route routes[] = {
 	[HUGE] = { .on = "GET /huge", .run = huge_answer },
 	[CALL] = { .on = "GET /call", .run = call_others },
 	[LOOK_ON] = { .on = "GET /look-on", .run = look_until_over },
+	[IN_VAIN] = { .on = "GET /in-vain", .run = finish_early_in_vain },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1268,6 +1281,21 @@ static void what_is_finished_for_nobody_ends(void **state)
 	expect_text(0, "{\"id\":2}");
 }
 
+/* Of no fault is told, which would leave another result. */
+static void what_a_handler_finishes_for_nobody_ends(void **state)
+{
+	(void)state;
+	ask(0, IN_VAIN, 1);
+	wait_until(&shared->at_gate, 1);
+	send_note(MESSAGE_CANCEL, 0, 0);
+	expect_message(0, MESSAGE_DEFER, MESSAGE_COPIED);
+	expect_message(0, MESSAGE_ANSWER_PART, MESSAGE_LAST);
+	assert_int_equal(atomic_load(&shared->result), -EINVAL);
+	assert_int_equal(atomic_load(&shared->told), 1);
+	ask(0, HELLO, 2);
+	expect_text(0, "{\"id\":2}");
+}
+
 /* Send the rest of a body as the arena has room for it. */
 static void send_parts(uint32_t slot, const unsigned char *at, size_t left)
 {
@@ -1554,6 +1582,7 @@ int main(void)
 		with_worker(what_a_handler_has_read_is_not_forgotten),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
 		with_worker(what_is_finished_for_nobody_ends),
+		with_worker(what_a_handler_finishes_for_nobody_ends),
 		with_worker(a_large_body_goes_in_parts),
 		with_worker(a_new_link_replaces_the_old),
 		with_worker(who_sends_for_ever_learns_that_its_dispatcher_is_dead),
