@@ -13,8 +13,9 @@
 #include "worker/private.h"
 
 static void complete(struct worker *worker, struct awaited *awaited);
-static int first_part(struct awaited *awaited, const unsigned char *bytes,
-		      uint32_t size, uint32_t *ret_used);
+static int take_part(struct awaited *awaited, const unsigned char *bytes, uint32_t size);
+static int take_head(struct awaited *awaited, const unsigned char *bytes, uint32_t size);
+static void lose(struct awaited *awaited, int status);
 
 /* A call, or a publication: both begin with it. */
 _Static_assert(offsetof(struct wire_call, token) == 0 &&
@@ -92,12 +93,8 @@ void awaited_fail(struct worker *worker, const struct peer *peer)
 
 		if (!(awaited->waits_for & 1u << peer->number))
 			continue;
-		if (awaited->answered) {
-			awaited->status = 502;
-			awaited->have = 0;
-			awaited->size = 0;
-			awaited->headers_size = 0;
-		}
+		if (awaited->answered)
+			lose(awaited, 502);
 		awaited_heard(worker, awaited, peer);
 	}
 }
@@ -144,25 +141,36 @@ int calls_answered(struct worker *worker, struct peer *peer,
 {
 	struct awaited *awaited = awaited_find(worker, message->generation);
 	const unsigned char *bytes = link_bytes(&peer->link, message);
-	uint32_t used = 0;
 
 	if (awaited && awaited->answered) {
-		if (!awaited->answer && first_part(awaited, bytes, message->size, &used) < 0)
+		if (take_part(awaited, bytes, message->size) < 0)
 			return -EBADMSG;
-		if (message->size - used > awaited->size - awaited->have)
-			return -EBADMSG;
-		if (message->size > used)
-			memcpy(awaited->answer + awaited->have, bytes + used,
-			       message->size - used);
-		awaited->have += message->size - used;
 		if (message->flags & MESSAGE_LAST)
 			awaited_heard(worker, awaited, peer);
 	}
 	return message->size ? link_release(&peer->link, message->offset) : 0;
 }
 
-static int first_part(struct awaited *awaited, const unsigned char *bytes,
-		      uint32_t size, uint32_t *ret_used)
+static int take_part(struct awaited *awaited, const unsigned char *bytes, uint32_t size)
+{
+	if (!awaited->answer && !awaited->lost) {
+		if (take_head(awaited, bytes, size) < 0)
+			return -EBADMSG;
+		bytes += sizeof(struct wire_call_answer);
+		size -= sizeof(struct wire_call_answer);
+	}
+	if (awaited->lost)
+		return 0;
+	if (size > awaited->size - awaited->have)
+		return -EBADMSG;
+	if (size)
+		memcpy(awaited->answer + awaited->have, bytes, size);
+	awaited->have += size;
+	return 0;
+}
+
+/* Where there is no memory for what it announces, that is the answer, and its parts go by. */
+static int take_head(struct awaited *awaited, const unsigned char *bytes, uint32_t size)
 {
 	struct wire_call_answer head;
 
@@ -174,9 +182,17 @@ static int first_part(struct awaited *awaited, const unsigned char *bytes,
 	awaited->size = (size_t)head.headers_size + head.body_size;
 	awaited->answer = malloc(awaited->size + 1);
 	if (!awaited->answer)
-		return -ENOMEM;
-	*ret_used = sizeof(head);
+		lose(awaited, 503);
 	return 0;
+}
+
+static void lose(struct awaited *awaited, int status)
+{
+	awaited->lost = true;
+	awaited->status = status;
+	awaited->have = 0;
+	awaited->size = 0;
+	awaited->headers_size = 0;
 }
 
 static void complete(struct worker *worker, struct awaited *awaited)

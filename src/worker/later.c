@@ -144,7 +144,7 @@ bool crew_cancelled(struct crew_request *request)
 		link_ring(&job->peer->link);
 	}
 	if (r < 0)
-		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+		worker_fail(worker, r);
 	/* Or a stop has ended its stream, of which it has not been told. */
 	return job->cancelled || job->half_closed || (job->streaming && job->untold) ||
 	       peer_is_gone(job->peer);

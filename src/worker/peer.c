@@ -234,10 +234,13 @@ int peers_settle(struct worker *worker)
 
 bool peer_may_say(struct worker *worker, struct peer *peer)
 {
+	int r;
+
 	if (peer->outbox.count < UNSAID_MAX)
 		return true;
-	if (peer_settle(worker, peer) < 0)
-		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	r = peer_settle(worker, peer);
+	if (r < 0)
+		worker_fail(worker, r);
 	link_ring(&peer->link);
 	return peer->outbox.count < UNSAID_MAX;
 }

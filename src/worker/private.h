@@ -140,6 +140,7 @@ struct awaited {
 	crew_answered *answered;   /* of a crew_call() */
 	uint32_t depth;
 	int status;
+	bool lost;                 /* there is none, but for that status */
 	char *answer;              /* header lines, then the body */
 	size_t headers_size;
 	size_t size;
@@ -214,6 +215,9 @@ struct worker {
 
 /** The dispatcher's side of the link makes no sense: stop, and say why. */
 void worker_condemn_link(struct worker *worker, const char *what);
+/** The same for an error of serve_receive() and the like; or there is no memory for a
+ * request, which its dispatcher takes to be with us. */
+void worker_fail(struct worker *worker, int error);
 
 /** In a handler that goes on: has the parent said that the worker is to stop? It does when the
  * handler has returned. Cheap: the system is asked some times a second. */
@@ -247,7 +251,7 @@ static inline bool serve_rests(const struct worker *worker)
 /** The job is over, however it ended. */
 void job_end(struct worker *worker, struct job *job);
 
-/** Read what a dispatcher has sent. 0 or -EBADMSG; runs no callback. */
+/** Read what a dispatcher has sent. 0, -EBADMSG, -ENOMEM; runs no callback. */
 int serve_receive(struct worker *worker, struct peer *peer);
 /** Send as much of the job's answer as can be sent now, and end it if that was
  * all. 1: it was; 0: not; -EBADMSG. */

@@ -136,7 +136,7 @@ void serve_batch(struct worker *worker)
 	} while (r > 0 && ++count < BATCH_REQUESTS &&
 		 now_ns - start_ns < BATCH_NS);
 	if (r < 0)
-		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+		worker_fail(worker, r);
 	else
 		forget_revoked(worker, &worker->gathering);
 	if (worker->over)

@@ -560,7 +560,7 @@ static int begin_now(struct worker *worker, struct job *job)
 	if (r >= 0 && !job->cancelled)
 		r = output_send(worker, job);
 	link_ring(&job->peer->link);
-	if (r == -EBADMSG)
-		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	if (r < 0)
+		worker_fail(worker, r);
 	return r < 0 ? r : 0;
 }

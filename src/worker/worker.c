@@ -90,6 +90,16 @@ void worker_condemn_link(struct worker *worker, const char *what)
 	worker->over = true;
 }
 
+void worker_fail(struct worker *worker, int error)
+{
+	if (error == -ENOMEM) {
+		worker_condemn_link(worker, "out of memory for a request");
+		worker->exit_code = EXIT_SYSTEM;
+	} else {
+		worker_condemn_link(worker, "the dispatcher's side makes no sense");
+	}
+}
+
 static int set_up(struct worker *worker, struct crew_child *self,
 		  const struct worker_options *options)
 {

@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,7 +59,8 @@ static unsigned char received[BIG_BYTES];
 
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
-       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON, IN_VAIN };
+       LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON, IN_VAIN, POOR,
+       GREEDY };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -420,6 +423,25 @@ static crew_reply call_others(struct crew_request *request)
 	return crew_text(request, 200, "called");
 }
 
+/* Less than the answer is. */
+static crew_reply call_with_little_memory(struct crew_request *request)
+{
+	assert_int_equal(setrlimit(RLIMIT_AS, &(struct rlimit){ 1u << 30, RLIM_INFINITY }), 0);
+	return call_others(request);
+}
+
+static crew_reply use_up_memory(struct crew_request *request)
+{
+	const crew_reply reply = crew_text(request, 200, "all of it");
+
+	assert_int_equal(setrlimit(RLIMIT_AS, &(struct rlimit){ 1, RLIM_INFINITY }), 0);
+	for (size_t size = 1u << 20; size >= 16; size /= 2) {
+		while (malloc(size))
+			;
+	}
+	return reply;
+}
+
 static crew_reply stream_205(struct crew_request *request)
 {
 	crew_ticket ticket = 1;
@@ -509,6 +531,8 @@ static const struct crew_route routes[] = {
 	[CALL] = { .on = "GET /call", .run = call_others },
 	[LOOK_ON] = { .on = "GET /look-on", .run = look_until_over },
 	[IN_VAIN] = { .on = "GET /in-vain", .run = finish_early_in_vain },
+	[POOR] = { .on = "GET /poor", .run = call_with_little_memory },
+	[GREEDY] = { .on = "GET /greedy", .run = use_up_memory },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1464,6 +1488,33 @@ static void a_stop_waits_for_the_answers_of_calls(void **state)
 	assert_int_equal(atomic_load(&shared->result), 200 + 201 + 502);
 }
 
+/* The sanitizer would end the worker for what it cannot have itself. */
+#ifndef __SANITIZE_ADDRESS__
+static void an_answer_without_memory_for_it_is_none(void **state)
+{
+	uint32_t token;
+
+	(void)state;
+	ask(0, POOR, 1);
+	token = next_call();
+	expect_text(0, "called");
+	answer_call(token, 0, 200, 3u << 30);
+	answer_call(token, MESSAGE_LAST, 0, 0); /* more of it */
+	ask(1, HELLO, 2);
+	expect_text(1, "{\"id\":2}");
+	assert_int_equal(atomic_load(&shared->result), 503);
+}
+
+static void who_has_no_memory_for_a_request_says_so(void **state)
+{
+	(void)state;
+	ask(0, GREEDY, 1);
+	expect_text(0, "all of it");
+	ask(1, HELLO, 2);
+	assert_int_equal(exit_code(), 71);
+}
+#endif
+
 static void events_that_begin_at_a_stop_end_at_once(void **state)
 {
 	(void)state;
@@ -1589,6 +1640,10 @@ int main(void)
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
 		cmocka_unit_test_teardown(a_stop_waits_for_the_answers_of_calls, stop),
+#ifndef __SANITIZE_ADDRESS__
+		with_worker(an_answer_without_memory_for_it_is_none),
+		with_worker(who_has_no_memory_for_a_request_says_so),
+#endif
 		with_worker(events_that_begin_at_a_stop_end_at_once),
 		with_worker(without_a_parent_it_leaves),
 		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),
