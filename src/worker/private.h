@@ -60,6 +60,10 @@
  * is CREW_SEND_ROOM_BYTES: who was refused may go on when so few still do. */
 #define STREAM_LOW_BYTES (CREW_SEND_ROOM_BYTES / 2)
 
+/* Room for what a stream sends that it keeps while it has nothing to send: thousands may be
+ * silent. */
+#define STREAM_KEPT_BYTES 4096u
+
 /* What the application publishes and calls is refused beyond that, while the
  * dispatcher does not keep up. */
 #define UNSAID_MAX 1024u

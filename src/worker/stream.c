@@ -344,7 +344,7 @@ int stream_send(struct worker *worker, struct job *job)
 		if (r > 0)
 			pending->start += size;
 	}
-	if (pending->start == pending->end && pending->room > CREW_SEND_ROOM_BYTES) {
+	if (pending->start == pending->end && pending->room > STREAM_KEPT_BYTES) {
 		free(pending->data);
 		*pending = (struct pending){ 0 };
 	}

@@ -2,6 +2,7 @@
 /* A real worker process, and this test as its parent and its dispatcher: over
  * a real channel and a real link. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -60,7 +61,7 @@ static unsigned char received[BIG_BYTES];
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
        LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON, IN_VAIN, POOR,
-       GREEDY };
+       GREEDY, HISTORY, MEMORY };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -442,6 +443,27 @@ static crew_reply use_up_memory(struct crew_request *request)
 	return reply;
 }
 
+/* Which goes at once. */
+static crew_reply begin_with_much(struct crew_request *request)
+{
+	static char data[40 * 1024];
+	const struct crew_event event = { .data = data, .data_bytes = sizeof(data) };
+	const crew_reply reply = crew_events(request, NULL);
+
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(crew_send_event(request, &event), 0);
+	return reply;
+}
+
+/* What is in use, in KiB. */
+static crew_reply tell_memory(struct crew_request *request)
+{
+	const struct mallinfo2 info = mallinfo2();
+
+	atomic_store(&shared->result, (int)((info.uordblks + info.hblkhd) / 1024));
+	return crew_text(request, 200, "told");
+}
+
 static crew_reply stream_205(struct crew_request *request)
 {
 	crew_ticket ticket = 1;
@@ -533,6 +555,8 @@ static const struct crew_route routes[] = {
 	[IN_VAIN] = { .on = "GET /in-vain", .run = finish_early_in_vain },
 	[POOR] = { .on = "GET /poor", .run = call_with_little_memory },
 	[GREEDY] = { .on = "GET /greedy", .run = use_up_memory },
+	[HISTORY] = { .on = "GET /history", .run = begin_with_much },
+	[MEMORY] = { .on = "GET /memory", .run = tell_memory },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -1183,6 +1207,31 @@ static void an_impossible_size_is_refused(void **state)
 	assert_int_equal(atomic_load(&shared->result), 1);
 }
 
+/* The worker's, in KiB. */
+static int memory_used(void)
+{
+	ask(LINK_SLOTS - 1, MEMORY, 1);
+	expect_text(LINK_SLOTS - 1, "told");
+	return atomic_load(&shared->result);
+}
+
+static void a_stream_with_nothing_to_send_costs_little_memory(void **state)
+{
+	const int before = memory_used();
+	const uint32_t count = 200;
+	struct message message;
+
+	(void)state;
+	for (uint32_t slot = 0; slot < count; slot++) {
+		ask(slot, HISTORY, slot);
+		do {
+			assert_true(next_message(&message, PATIENCE_MS));
+			release(&message);
+		} while (message.kind != MESSAGE_DEFER);
+	}
+	assert_true(memory_used() - before < (int)count * 8);
+}
+
 /* The dispatcher stops, while its client has not taken all: that is sent first. */
 static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 {
@@ -1624,6 +1673,7 @@ int main(void)
 		with_worker(what_is_told_to_on_error_is_answered_as_it_is),
 		with_worker(what_may_have_no_content_is_no_stream),
 		with_worker(an_impossible_size_is_refused),
+		with_worker(a_stream_with_nothing_to_send_costs_little_memory),
 		with_worker(a_stream_that_a_dispatcher_ends_is_whole),
 		with_worker(a_handler_that_goes_on_hears_that_its_worker_is_to_stop),
 		with_worker(a_handler_that_only_looks_hears_it_too),
