@@ -175,12 +175,13 @@ int serve_receive(struct worker *worker, struct peer *peer)
 {
 	struct message messages[LINK_BATCH];
 	unsigned count;
+	int received;
 	int r;
 
 	do {
 		count = 0;
 		while (count < LINK_BATCH &&
-		       (r = link_receive(&peer->link, &messages[count])) > 0)
+		       (received = link_receive(&peer->link, &messages[count])) > 0)
 			link_foresee(&peer->link, &messages[count++]);
 		for (unsigned i = 0; i < count; i++) {
 			const struct message *message = &messages[i];
@@ -192,7 +193,7 @@ int serve_receive(struct worker *worker, struct peer *peer)
 				return r;
 		}
 	} while (count == LINK_BATCH);
-	return r;
+	return received;
 }
 
 /* The job that a message speaks of, or NULL if that one is of the past. */

@@ -1621,6 +1621,20 @@ static void nonsense_ends_the_worker(void **state)
 	assert_int_equal(exit_code(), 76);
 }
 
+/* Also what comes in one go with others that are good, and is not seen again. */
+static void nonsense_behind_a_request_ends_the_worker(void **state)
+{
+	const struct message nonsense = { .kind = MESSAGE_CREDIT, .slot = LINK_SLOTS };
+
+	(void)state;
+	ask(0, WAIT, 1);
+	wait_until(&shared->score.state, CREW_CHILD_BUSY);
+	ask(1, HELLO, 2);
+	assert_int_equal(link_send(&link_, &nonsense), 0);
+	atomic_store(&shared->gate, 1);
+	assert_int_equal(exit_code(), 76);
+}
+
 static void a_part_too_many_ends_the_worker(void **state)
 {
 	(void)state;
@@ -1700,6 +1714,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_worker_may_pause_before_it_is_ready, stop),
 		cmocka_unit_test_teardown(a_pause_may_end_before_it_is_ready, stop),
 		with_worker(nonsense_ends_the_worker),
+		with_worker(nonsense_behind_a_request_ends_the_worker),
 		with_worker(a_part_too_many_ends_the_worker),
 		with_worker(an_idle_worker_beats),
 	};
