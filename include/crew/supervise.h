@@ -109,8 +109,9 @@ struct crew_group {
 	const char *listen_names;
 
 	/* A child is ready when on_start is through, or when its program is being
-	 * executed. With `notify` it says so itself: by crew_ready(), or by
-	 * READY=1 to $NOTIFY_SOCKET (sd_notify(3)). */
+	 * executed; but who takes the place of another at a rolling restart only when
+	 * his program has lived for a second. With `notify` it says so itself: by
+	 * crew_ready(), or by READY=1 to $NOTIFY_SOCKET (sd_notify(3)). */
 	bool notify;
 	/* Descriptors that children of CREW_PROCESS and CREW_THREAD keep, under the
 	 * same numbers; all others are closed. They stay the caller's. */

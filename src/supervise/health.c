@@ -65,6 +65,7 @@ static void forgive_pause(struct plan *plan, uint64_t since_ms)
 			struct life *life = container_of(link, struct life, in_group);
 
 			put_off(&life->boot_until_ms, life->born_ms, since_ms, now_ms);
+			put_off(&life->trial_until_ms, life->born_ms, since_ms, now_ms);
 			put_off(&life->told_ms, life->told_ms, since_ms, now_ms);
 			put_off(&life->extended_ms, life->born_ms, since_ms, now_ms);
 		}
@@ -85,6 +86,11 @@ static void examine(struct life *life, uint64_t now_ms)
 
 	if (life->ready) {
 		examine_heart(life, now_ms);
+		return;
+	}
+	if (life->trial_until_ms && now_ms >= life->trial_until_ms) {
+		score_set_state(life->child.score, CREW_CHILD_READY);
+		life_ready(life);
 		return;
 	}
 	if (life->stale || now_ms <= life->boot_until_ms || now_ms <= life->extended_ms)

@@ -14,6 +14,10 @@
 #define BACKOFF_MAX_MS 5000u
 /* Children of one group that die in one second before that counts as failing. */
 #define DEATHS_A_SECOND 100u
+/* A child that ends by itself so soon, and more often than this in a row, waits too. And a program
+ * that says nothing of itself takes nobody's place before it has lived for so long. */
+#define MOMENT_MS 1000u
+#define MOMENTS_MAX 3u
 /* A group gives up if each of its places failed so often before any was ready. */
 #define BOOT_FAILURES 3u
 /* How often clocks are looked at; and each how many looks a child's memory and

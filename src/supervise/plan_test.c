@@ -1408,6 +1408,49 @@ static void who_crashes_as_soon_as_executed_is_not_back_at_once(void **state)
 	plan_free(story.plan);
 }
 
+static void write_program(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Which says nothing of itself: that it is executed does not show that it works. */
+static void no_program_is_replaced_by_one_that_fails_at_once(void **state)
+{
+	static const char path[] = "supervise-plan-test-program.sh";
+	static const char *const command[] = { "/bin/sh", path, NULL };
+	struct story story;
+	pid_t pids[3];
+
+	(void)state;
+	write_program(path, "exec sleep 60\n");
+	begin(&story, (struct crew_group){ .name = "kids", .kind = CREW_EXEC, .count = 3,
+					   .command = command });
+	turn_until(&story, &story.ready, 3);
+	for (unsigned i = 0; i < COUNT_OF(pids); i++)
+		pids[i] = plan_child(story.plan, 0, i)->pid;
+	write_program(path, "exit 1\n");
+	listen_for("rolling restart given up");
+	plan_reload(story.plan, 0);
+	turn_until(&story, &ear.count, 1);
+	assert_int_equal(story.retiring, 0);
+	for (unsigned i = 0; i < COUNT_OF(pids); i++)
+		assert_int_equal(plan_child(story.plan, 0, i)->pid, pids[i]);
+	write_program(path, "exec sleep 60\n");
+	plan_reload(story.plan, 0);
+	turn_until(&story, &story.ready, 6);
+	turn_until(&story, &story.died, 4);
+	assert_int_equal(story.retiring, 3);
+	for (unsigned i = 0; i < COUNT_OF(pids); i++)
+		assert_int_not_equal(plan_child(story.plan, 0, i)->pid, pids[i]);
+	listen_for(NULL);
+	stop(&story);
+	unlink(path);
+}
+
 /* Of a process that is traced its debugger is told first, who may take his time. */
 static void the_dead_whom_a_debugger_holds_are_replaced(void **state)
 {
@@ -1758,6 +1801,7 @@ int main(void)
 		cmocka_unit_test(who_stops_has_its_stop_timeout),
 		cmocka_unit_test(a_group_recovers_without_the_place_that_failed),
 		cmocka_unit_test(who_crashes_as_soon_as_executed_is_not_back_at_once),
+		cmocka_unit_test(no_program_is_replaced_by_one_that_fails_at_once),
 		cmocka_unit_test(the_dead_whom_a_debugger_holds_are_replaced),
 		cmocka_unit_test(signals_of_the_parents_do_a_child_no_harm),
 		cmocka_unit_test(a_stop_is_hurried_by_a_later_signal_only),

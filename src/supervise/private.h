@@ -102,6 +102,7 @@ struct life {
 	uint32_t epoch;       /* of the group, when it was started */
 	uint64_t born_ms;
 	uint64_t boot_until_ms;
+	uint64_t trial_until_ms; /* when it is ready, being executed; 0: it says so, or at once */
 	uint64_t ready_ms;
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
 	int told_signal;      /* by that */
@@ -283,6 +284,8 @@ void life_enter(struct life *life);
 /** Ready or not, it counts no more among those that boot. */
 void life_started(struct life *life);
 void life_ready(struct life *life);
+/** It is being executed, and will say no more of itself. */
+void life_executed(struct life *life);
 /** Ask it to stop by this signal. */
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);

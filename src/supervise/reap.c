@@ -308,10 +308,8 @@ static void channel_ended(struct life *life)
 	const struct crew_group *group = &life->child.group->is;
 
 	loop_remove(&life->child.plan->loop, &life->channel_watch);
-	if (life->executing && !group->notify && !life->buried) {
-		score_set_state(life->child.score, CREW_CHILD_READY);
-		life_ready(life);
-	}
+	if (life->executing && !group->notify && !life->buried)
+		life_executed(life);
 }
 
 static void thread_ended(struct life *life, int code)

@@ -13,10 +13,6 @@
 #include "base/log.h"
 #include "supervise/private.h"
 
-/* A child that ends by itself so soon, and more often than this in a row. */
-#define MOMENT_MS 1000u
-#define MOMENTS_MAX 3u
-
 static unsigned delay_of(struct place *place, const struct crew_death *death);
 static bool is_crash(const struct group_state *group, const struct crew_death *death);
 static unsigned backoff(unsigned failures);
