@@ -192,22 +192,31 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 	struct place *place = life->place;
 	char name[64];
 
-	if (!life->leave_ms || plan->stopping || now_ms < life->leave_ms + LEAVE_MS)
+	if (!life->leave_ms || plan->stopping || now_ms < life->leave_ms + LEAVE_MS ||
+	    life->told_ms || life->killed)
 		return;
+	if (place && place->now == life && (place->next || place->waiting))
+		return; /* once that is ready this one is told */
 	if (put_off_leave(life, now_ms))
-		return;
-	life->leave_ms = 0;
-	if (life->told_ms || life->killed)
 		return;
 	name_life(life, name, sizeof(name));
 	log_info("%s (pid %d) was asked to stop by another process, or cannot go on: another "
 		 "one takes its place", name, (int)life->child.pid);
+	if (!life->is_host && life->ready && place && place->now == life) {
+		place_start(place);
+		return;
+	}
+	life->leave_ms = 0;
 	if (life->is_host && group_of(life)->host == life)
 		plan_reload(plan, life->child.group_index);
-	else if (!life->ready || !place || place->now != life)
+	else
 		life_tell(life, SIGTERM);
-	else if (!place->next)
-		place_start(place); /* once that is ready this one is told */
+}
+
+void life_leave_later(struct life *life)
+{
+	if (life->leave_ms)
+		life->leave_ms = clock_now_ms() + restart_pause(life->place, 0) - LEAVE_MS;
 }
 
 void life_mark(struct life *life, enum crew_child_state mark)

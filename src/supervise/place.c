@@ -114,12 +114,20 @@ void place_start(struct place *place)
 	if (place->now) {
 		log_error("cannot start the successor of %s[%u]: %s",
 			  group->options.is.name, place->index, strerror(-r));
-		roll_failed(group);
+		place_keep(place);
 		return;
 	}
 	log_error("cannot start %s[%u]: %s; trying again in a second",
 		  group->options.is.name, place->index, strerror(-r));
 	loop_timer_set(&plan->loop, &place->restart, clock_now_ms() + 1000);
+}
+
+void place_keep(struct place *place)
+{
+	place->next = NULL;
+	if (place->now)
+		life_leave_later(place->now);
+	roll_failed(place->group);
 }
 
 /* May it go on? Who is asked may have stopped the plan, or ask for this place again. */

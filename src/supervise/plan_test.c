@@ -208,6 +208,11 @@ static int start_the_first_only(struct crew_child *self)
 	return crew_generation(self) == 1 ? 0 : 70;
 }
 
+static int start_all_but_the_second(struct crew_child *self)
+{
+	return crew_generation(self) == 2 ? 70 : 0;
+}
+
 static int talk(struct crew_child *self)
 {
 	while (crew_running(self))
@@ -1635,6 +1640,51 @@ static void who_wants_to_leave_at_once_is_replaced_ever_more_rarely(void **state
 	stop(&story);
 }
 
+/* It asks once: the wish is not forgotten with the successor. */
+static void who_leaves_is_replaced_though_the_first_successor_fails(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { start_all_but_the_second, NULL };
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = leave_when_the_parent_says_so, .count = 1,
+		.on_start = starts });
+	struct story story;
+
+	(void)state;
+	group.raw = true;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	signal_by_somebody(plan_child(story.plan, 0, 0)->pid, SIGTERM);
+	turn_until(&story, &story.ready, 2);
+	turn_until(&story, &story.died, 2);
+	assert_int_equal(story.retiring, 1);
+	assert_int_equal(plan_child(story.plan, 0, 0)->generation, 3);
+	stop(&story);
+}
+
+static void who_leaves_is_replaced_as_soon_as_one_can_be_forked(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = leave_when_the_parent_says_so, .count = 1 });
+	struct rlimit before;
+	struct story story;
+
+	(void)state;
+	group.raw = true;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	signal_by_somebody(plan_child(story.plan, 0, 0)->pid, SIGTERM);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, before.rlim_max }), 0);
+	listen_for("cannot start the successor");
+	turn_until(&story, &ear.count, 1);
+	listen_for(NULL);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	turn_until(&story, &story.ready, 2);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	stop(&story);
+}
+
 static int open_terminal(int *ret_master)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -1808,6 +1858,8 @@ int main(void)
 		cmocka_unit_test(a_parent_may_have_closed_its_standard_streams),
 		cmocka_unit_test(where_no_child_can_be_started_it_is_said_why),
 		cmocka_unit_test(who_wants_to_leave_at_once_is_replaced_ever_more_rarely),
+		cmocka_unit_test(who_leaves_is_replaced_though_the_first_successor_fails),
+		cmocka_unit_test(who_leaves_is_replaced_as_soon_as_one_can_be_forked),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 		cmocka_unit_test(a_terminal_that_is_slow_shows_all_lines_whole),
 		cmocka_unit_test(a_terminal_that_was_replaced_is_let_go_of),

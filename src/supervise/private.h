@@ -106,7 +106,8 @@ struct life {
 	uint64_t ready_ms;
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
 	int told_signal;      /* by that */
-	uint64_t leave_ms;    /* since when it has been asked to by somebody else; 0 */
+	uint64_t leave_ms;    /* since when it has been asked to by somebody else, or is to try
+			       * again; 0 */
 	bool leave_put_off;   /* restart_pause has been asked */
 	uint64_t extended_ms; /* it asked for time until then, to boot or to stop */
 	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
@@ -244,6 +245,8 @@ void place_free(struct place *place);
 struct place *place_find(const struct group_state *group, unsigned index);
 /** Start the life that it lacks, as soon as may be. */
 void place_start(struct place *place);
+/** Its `next` did not come up: who is there stays. */
+void place_keep(struct place *place);
 /** One fewer is booting: who waits for that may start. */
 void place_start_waiting(struct group_state *group);
 void place_restart_fire(struct loop *loop, struct timer *timer);
@@ -293,6 +296,8 @@ void life_kill(struct life *life, enum crew_cause cause);
 void life_ask_to_leave(struct life *life);
 /** Tell it to stop, if it was asked to and we were not, LEAVE_MS later. */
 void life_let_leave(struct life *life, uint64_t now_ms);
+/** Its successor did not come up: if it was asked to, it tries again, ever more rarely. */
+void life_leave_later(struct life *life);
 /** Show it to all as draining or stale. */
 void life_mark(struct life *life, enum crew_child_state mark);
 /* reap.c */

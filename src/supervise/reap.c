@@ -234,11 +234,11 @@ static struct place *leave_place(struct life *life, bool was_next)
 		if (!group->rolling && !group->plan->stopping)
 			log_error("%s[%u]: its successor did not come up, so it stays",
 				  group->options.is.name, place->index);
-		place->next = NULL;
+		place_keep(place);
 		life->place = NULL;
-	}
-	if (was_next)
+	} else if (was_next) {
 		roll_failed(group);
+	}
 	return NULL;
 }
 

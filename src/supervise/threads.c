@@ -136,8 +136,7 @@ static void leave_place(struct life *life)
 
 	life->place = NULL;
 	if (place->next == life) {
-		place->next = NULL;
-		roll_failed(group_of(life));
+		place_keep(place);
 	} else {
 		place->now = place->next;
 		place->next = NULL;
