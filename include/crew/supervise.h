@@ -354,7 +354,9 @@ int crew_plan_signal(struct crew_supervisor *supervisor, const char *group,
 ssize_t crew_plan_send(struct crew_supervisor *supervisor, const char *group,
 		       unsigned index, const void *data, size_t size);
 /** Rolling restart of a group (NULL: of all): each child is replaced when its
- * successor is ready. If one fails to boot, the old ones stay. 0, -ENOENT. */
+ * successor is ready. If one fails to boot, the old ones stay. During one, and
+ * within a second after it, however many are asked for are one more, which begins
+ * then. 0, -ENOENT. */
 int crew_plan_reload(struct crew_supervisor *supervisor, const char *group);
 /** What the children of a group log from now on (NULL: of all groups, and the
  * parent); those that start later too. 0, -ENOENT, -EINVAL. */

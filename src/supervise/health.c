@@ -49,6 +49,7 @@ void health_fire(struct loop *loop, struct timer *timer)
 		}
 		plan_check_late(&plan->groups[i]);
 		budget_look(&plan->groups[i]);
+		roll_look(&plan->groups[i]);
 	}
 	reap_held(plan);
 	loop_timer_set(loop, timer, loop->now_ms + HEALTH_MS);

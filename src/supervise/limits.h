@@ -29,6 +29,9 @@
 /* A child that somebody else asked to stop waits so long for a word of the parent's: what is
  * sent to all processes of a group reaches one after another. */
 #define LEAVE_MS 200u
+/* From the end of a rolling restart until the next of that group begins: who asks for one at each
+ * failure would have nothing else. */
+#define ROLL_AGAIN_MS 1000u
 /* A signal to stop that comes so soon after the first is the same wish: who stops a service may
  * tell its parent, and then all of its processes. */
 #define STOP_AGAIN_MS 500u

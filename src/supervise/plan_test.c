@@ -520,6 +520,31 @@ static void a_reload_retires_who_was_there(void **state)
 	stop(&story);
 }
 
+/* However often it is asked for: the last one may have meant what came after the first. */
+static void reloads_during_a_reload_are_one_more(void **state)
+{
+	const uint64_t start_ms = clock_now_ms();
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2 });
+	turn_until(&story, &story.ready, 2);
+	listen_for("rolling restart of");
+	for (unsigned i = 0; i < 10; i++)
+		plan_reload(story.plan, 0);
+	assert_int_equal(ear.count, 1);
+	turn_until(&story, &ear.count, 2);
+	assert_true(clock_now_ms() >= start_ms + 1000);
+	turn_until(&story, &story.died, 4);
+	turn_for(&story, 1200);
+	assert_int_equal(ear.count, 2);
+	listen_for(NULL);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(plan_child(story.plan, 0, i)->generation, 3);
+	assert_int_equal(story.died, 4);
+	stop(&story);
+}
+
 static void places_come_and_go(void **state)
 {
 	struct story story;
@@ -1810,6 +1835,7 @@ int main(void)
 		cmocka_unit_test(from_start_to_stop),
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
+		cmocka_unit_test(reloads_during_a_reload_are_one_more),
 		cmocka_unit_test(places_come_and_go),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(no_place_is_removed_before_a_fork),

@@ -163,6 +163,8 @@ struct group_state {
 	unsigned starting;
 	uint32_t epoch;        /* counts reloads */
 	bool rolling;
+	bool reload_asked;     /* for one that has not begun */
+	uint64_t rolled_ms;    /* when the last one was over; 0: there was none */
 	bool ever_ready;
 	uint64_t restarts;
 	bool told;             /* to stop, or had its turn with nobody there */
@@ -324,6 +326,8 @@ unsigned budget_delay_ms(struct group_state *group);
 void budget_look(struct group_state *group);
 void budget_count_failure(struct group_state *group);
 /* roll.c */
+/** Begin a reload that was asked for, if it is time. */
+void roll_look(struct group_state *group);
 void roll_step(struct group_state *group);
 void roll_failed(struct group_state *group);
 /* health.c */

@@ -4,22 +4,41 @@
  * after another, a child that is older than the epoch gets a successor, and is
  * told to stop when that is ready: there are never fewer ready children than
  * before. If a successor fails to boot the reload is off and the old ones stay.
- * A reload during a reload raises the epoch once more, so that in the end all
- * are younger than the last request. Threads are replaced by those of a new
- * host, and the old host goes when it is empty.
+ * A reload that is asked for during a reload, however often, is one more when that
+ * is over, and not right then: in the end all are younger than the last request, and
+ * who asks again and again (a hook, at each failure) does not keep the group from
+ * its work. Threads are replaced by those of a new host, and the old host goes when
+ * it is empty.
  */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "supervise/private.h"
 
+static void begin(struct group_state *group);
+static void end(struct group_state *group);
+
 void plan_reload(struct plan *plan, unsigned number)
 {
-	struct group_state *group = &plan->groups[number];
+	plan->groups[number].reload_asked = true;
+	roll_look(&plan->groups[number]);
+}
+
+void roll_look(struct group_state *group)
+{
+	if (!group->reload_asked || group->rolling || group->plan->stopping)
+		return;
+	if (group->rolled_ms && clock_now_ms() < group->rolled_ms + ROLL_AGAIN_MS)
+		return;
+	begin(group);
+}
+
+static void begin(struct group_state *group)
+{
 	struct life *host = group->host;
 
-	if (plan->stopping)
-		return;
+	group->reload_asked = false;
 	group->epoch++;
 	group->rolling = true;
 	log_info("%s: rolling restart of %u children", group->options.is.name,
@@ -58,15 +77,21 @@ void roll_step(struct group_state *group)
 		if (place->next || place->waiting || !group->rolling || !is_kept_up(group))
 			return;
 	}
-	group->rolling = false;
+	end(group);
 	log_info("%s: rolling restart done", group->options.is.name);
+}
+
+static void end(struct group_state *group)
+{
+	group->rolling = false;
+	group->rolled_ms = clock_now_ms();
 }
 
 void roll_failed(struct group_state *group)
 {
 	if (!group->rolling || group->plan->stopping)
 		return;
-	group->rolling = false;
+	end(group);
 	log_error("%s: rolling restart given up, the successor did not come up; "
 		  "the old children stay", group->options.is.name);
 	list_each(link, &group->places) {

@@ -120,7 +120,8 @@ void thread_replace(struct life *life)
 	/* Without a place there is nobody to start anew. */
 	if (group->place_count > 0 &&
 	    count_stale(group, host) >= STALE_EACH * group->place_count &&
-	    group->host == host && !group->rolling && !group->plan->stopping) {
+	    group->host == host && !group->rolling && !group->reload_asked &&
+	    !group->plan->stopping) {
 		log_error("%s: too many stale threads: starting all of them in a "
 			  "new process", group->options.is.name);
 		plan_reload(group->plan, group->number);
