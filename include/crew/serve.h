@@ -158,6 +158,10 @@ struct crew_pool {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;
+	/* Resident size of a worker (of threads: of their process); 0: no limit. Beyond it
+	 * the worker is replaced: its successor is ready before it is told to stop, it
+	 * finishes what it has in hand, and no two of a pool are replaced at a time. Who has
+	 * a quarter more than that, or is too large before it is ready, is killed. */
 	uint64_t max_rss_bytes;
 	enum crew_policy policy;         /* of its workers */
 	/* How long, in microseconds, a worker that has nothing to do looks for more before

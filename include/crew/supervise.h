@@ -130,7 +130,8 @@ struct crew_group {
 	unsigned heartbeat_timeout_ms;
 	unsigned stop_timeout_ms;      /* from SIGTERM until SIGKILL; 0: 10000 */
 	unsigned max_starting;         /* that may be booting at once; 0: all */
-	uint64_t max_rss_bytes;        /* resident size; 0: no limit */
+	uint64_t max_rss_bytes;        /* resident size beyond which a child is killed;
+					  0: no limit */
 	/* Open descriptors; 0: nine tenths of its own limit, and at least ten less
 	 * than that (RLIMIT_NOFILE); CREW_NEVER: not watched. */
 	unsigned max_descriptors;

@@ -22,6 +22,8 @@ static void examine(struct life *life, uint64_t now_ms);
 static void examine_heart(struct life *life, uint64_t now_ms);
 static bool may_be_silent(const struct life *life);
 static void examine_limits(struct life *life);
+static bool examine_memory(struct life *life);
+static bool can_be_replaced(const struct life *life);
 static unsigned descriptors_max(const struct life *life);
 static uint64_t beat_of(const struct life *life);
 
@@ -145,30 +147,49 @@ static bool may_be_silent(const struct life *life)
 
 static void examine_limits(struct life *life)
 {
-	const struct crew_group *group = &life->child.group->is;
 	const unsigned fds_max = descriptors_max(life);
-	uint64_t resident;
 	long fds;
 	char name[64];
 
+	if (!examine_memory(life))
+		return;
 	name_life(life, name, sizeof(name));
-	if (group->max_rss_bytes) {
-		resident = os_resident_bytes(life->child.pid);
-		if (resident > group->max_rss_bytes) {
-			log_error("%s (pid %d) has %llu KiB resident, more than its "
-				  "limit of %llu", name, (int)life->child.pid,
-				  (unsigned long long)resident / 1024,
-				  (unsigned long long)group->max_rss_bytes / 1024);
-			life_kill(life, CREW_CAUSE_MEMORY_LIMIT);
-			return;
-		}
-	}
 	fds = fds_max == CREW_NEVER ? 0 : os_descriptor_count(life->child.pid);
 	if (fds > (long)fds_max) {
 		log_error("%s (pid %d) has %ld descriptors open, more than its limit "
 			  "of %u", name, (int)life->child.pid, fds, fds_max);
 		life_kill(life, CREW_CAUSE_DESCRIPTOR_LIMIT);
 	}
+}
+
+/* Who has work in hand is replaced, and finishes it, unless it grows on meanwhile. False if it
+ * was killed. */
+static bool examine_memory(struct life *life)
+{
+	const uint64_t max = life->child.group->is.max_rss_bytes;
+	const uint64_t resident = max ? os_resident_bytes(life->child.pid) : 0;
+	const bool gently = can_be_replaced(life) && resident - max <= max / RSS_GRACE_PART;
+	char name[64];
+
+	if (resident <= max || (gently && (life->leave_ms || life->told_ms)))
+		return true;
+	name_life(life, name, sizeof(name));
+	log_error("%s (pid %d) has %llu KiB resident, more than its limit of %llu", name,
+		  (int)life->child.pid, (unsigned long long)resident / 1024,
+		  (unsigned long long)max / 1024);
+	if (gently)
+		life_ask_to_leave(life, LEAVE_LARGE);
+	else
+		life_kill(life, CREW_CAUSE_MEMORY_LIMIT);
+	return gently;
+}
+
+/* Or is being replaced already. */
+static bool can_be_replaced(const struct life *life)
+{
+	return group_of(life)->options.raw &&
+	       (life->told_ms || life->is_host ||
+		(life->ready && life->place && life->place->now == life));
 }
 
 /* Of its own limit, which it may have raised, unless it was given one. */

@@ -14,7 +14,14 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static const char *const leave_texts[] = {
+	[LEAVE_ASKED] = "was asked to stop by another process, or cannot go on",
+	[LEAVE_LARGE] = "has more memory than its limit",
+};
+_Static_assert(COUNT_OF(leave_texts) == LEAVE_COUNT, "each reason has a text");
+
 static bool put_off_leave(struct life *life, uint64_t now_ms);
+static bool is_replacing(const struct group_state *group);
 
 struct life *life_new(struct group_state *group, struct place *place)
 {
@@ -176,14 +183,16 @@ void life_tell(struct life *life, int signal)
 		life->killed = true, life->cause = CREW_CAUSE_ORDER;
 }
 
-void life_ask_to_leave(struct life *life)
+void life_ask_to_leave(struct life *life, enum leave why)
 {
 	/* What we said came while it had not heard the other yet: the same signal twice is
 	 * one (signal(7)). */
-	if (life->told_ms && !life->killed)
+	if (life->told_ms && !life->killed && why == LEAVE_ASKED)
 		os_process_signal(life->child.pidfd, life->told_signal);
-	else if (!life->leave_ms)
-		life->leave_ms = clock_now_ms();
+	if (life->told_ms || life->leave_ms)
+		return;
+	life->leave_ms = clock_now_ms();
+	life->leave = why;
 }
 
 void life_let_leave(struct life *life, uint64_t now_ms)
@@ -197,11 +206,13 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 		return;
 	if (place && place->now == life && (place->next || place->waiting))
 		return; /* once that is ready this one is told */
+	if (life->leave != LEAVE_ASKED && is_replacing(group_of(life)))
+		return; /* one at a time: it can wait */
 	if (put_off_leave(life, now_ms))
 		return;
 	name_life(life, name, sizeof(name));
-	log_info("%s (pid %d) was asked to stop by another process, or cannot go on: another "
-		 "one takes its place", name, (int)life->child.pid);
+	log_info("%s (pid %d) %s: another one takes its place", name, (int)life->child.pid,
+		 leave_texts[life->leave]);
 	if (!life->is_host && life->ready && place && place->now == life) {
 		place_start(place);
 		return;
@@ -268,11 +279,27 @@ void name_life(const struct life *life, char *ret_name, size_t size)
 static bool put_off_leave(struct life *life, uint64_t now_ms)
 {
 	struct place *place = life->place;
+	/* That it is too large is seen at the first look. */
+	const unsigned seen_ms = life->leave == LEAVE_LARGE ? LIMIT_TICKS * HEALTH_MS : 0;
+	uint64_t age_ms;
 
 	if (life->leave_put_off || !life->ready || !place || place->now != life)
 		return false;
+	age_ms = now_ms - life->ready_ms;
 	life->leave_put_off = true;
-	life->leave_ms = now_ms + restart_pause(place, now_ms - life->ready_ms);
+	life->leave_ms = now_ms + restart_pause(place, age_ms > seen_ms ? age_ms - seen_ms : 0);
 	life->leave_ms -= LEAVE_MS;
 	return now_ms < life->leave_ms + LEAVE_MS;
+}
+
+/* Does one of the group boot in the place of another, or is it going to? */
+static bool is_replacing(const struct group_state *group)
+{
+	list_each(link, &group->places) {
+		const struct place *place = container_of(link, struct place, in_group);
+
+		if (place->next || (place->now && place->waiting))
+			return true;
+	}
+	return group->rolling;
 }

@@ -24,6 +24,8 @@
  * descriptors, which cost a system call or two. */
 #define HEALTH_MS 100u
 #define LIMIT_TICKS 10u
+/* How much more memory than its limit, as a part of that, a child may have while it is replaced. */
+#define RSS_GRACE_PART 4u
 /* Who has so low a limit of descriptors has given them up (a sandbox), and leaks none. */
 #define DESCRIPTORS_FEW 64u
 /* A child that somebody else asked to stop waits so long for a word of the parent's: what is

@@ -29,6 +29,13 @@ struct group_state;
 /* What parent and host say to each other about threads. */
 enum host_order { HOST_START = 1, HOST_FINISH, HOST_INTERRUPT };
 
+/* Why a child is to be replaced that goes on until then. */
+enum leave {
+	LEAVE_ASKED = 0, /* somebody else asks it to stop, or it cannot go on */
+	LEAVE_LARGE,     /* it has grown beyond max_rss_bytes */
+	LEAVE_COUNT
+};
+
 struct host_message {
 	uint32_t order;
 	uint32_t line;
@@ -106,8 +113,8 @@ struct life {
 	uint64_t ready_ms;
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
 	int told_signal;      /* by that */
-	uint64_t leave_ms;    /* since when it has been asked to by somebody else, or is to try
-			       * again; 0 */
+	uint64_t leave_ms;    /* since when it is to be replaced, or is to try again; 0 */
+	enum leave leave;     /* why */
 	bool leave_put_off;   /* restart_pause has been asked */
 	uint64_t extended_ms; /* it asked for time until then, to boot or to stop */
 	unsigned watchdog_ms; /* silence that it may keep; CREW_NEVER */
@@ -294,9 +301,10 @@ void life_executed(struct life *life);
 /** Ask it to stop by this signal. */
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);
-/** Somebody else asks it to stop, and maybe all of us: wait whether we hear of it. */
-void life_ask_to_leave(struct life *life);
-/** Tell it to stop, if it was asked to and we were not, LEAVE_MS later. */
+/** It is to be replaced. If somebody else asks it to stop, and maybe all of us: wait whether we
+ * hear of it. */
+void life_ask_to_leave(struct life *life, enum leave why);
+/** Start its successor, if it was asked to leave and we were not, LEAVE_MS later. */
 void life_let_leave(struct life *life, uint64_t now_ms);
 /** Its successor did not come up: if it was asked to, it tries again, ever more rarely. */
 void life_leave_later(struct life *life);

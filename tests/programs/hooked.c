@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -384,6 +385,50 @@ static crew_reply get_own(struct crew_request *request)
 	return reply;
 }
 
+static uint64_t resident_bytes(void)
+{
+	unsigned long long pages = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	if (!file || fscanf(file, "%*u %llu", &pages) != 1)
+		abort();
+	fclose(file);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* HOOKED_RSS_MIB: the limit of the pool. */
+static uint64_t resident_max(void)
+{
+	const char *mib = getenv("HOOKED_RSS_MIB");
+
+	return mib ? (uint64_t)strtoul(mib, NULL, 10) << 20 : 0;
+}
+
+/* Grows to so many percent of the limit, and goes on until there is a file HOOKED_GO. */
+static crew_reply get_grow(struct crew_request *request)
+{
+	struct block {
+		struct block *next;
+		char data[1 << 20];
+	};
+	static struct block *_Atomic blocks; /* of all threads, and kept */
+	const uint64_t wanted = resident_max() / 100 * (uint64_t)crew_path_int(request, "percent");
+
+	while (resident_bytes() < wanted) {
+		struct block *block = malloc(sizeof(*block));
+
+		if (!block)
+			abort();
+		memset(block->data, 'x', sizeof(block->data));
+		block->next = atomic_exchange(&blocks, block);
+	}
+	while (access(getenv("HOOKED_GO"), F_OK) < 0) {
+		crew_keep_alive(request);
+		usleep(10000);
+	}
+	return crew_text(request, 200, "grown");
+}
+
 /* As docs/handlers.md has it. */
 static int start(char *const arguments[], pid_t *ret_pid)
 {
@@ -464,6 +509,7 @@ static const struct crew_app app = {
 		{ .on = "GET /early", .run = get_early },
 		{ .on = "GET /said", .run = get_said },
 		{ .on = "GET /own/{name}", .run = get_own },
+		{ .on = "GET /grow/{percent:int}", .run = get_grow },
 		{ .on = "GET /program", .run = get_program },
 		{ .on = "GET /history", .run = get_history },
 		{ .on = "GET /topics/{n:int}", .run = get_topics },
@@ -695,6 +741,7 @@ int main(int argc, char **argv)
 			.on_stop = dispatcher_stops,
 			.on_worker_exit = worker_ended,
 		},
-		.pools = { { .app = &app, .idle_interval_ms = 100, .workers = 1 } },
+		.pools = { { .app = &app, .idle_interval_ms = 100, .workers = 1,
+			     .max_rss_bytes = resident_max() } },
 	});
 }

@@ -277,6 +277,41 @@ def test_who_waits_when_the_last_worker_of_a_degraded_pool_dies_is_told(start):
         assert time.monotonic() - began < 3, "it does not wait for a worker"
 
 
+@pytest.fixture
+def growing(hooked, tmp_path, monkeypatch):
+    """The server, and a function that lets its requests go on."""
+    monkeypatch.setenv("HOOKED_RSS_MIB", "128")
+    monkeypatch.setenv("HOOKED_GO", str(tmp_path / "go"))
+    yield hooked, (tmp_path / "go").touch
+    (tmp_path / "go").touch()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_workers_that_become_too_large_are_replaced_and_lose_nothing(growing, kind):
+    start, go_on = growing
+    server = start("--workers", "4", "--worker-class", kind)
+    before = server.workers()
+    clients = [server.client(timeout=60) for _ in before]
+    try:
+        for client in clients:
+            client.send(b"GET /grow/110 HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: generations(server) == [2] * 4, 30, "four new workers")
+        go_on()
+        assert [client.answer().status for client in clients] == [200] * 4
+    finally:
+        for client in clients:
+            client.socket.close()
+    wait_for(lambda: not set(before) & set(server.workers()), what="the end of the old ones")
+    assert "more memory than its limit: another one takes its place" in server.log()
+    assert "was killed" not in server.log()
+
+
+def test_a_worker_that_grows_on_is_killed(growing):
+    server = growing[0]("--workers", "1")
+    assert server.get("/grow/140").status == 502
+    assert "was killed, cause: memory limit" in server.log()
+
+
 def test_a_daemons_relative_socket_is_where_it_was_started(tmp_path):
     import subprocess
     from client import Client
