@@ -158,6 +158,13 @@ struct crew_pool {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;
+	/* A worker that has run so many requests, or up to a tenth fewer, by chance, so that
+	 * not all come to it together, is replaced as SIGHUP does it: its successor is ready
+	 * first, it finishes what it has in hand, and nothing is dropped. No two of a pool
+	 * are replaced at a time, and who has them within a second of its start goes on for
+	 * a while: it is no exact limit. Of threads each is started anew in the same
+	 * process. 0: never. */
+	unsigned max_requests;
 	/* Resident size of a worker (of threads: of their process); 0: no limit. Beyond it
 	 * the worker is replaced: its successor is ready before it is told to stop, it
 	 * finishes what it has in hand, and no two of a pool are replaced at a time. Who has

@@ -103,6 +103,10 @@ static const struct option_row rows[] = {
 	{ "worker-class", "CLASS", "process (isolated) or thread (of one process), of all\npools",
 	  .kind = KIND_NAME, .at = at(pools[0].kind), .fallback = "process", .pools = POOLS_ALL,
 	  NAMES(class_names) },
+	{ "max-requests", "N", "replace a worker of any pool that has run so many requests, or up to\n"
+	  "a tenth fewer, once its successor is ready",
+	  .kind = KIND_NUMBER, .at = at(pools[0].max_requests), .pools = POOLS_ALL,
+	  .max = UINT_MAX, .fallback = "never" },
 	{ "policy", "NAME", "how workers of all pools are scheduled: beside (their dispatcher,\n"
 	  "while requests are quick), batch (SCHED_BATCH) or normal",
 	  .kind = KIND_NAME, .at = at(pools[0].policy), .fallback = "beside", .pools = POOLS_ALL,

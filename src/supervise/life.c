@@ -16,6 +16,7 @@
 
 static const char *const leave_texts[] = {
 	[LEAVE_ASKED] = "was asked to stop by another process, or cannot go on",
+	[LEAVE_DONE] = "has done its share",
 	[LEAVE_LARGE] = "has more memory than its limit",
 };
 _Static_assert(COUNT_OF(leave_texts) == LEAVE_COUNT, "each reason has a text");

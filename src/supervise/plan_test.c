@@ -39,6 +39,7 @@ struct story {
 	unsigned messages_before; /* this turn */
 	unsigned late;            /* started when "front" was gone */
 	bool front_is_gone;
+	unsigned booting;         /* successors */
 	char said[40];
 };
 
@@ -114,6 +115,14 @@ static int leave_late(struct crew_child *self)
 static int want_to_leave(struct crew_child *self)
 {
 	self_ask_to_leave(self);
+	return leave_when_the_parent_says_so(self);
+}
+
+/* The first of each place. */
+static int do_its_share(struct crew_child *self)
+{
+	if (crew_generation(self) == 1)
+		self_ask_for_successor(self);
 	return leave_when_the_parent_says_so(self);
 }
 
@@ -345,6 +354,23 @@ static void spawned_in_time(void *context, struct child *child)
 
 	spawned(context, child);
 	story->late += story->front_is_gone;
+}
+
+static void spawned_one_at_a_time(void *context, struct child *child)
+{
+	struct story *story = context;
+
+	spawned(context, child);
+	story->booting += child->generation > 1;
+	assert_true(story->booting <= 1);
+}
+
+static void ready_one_at_a_time(void *context, struct child *child)
+{
+	struct story *story = context;
+
+	ready(context, child);
+	story->booting -= child->generation > 1;
 }
 
 static void died_and_front_maybe(void *context, struct child *child,
@@ -1710,6 +1736,27 @@ static void who_leaves_is_replaced_as_soon_as_one_can_be_forked(void **state)
 	stop(&story);
 }
 
+static void those_who_have_done_their_share_are_replaced_one_at_a_time(void **state)
+{
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = do_its_share, .count = 4 });
+	struct story story;
+
+	(void)state;
+	group.raw = true;
+	group.spawned = spawned_one_at_a_time;
+	group.ready = ready_one_at_a_time;
+	listen_for("has done its share");
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.died, 4);
+	assert_int_equal(story.ready, 8);
+	assert_int_equal(story.retiring, 4);
+	assert_int_equal(ear.count, 4);
+	assert_int_equal(plan_restarts(story.plan, 0), 0);
+	listen_for(NULL);
+	stop(&story);
+}
+
 static int open_terminal(int *ret_master)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -1886,6 +1933,7 @@ int main(void)
 		cmocka_unit_test(who_wants_to_leave_at_once_is_replaced_ever_more_rarely),
 		cmocka_unit_test(who_leaves_is_replaced_though_the_first_successor_fails),
 		cmocka_unit_test(who_leaves_is_replaced_as_soon_as_one_can_be_forked),
+		cmocka_unit_test(those_who_have_done_their_share_are_replaced_one_at_a_time),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 		cmocka_unit_test(a_terminal_that_is_slow_shows_all_lines_whole),
 		cmocka_unit_test(a_terminal_that_was_replaced_is_let_go_of),

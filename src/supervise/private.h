@@ -32,6 +32,7 @@ enum host_order { HOST_START = 1, HOST_FINISH, HOST_INTERRUPT };
 /* Why a child is to be replaced that goes on until then. */
 enum leave {
 	LEAVE_ASKED = 0, /* somebody else asks it to stop, or it cannot go on */
+	LEAVE_DONE,      /* it has done as much as one is to do */
 	LEAVE_LARGE,     /* it has grown beyond max_rss_bytes */
 	LEAVE_COUNT
 };

@@ -268,6 +268,9 @@ static bool hear_channel(struct life *life, unsigned most)
 		} else if (n == sizeof(LEAVE_MESSAGE) &&
 			   memcmp(data, LEAVE_MESSAGE, sizeof(LEAVE_MESSAGE)) == 0) {
 			life_ask_to_leave(life, LEAVE_ASKED);
+		} else if (n == sizeof(DONE_MESSAGE) &&
+			   memcmp(data, DONE_MESSAGE, sizeof(DONE_MESSAGE)) == 0) {
+			life_ask_to_leave(life, LEAVE_DONE);
 		} else if (n > 3 && memcmp(data, ERROR_MESSAGE, 3) == 0 &&
 			   group->is.kind == CREW_EXEC) {
 			life->executing = false;

@@ -194,6 +194,11 @@ int self_ask_to_leave(struct crew_child *self)
 	return os_channel_send(self->channel, LEAVE_MESSAGE, sizeof(LEAVE_MESSAGE), NULL, 0);
 }
 
+int self_ask_for_successor(struct crew_child *self)
+{
+	return os_channel_send(self->channel, DONE_MESSAGE, sizeof(DONE_MESSAGE), NULL, 0);
+}
+
 /* Async-signal-safe. The stronger wish stays. */
 void self_ask(struct crew_child *self, enum self_asked what)
 {

@@ -51,6 +51,9 @@ bool self_take_stop(struct crew_child *self, bool *ret_by_parent);
  * asked to stop, in which case it is this process's turn when the parent says so: systemd by
  * default sends SIGTERM to all of a service, systemd.kill(5). 0 or -errno. */
 int self_ask_to_leave(struct crew_child *self);
+/** Tell the parent that it has done its share: it is told to stop when its successor is ready, one
+ * child of a group at a time. 0 or -errno. */
+int self_ask_for_successor(struct crew_child *self);
 /** From another thread: ask a thread to stop, and make stop_fd readable. */
 void self_ask(struct crew_child *self, enum self_asked what);
 /** The signal that makes blocking calls of a thread return. */

@@ -25,6 +25,7 @@
 
 #define READY_MESSAGE "RDY"
 #define LEAVE_MESSAGE "BYE" /* somebody else asks it to stop, or it cannot go on */
+#define DONE_MESSAGE "OLD"  /* it has done its share: another is to take its place, in time */
 
 struct plan;
 struct rotate;

@@ -199,6 +199,7 @@ struct worker {
 	uint32_t last_awaited; /* when it was told to stop: a token */
 	uint32_t next_serial;
 	unsigned streams;
+	uint64_t served_max;  /* then it asks for a successor; UINT64_MAX: never, or it has */
 	bool paused;
 	bool set_up;          /* until then the scoreboard shows it as starting */
 	struct spin spin;

@@ -33,6 +33,7 @@ static void take_message(struct loop *loop, struct watch *watch, uint32_t events
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events);
 static void hear_stop(struct worker *worker);
 static void stop_orderly(struct worker *worker);
+static uint64_t served_max(const struct crew_pool *pool);
 static void prepare_spin(struct worker *worker);
 static bool may_spin(const struct worker *worker);
 static bool may_sleep(struct loop *loop);
@@ -122,6 +123,7 @@ static int set_up(struct worker *worker, struct crew_child *self,
 		},
 		.self = self,
 		.options = options,
+		.served_max = served_max(options->pool),
 	};
 	while (routes && routes[worker->route_count].on)
 		worker->route_count++;
@@ -225,6 +227,16 @@ static void maybe_trim(struct worker *worker)
 	arena_spares_trim(&worker->spares);
 }
 
+/* It has run as many requests as one is to. It goes on until the parent says that its successor
+ * is ready. */
+static void maybe_leave(struct worker *worker)
+{
+	if (atomic_load_explicit(&worker->self->score->served, memory_order_relaxed) >=
+		    worker->served_max &&
+	    self_ask_for_successor(worker->self) == 0)
+		worker->served_max = UINT64_MAX;
+}
+
 static void serve_until_over(struct worker *worker)
 {
 	struct score *score = worker->self->score;
@@ -242,6 +254,7 @@ static void serve_until_over(struct worker *worker)
 				      memory_order_relaxed);
 		if (!worker->over)
 			serve_batch(worker);
+		maybe_leave(worker);
 		if (!worker->over && worker->must_stop)
 			stop_orderly(worker);
 		if (!worker->over)
@@ -435,6 +448,14 @@ static int knows_pool(const struct crew_worker *public, const char *pool)
 			return (int)i;
 	}
 	return -ENOENT;
+}
+
+/* Those that began together are not to end together. */
+static uint64_t served_max(const struct crew_pool *pool)
+{
+	const unsigned max = pool->max_requests;
+
+	return max ? max - (unsigned)random() % (max / 10 + 1) : UINT64_MAX;
 }
 
 static void prepare_spin(struct worker *worker)

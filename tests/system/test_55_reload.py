@@ -277,6 +277,30 @@ def test_who_waits_when_the_last_worker_of_a_degraded_pool_dies_is_told(start):
         assert time.monotonic() - began < 3, "it does not wait for a worker"
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_workers_that_have_run_their_requests_are_replaced_and_lose_nothing(start, kind):
+    server = start("--workers", "3", "--worker-class", kind, "--max-requests", "200")
+    load = Load(server, target="/echo/1") # slow enough for all workers to have their part
+    for generation in (2, 3):
+        wait_for(lambda generation=generation: load.wrong or (
+                     len(generations(server)) == 3 and
+                     generations(server)[0] >= generation), 60, "the next workers")
+    load.go_on(50)
+    assert load.stop() == []
+    status = server.status()["pools"][0]
+    assert status["restarts"] == 0
+    assert "has done its share: another one takes its place" in server.log()
+
+
+def test_the_requests_of_a_worker_are_not_limited_unless_asked_for(start):
+    server = start("--workers", "1")
+    with server.client() as client:
+        for _ in range(300):
+            assert client.get("/hello").status == 200
+    assert "has done its share" not in server.log()
+    assert generations(server) == [1]
+
+
 @pytest.fixture
 def growing(hooked, tmp_path, monkeypatch):
     """The server, and a function that lets its requests go on."""
