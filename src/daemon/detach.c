@@ -89,22 +89,29 @@ int daemon_detach(struct detach *ret)
 	return r;
 }
 
-void daemon_up(struct detach *detach, bool silence)
+void daemon_silence(struct detach *detach)
 {
 	int null;
 
 	if (!detach->reports)
 		return;
+	fflush(NULL);
+	null = open_null();
+	silence_one(STDOUT_FILENO, &detach->output, null);
+	silence_one(STDERR_FILENO, &detach->error, null);
+	if (null >= 0)
+		close(null);
+	log_follow();
+}
+
+void daemon_up(struct detach *detach, bool silence)
+{
+	if (!detach->reports)
+		return;
 	/* First this, then the word: who reads our output to its end is not to
 	 * wait for a daemon when the caller is gone. */
-	if (silence) {
-		fflush(NULL);
-		null = open_null();
-		silence_one(STDOUT_FILENO, &detach->output, null);
-		silence_one(STDERR_FILENO, &detach->error, null);
-		if (null >= 0)
-			close(null);
-	}
+	if (silence)
+		daemon_silence(detach);
 	log_follow();
 	say(detach, 0, "");
 }

@@ -48,9 +48,11 @@ struct detach {
  * its stdio buffers are flushed.
  */
 int daemon_detach(struct detach *ret);
-/** In the daemon: it is up. `silence`: point descriptors 1 and 2 at /dev/null,
- * each unless it leads elsewhere by now than at the start. Takes zeroed memory;
- * a second word is not heard. */
+/** In the daemon, while somebody waits for a word: point descriptors 1 and 2 at /dev/null,
+ * each unless it leads elsewhere by now than at the start. Takes zeroed memory. */
+void daemon_silence(struct detach *detach);
+/** In the daemon: it is up. `silence`: daemon_silence first, if that was not done before children
+ * were forked. Takes zeroed memory; a second word is not heard. */
 void daemon_up(struct detach *detach, bool silence);
 /** In the daemon, which then should end: it will not come up. A `code` of 0
  * is told as 1; the text is cut at 500 bytes. Takes zeroed memory. */

@@ -79,9 +79,16 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 		become->log.also_stdio = true;
 		rotate_stdio(&become->log);
 	}
-	if (become->detached)
-		daemon_up(&become->detach, !become->has_log);
+	/* Before the first fork: children are to keep no output of the caller's open. */
+	if (become->detached && !become->has_log)
+		daemon_silence(&become->detach);
 	return 0;
+}
+
+void become_up(struct become *become)
+{
+	if (become->detached)
+		daemon_up(&become->detach, false);
 }
 
 void become_give_file(void *become, struct rotate *file)
@@ -129,6 +136,9 @@ void become_reopen(struct become *become)
 
 void become_end(struct become *become, int code, const char *why)
 {
+	/* Nobody else hears it any more. */
+	if (why && become->detached && !become->detach.reports)
+		log_critical("%s", why);
 	if (become->has_pidfile)
 		pidfile_drop(&become->pidfile);
 	if (become->has_group_file)

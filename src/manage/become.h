@@ -5,7 +5,9 @@
  *
  *   become_begin   detach; log file; pidfiles
  *   (the caller opens what needs privileges)
- *   become_ready   give up privileges; tell who started us that we are up
+ *   become_ready   give up privileges
+ *   (the caller forks its children)
+ *   become_up      tell who started us that we are up
  *   become_watch   keep the pidfile while the loop turns
  *   become_end     remove it, close the log file
  */
@@ -46,13 +48,15 @@ void become_give_file(void *become, struct rotate *file);
 void become_look_at_file(void *become, struct rotate *file);
 /** 0 or -errno. */
 int become_ready(struct become *become, struct crew_error *ret_error);
-/** The exit code for what one of the two returned. */
+/** The first children are there: the daemon is up. */
+void become_up(struct become *become);
+/** The exit code for what become_begin or become_ready returned. */
 int become_exit_code(const struct become *become, int r);
 void become_watch(struct become *become, struct loop *loop);
 /** Reopen the log file. */
 void become_reopen(struct become *become);
-/** In the daemon it does not return, but ends the process with this code; if
- * it was not up yet, `why` is told to who started it. Takes zeroed memory. */
+/** In the daemon it does not return, but ends the process with this code; `why` (NULL: it just
+ * ends) is told to who started it, or logged if it was up. Takes zeroed memory. */
 void become_end(struct become *become, int code, const char *why);
 
 #endif

@@ -292,9 +292,10 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 		return r;
 	r = plan_start(supervisor->plan);
 	if (r < 0)
-		error_set(ret_error, -r, "cannot start the children: %s",
-			  strerror(-r));
-	return r;
+		return error_set(ret_error, -r, "cannot start the children: %s",
+				 strerror(-r));
+	become_up(&supervisor->become);
+	return 0;
 }
 
 static int become_user(struct crew_supervisor *supervisor, struct crew_error *ret_error)

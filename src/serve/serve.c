@@ -181,6 +181,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 	if (r < 0)
 		return error_set(ret_error, -r, "cannot start the processes: %s",
 				 strerror(-r));
+	become_up(&run->become);
 	return 0;
 }
 

@@ -548,6 +548,16 @@ def test_a_server_whose_workers_never_come_up_ends_with_3(tmp_path):
     assert "giving up" in done.stderr
 
 
+def test_a_daemon_logs_why_it_ends(tmp_path):
+    """It was up: who started it hears no more."""
+    log = tmp_path / "log"
+    done = subprocess.run([SAMPLER, "--listen", "127.0.0.1:0", "--daemon", "--log-file", log],
+                          env={**os.environ, "SAMPLER_RAN": "/nowhere/file"}, timeout=30,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: "no worker, or no dispatcher, ever came up" in log.read_text(), 30)
+
+
 def test_an_idle_server_sleeps(start):
     server = start("--workers", "4")
     clients = [server.client() for _ in range(100)]

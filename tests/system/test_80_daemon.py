@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import children_of, is_alive, wait_for
+from conftest import BUILD, children_of, is_alive, wait_for
 from supervised import SUPERVISED, fds_of, status_of
 
 ROOT = os.geteuid() == 0
@@ -197,6 +197,22 @@ def test_it_becomes_another_user_after_what_needs_root(daemon):
         child = children_of(program.pid)[0]
         assert any(name.startswith("socket:") for name in fds_of(child).values())
         assert program.read(program.pidfile) == f"{program.pid}\n"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+@pytest.mark.parametrize("program", [
+    [SUPERVISED], [os.path.join(BUILD, "examples", "hello"), "--listen", "127.0.0.1:0"]])
+@pytest.mark.parametrize("with_log", [False, True])
+def test_where_no_child_can_be_started_who_started_it_is_told(tmp_path, program, with_log):
+    """No process of that user's is left to be had (setrlimit(2), RLIMIT_NPROC)."""
+    tmp_path.chmod(0o755)
+    log = ["--log-file", str(tmp_path / "log")] if with_log else []
+    done = subprocess.run(["prlimit", "--nproc=1", *program, "--daemon", "--user", "nobody", *log],
+                          capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
+                          check=False)
+    assert re.search(r"cannot start the (children|processes): Resource temporarily unavailable",
+                     done.stderr)
+    assert done.returncode == 1
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
