@@ -53,6 +53,8 @@ void health_fire(struct loop *loop, struct timer *timer)
 		budget_look(&plan->groups[i]);
 		roll_look(&plan->groups[i]);
 	}
+	if (plan->tick % LIMIT_TICKS == 0)
+		reap_count_oom_kills(plan);
 	reap_held(plan);
 	loop_timer_set(loop, timer, loop->now_ms + HEALTH_MS);
 }

@@ -51,6 +51,8 @@
  * who look on, like strace, take less); it is looked at so often until then. */
 #define HELD_MS 500u
 #define HELD_LOOK_MS 20u
+/* Of whom the kernel killed for memory we hear so soon, if it was a child of ours. */
+#define OOM_CLAIM_MS 2000u
 /* The history of deaths. */
 #define DEATHS_KEPT 32u
 /* "Most children are failing" is said once in so long. */

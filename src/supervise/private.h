@@ -209,7 +209,9 @@ struct plan {
 	int spawn_error;      /* -errno of the last child that could not be started; 0 */
 	uint64_t resumed_ms;   /* when it went on after having been stopped */
 	unsigned alive;
-	int64_t oom_kills;     /* of the cgroup, as last seen */
+	int64_t oom_kills;     /* of the cgroup, as last seen; -1: never */
+	int64_t oom_unclaimed; /* of those, whom no death was explained by yet */
+	uint64_t oom_ms;       /* when the last of them was seen */
 	bool started;
 	bool stopping;
 	uint64_t stop_ms;      /* since when */
@@ -320,6 +322,9 @@ void reap_fire(struct loop *loop, struct timer *timer);
 /** Those whom debuggers have let go of. */
 void reap_held(struct plan *plan);
 void free_held(struct held *held);
+/** Whom the kernel has killed for memory since, and forget those of long ago: they were no
+ * children of ours. */
+void reap_count_oom_kills(struct plan *plan);
 /** Take it from the books; `code` is of exit(), or 128 + a signal's number. */
 void life_bury(struct life *life, const struct crew_death *death);
 /* restart.c */

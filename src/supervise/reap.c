@@ -158,6 +158,22 @@ void reap_held(struct plan *plan)
 	}
 }
 
+void reap_count_oom_kills(struct plan *plan)
+{
+	const uint64_t now_ms = clock_now_ms();
+	const int64_t kills = os_oom_kills();
+
+	if (now_ms > plan->oom_ms + OOM_CLAIM_MS)
+		plan->oom_unclaimed = 0;
+	if (kills < 0)
+		return;
+	if (plan->oom_kills >= 0 && kills > plan->oom_kills) {
+		plan->oom_unclaimed += kills - plan->oom_kills;
+		plan->oom_ms = now_ms;
+	}
+	plan->oom_kills = kills;
+}
+
 void free_held(struct held *held)
 {
 	list_remove(&held->in_plan);
@@ -378,13 +394,15 @@ static bool comes_back(const struct group_state *group, const struct crew_death 
 	return is_kept_up(group) && (crashed || !group->plan->stopping);
 }
 
-/* The kernel counts whom it killed for the memory of our cgroup. */
+/* The kernel counts whom it kills for the memory of our cgroup, before it does. One of them each
+ * who died of it has been. */
 static bool was_out_of_memory(struct plan *plan)
 {
-	const int64_t before = plan->oom_kills;
-
-	plan->oom_kills = os_oom_kills();
-	return before >= 0 && plan->oom_kills > before;
+	reap_count_oom_kills(plan);
+	if (plan->oom_unclaimed == 0)
+		return false;
+	plan->oom_unclaimed--;
+	return true;
 }
 
 static void tell(const struct life *life, const struct crew_death *death)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* What is thought of children by what the system and they themselves say: who was killed for
+ * memory. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/os/os.h"
+#include "supervise/private.h"
+
+#define PATIENCE_MS 20000u
+
+static char root[] = "/tmp/crew-health-test-XXXXXX";
+static struct plan *plan;
+static unsigned births, deaths;
+static struct crew_death last;
+
+static int make_root(void **state)
+{
+	(void)state;
+	memcpy(root + sizeof(root) - 7, "XXXXXX", 6);
+	os_files_root = mkdtemp(root);
+	return os_files_root ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+	char command[100];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf '%s'", root);
+	os_files_root = "";
+	return system(command);
+}
+
+static void put(const char *path, const char *text)
+{
+	char whole[200];
+	FILE *file;
+
+	snprintf(whole, sizeof(whole), "%s/%s", root, path);
+	for (char *at = whole + sizeof(root); (at = strchr(at, '/')) != NULL; at++) {
+		*at = '\0';
+		mkdir(whole, 0755);
+		*at = '/';
+	}
+	file = fopen(whole, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* The kernel has killed so many of our cgroup. */
+static void count_killed(unsigned count)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "oom 0\noom_kill %u\n", count);
+	put("sys/fs/cgroup/memory.events", text);
+}
+
+static int rest(struct crew_child *self)
+{
+	while (crew_rest(self, 50))
+		;
+	return 0;
+}
+
+static void ready(void *context, struct child *child)
+{
+	(void)context;
+	(void)child;
+	births++;
+}
+
+static void died(void *context, struct child *child, const struct crew_death *death)
+{
+	(void)context;
+	(void)child;
+	last = *death;
+	deaths++;
+}
+
+static void begin(struct crew_group is)
+{
+	const struct group group = { .is = is, .ready = ready, .died = died };
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+
+	births = deaths = 0;
+	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_start(plan), 0);
+}
+
+static void end(void)
+{
+	plan_stop(plan);
+	assert_int_equal(plan_run(plan), 0);
+	plan_free(plan);
+}
+
+static void turn(uint64_t until_ms)
+{
+	assert_true(clock_now_ms() < until_ms);
+	assert_int_equal(loop_turn(plan_loop(plan), 100), 0);
+}
+
+static void turn_until(const unsigned *number, unsigned value)
+{
+	const uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
+
+	while (*number < value)
+		turn(until_ms);
+}
+
+static void each_who_was_killed_for_memory_has_that_cause(void **state)
+{
+	struct crew_death all[4];
+
+	(void)state;
+	put("proc/self/cgroup", "0::/\n");
+	count_killed(3);
+	begin((struct crew_group){ .name = "kids", .run = rest, .count = 3 });
+	turn_until(&births, 3);
+	count_killed(5);
+	kill(plan_child(plan, 0, 0)->pid, SIGKILL);
+	kill(plan_child(plan, 0, 1)->pid, SIGKILL);
+	turn_until(&deaths, 2);
+	kill(plan_child(plan, 0, 2)->pid, SIGKILL); /* by somebody's hand */
+	turn_until(&deaths, 3);
+	assert_int_equal(plan_deaths(plan, all, COUNT_OF(all)), 3);
+	assert_int_equal(all[2].cause, CREW_CAUSE_OUT_OF_MEMORY);
+	assert_int_equal(all[1].cause, CREW_CAUSE_OUT_OF_MEMORY);
+	assert_int_equal(all[0].cause, CREW_CAUSE_SIGNAL);
+	end();
+}
+
+/* A child's own child, perhaps, or somebody else of our cgroup. */
+static void what_else_was_killed_for_memory_is_forgotten(void **state)
+{
+	const uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
+
+	(void)state;
+	put("proc/self/cgroup", "0::/\n");
+	count_killed(0);
+	begin((struct crew_group){ .name = "kids", .run = rest, .count = 1 });
+	turn_until(&births, 1);
+	count_killed(1);
+	while (plan->oom_unclaimed == 0)
+		turn(until_ms);
+	while (plan->oom_unclaimed > 0)
+		turn(until_ms);
+	kill(plan_child(plan, 0, 0)->pid, SIGKILL);
+	turn_until(&deaths, 1);
+	assert_int_equal(last.cause, CREW_CAUSE_SIGNAL);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(each_who_was_killed_for_memory_has_that_cause,
+						make_root, remove_root),
+		cmocka_unit_test_setup_teardown(what_else_was_killed_for_memory_is_forgotten,
+						make_root, remove_root),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
