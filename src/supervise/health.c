@@ -25,7 +25,7 @@ static void examine_limits(struct life *life);
 static bool examine_memory(struct life *life);
 static bool can_be_replaced(const struct life *life);
 static unsigned descriptors_max(const struct life *life);
-static uint64_t beat_of(const struct life *life);
+static uint64_t beat_of(struct life *life);
 
 void health_fire(struct loop *loop, struct timer *timer)
 {
@@ -208,11 +208,15 @@ static unsigned descriptors_max(const struct life *life)
 	return (unsigned)(limit - (tenth > 10 ? tenth : 10));
 }
 
-static uint64_t beat_of(const struct life *life)
+/* One of the future nobody wrote who meant it (a child may have spoilt its memory): then the last
+ * that could be believed counts. */
+static uint64_t beat_of(struct life *life)
 {
 	const uint64_t beat = atomic_load_explicit(&life->child.score->heartbeat_ms,
 						   memory_order_relaxed);
 	const uint64_t resumed = life->child.plan->resumed_ms;
 
-	return beat > resumed ? beat : resumed;
+	if (beat <= clock_now_ms() + HEALTH_MS)
+		life->beat_ms = beat;
+	return life->beat_ms > resumed ? life->beat_ms : resumed;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is thought of children by what the system and they themselves say: who was killed for
- * memory. */
+/* What is thought of children by what the system and they themselves say: hearts, limits, and
+ * who was killed for memory. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -75,6 +75,12 @@ static int rest(struct crew_child *self)
 	while (crew_rest(self, 50))
 		;
 	return 0;
+}
+
+static int set_its_heart_to_the_end_of_time(struct crew_child *self)
+{
+	atomic_store(&self->score->heartbeat_ms, UINT64_MAX);
+	return pause();
 }
 
 static void ready(void *context, struct child *child)
@@ -166,6 +172,17 @@ static void what_else_was_killed_for_memory_is_forgotten(void **state)
 	end();
 }
 
+/* As where its memory is spoilt. */
+static void a_heartbeat_of_the_future_is_not_believed(void **state)
+{
+	(void)state;
+	begin((struct crew_group){ .name = "kids", .run = set_its_heart_to_the_end_of_time,
+				   .count = 1, .heartbeat_timeout_ms = 300 });
+	turn_until(&deaths, 1);
+	assert_int_equal(last.cause, CREW_CAUSE_STUCK);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +190,7 @@ int main(void)
 						make_root, remove_root),
 		cmocka_unit_test_setup_teardown(what_else_was_killed_for_memory_is_forgotten,
 						make_root, remove_root),
+		cmocka_unit_test(a_heartbeat_of_the_future_is_not_believed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

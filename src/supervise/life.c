@@ -55,7 +55,7 @@ struct life *life_new(struct group_state *group, struct place *place)
 	life->is_host = !place;
 	life->input = life->far_end = -1;
 	life->epoch = group->epoch;
-	life->born_ms = clock_now_ms();
+	life->born_ms = life->beat_ms = clock_now_ms();
 	life->boot_until_ms = group->options.is.boot_timeout_ms == CREW_NEVER
 				      ? UINT64_MAX
 				      : life->born_ms + group->options.is.boot_timeout_ms;

@@ -112,6 +112,7 @@ struct life {
 	uint64_t boot_until_ms;
 	uint64_t trial_until_ms; /* when it is ready, being executed; 0: it says so, or at once */
 	uint64_t ready_ms;
+	uint64_t beat_ms;     /* its last heartbeat that could be believed */
 	uint64_t told_ms;     /* when it was told to stop; 0: was not */
 	int told_signal;      /* by that */
 	uint64_t leave_ms;    /* since when it is to be replaced, or is to try again; 0 */
