@@ -252,6 +252,21 @@ static int take_all_descriptors(struct crew_child *self)
 	return rest(self);
 }
 
+/* As no thread should: it says that it has ended, with descriptors. */
+static int send_descriptors_with_its_end(struct crew_child *self)
+{
+	const struct { char what[4]; int32_t code; } end = { "END", 0 };
+	int fds[OS_CHANNEL_FDS_MAX];
+
+	if (crew_generation(self) > 1)
+		return rest(self);
+	for (unsigned i = 0; i < OS_CHANNEL_FDS_MAX; i++)
+		fds[i] = open("/dev/full", O_RDONLY | O_CLOEXEC);
+	os_channel_send(self->channel, &end, sizeof(end), fds, OS_CHANNEL_FDS_MAX);
+	os_close_each(fds, OS_CHANNEL_FDS_MAX);
+	return rest(self);
+}
+
 static int look_at_stdout(struct crew_child *self)
 {
 	say(self, __fpending(stdout) > 0 ? "there is something in it" : "it is empty");
@@ -1281,6 +1296,34 @@ static void a_thread_without_a_channel_is_dead(void **state)
 	stop(&story);
 }
 
+static unsigned descriptors_that_lead_to(const char *file)
+{
+	unsigned count = 0;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		char name[40];
+		char leads_to[100] = "";
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		if (readlink(name, leads_to, sizeof(leads_to) - 1) > 0)
+			count += strcmp(leads_to, file) == 0;
+	}
+	return count;
+}
+
+static void a_threads_end_leaves_no_descriptors(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .count = 1, .kind = CREW_THREAD,
+					   .run = send_descriptors_with_its_end });
+	turn_until(&story, &story.died, 1);
+	turn_until(&story, &story.ready, 2);
+	assert_int_equal(descriptors_that_lead_to("/dev/full"), 0);
+	stop(&story);
+}
+
 static void who_was_stopped_with_its_parent_is_not_stuck(void **state)
 {
 	struct story story;
@@ -1915,6 +1958,7 @@ int main(void)
 		cmocka_unit_test(threads_are_back_at_once_when_their_host_dies),
 		cmocka_unit_test(a_host_is_told_all_though_it_has_no_room),
 		cmocka_unit_test(a_thread_without_a_channel_is_dead),
+		cmocka_unit_test(a_threads_end_leaves_no_descriptors),
 		cmocka_unit_test(who_was_stopped_with_its_parent_is_not_stuck),
 		cmocka_unit_test(a_thread_that_never_comes_up_is_told_of_once),
 		cmocka_unit_test(a_crash_is_no_orderly_end),

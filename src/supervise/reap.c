@@ -299,6 +299,7 @@ static bool hear_channel(struct life *life, unsigned most)
 		} else if (life->host && n == sizeof(end) &&
 			   memcmp(data, THREAD_END_MESSAGE, 4) == 0) {
 			memcpy(&end, data, sizeof(end));
+			os_close_each(fds, fd_count);
 			thread_ended(life, end.code);
 			return true;
 		} else if (group->message) {
