@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
 
@@ -25,6 +26,7 @@ static char root[] = "/tmp/crew-health-test-XXXXXX";
 static struct plan *plan;
 static unsigned births, deaths;
 static struct crew_death last;
+static char heard[2000];
 
 static int make_root(void **state)
 {
@@ -129,6 +131,13 @@ static void turn_until(const unsigned *number, unsigned value)
 		turn(until_ms);
 }
 
+static bool hear(void *context, const struct crew_log_line *line)
+{
+	(void)context;
+	snprintf(heard + strlen(heard), sizeof(heard) - strlen(heard), "%s\n", line->message);
+	return true;
+}
+
 static void each_who_was_killed_for_memory_has_that_cause(void **state)
 {
 	struct crew_death all[4];
@@ -183,6 +192,30 @@ static void a_heartbeat_of_the_future_is_not_believed(void **state)
 	end();
 }
 
+static void limits_that_cannot_be_held_are_told_of(void **state)
+{
+	static const char said[] = "kids: /proc cannot be read, so that nobody is held to "
+				   "max_rss_bytes and max_descriptors\n";
+
+	(void)state;
+	log_set_taker(hear, NULL);
+	begin((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+				   .max_rss_bytes = 1 });
+	assert_non_null(strstr(heard, said));
+	end();
+	heard[0] = '\0';
+	begin((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+				   .max_descriptors = CREW_NEVER });
+	assert_null(strstr(heard, "/proc"));
+	end();
+	os_files_root = "";
+	begin((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+				   .max_rss_bytes = 1 });
+	assert_null(strstr(heard, "/proc"));
+	end();
+	log_set_taker(NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +224,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_else_was_killed_for_memory_is_forgotten,
 						make_root, remove_root),
 		cmocka_unit_test(a_heartbeat_of_the_future_is_not_believed),
+		cmocka_unit_test_setup_teardown(limits_that_cannot_be_held_are_told_of,
+						make_root, remove_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

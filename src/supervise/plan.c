@@ -17,6 +17,7 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static void tell_unheld_limits(const struct plan *plan);
 static void tell_group(struct group_state *group);
 
 int plan_new(const struct plan_options *options, struct plan **ret_plan)
@@ -56,6 +57,7 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan)
 int plan_start(struct plan *plan)
 {
 	plan->started = true;
+	tell_unheld_limits(plan);
 	/* A process takes four and more: a channel, a pidfd, its streams. */
 	if (plan->options.raise_descriptors)
 		plan->child_fds = os_raise_descriptor_limit();
@@ -212,6 +214,21 @@ void plan_give_up(struct group_state *group, const struct crew_death *death)
 		line = *end ? end + 1 : end;
 	}
 	plan_stop(group->plan);
+}
+
+/* Who asked for limits is to know where none can be (a container without /proc). */
+static void tell_unheld_limits(const struct plan *plan)
+{
+	if (os_resident_bytes(getpid()) > 0)
+		return;
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		const struct crew_group *group = &plan->groups[i].options.is;
+		const unsigned max = group->max_descriptors;
+
+		if (group->max_rss_bytes || (max && max != CREW_NEVER))
+			log_warning("%s: /proc cannot be read, so that nobody is held to "
+				    "max_rss_bytes and max_descriptors", group->name);
+	}
 }
 
 static void tell_group(struct group_state *group)
