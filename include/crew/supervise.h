@@ -146,9 +146,11 @@ struct crew_group {
 	unsigned max_restarts;
 	unsigned restart_window_ms;
 	unsigned degraded_retry_ms;
-	unsigned stop_order; /* groups stop in this order, low first, each when
-				those before are gone; until it is their turn,
-				who dies is replaced */
+	/* Groups stop in this order, low first, each when those before are gone; until it
+	 * is their turn, who dies is replaced. A SIGTERM that somebody sends to all
+	 * processes, as systemd does, does not change it; but programs (CREW_EXEC) go by
+	 * it all the same, so that their service needs KillMode=mixed (systemd.kill(5)). */
+	unsigned stop_order;
 	bool fixed;          /* TTIN, TTOU and HUP leave it alone */
 	enum crew_level log_level; /* of its children; 0: as the parent's */
 };
@@ -379,8 +381,11 @@ bool crew_plan_degraded(const struct crew_supervisor *supervisor,
  * return with EINTR, again and again (by SIGRTMAX - 1, which is crew's), until
  * run() has ended; a second signal ends the child at once, but of the parent's
  * SIGTERM and one of somebody else, who may have sent it to all processes, the
- * second is ignored. A Ctrl-C on the terminal is the parent's to interpret. SIGHUP,
- * SIGQUIT, SIGUSR1 and SIGPIPE are ignored when it begins, all others are as usual. */
+ * second is ignored. In a group that stops later than another one (`stop_order`)
+ * somebody else's SIGTERM goes to the parent, who starts a successor, and tells this
+ * child to stop when that is ready; or when it is its group's turn. A Ctrl-C on
+ * the terminal is the parent's to interpret. SIGHUP, SIGQUIT, SIGUSR1 and SIGPIPE
+ * are ignored when it begins, all others are as usual. */
 
 /** Beat the heart, then sleep for that long, or until asked to stop; the heart
  * beats on meanwhile. False: please stop. */

@@ -13,6 +13,7 @@
 #include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -76,6 +77,23 @@ static int rest(struct crew_child *self)
 static int fail_first(struct crew_child *self)
 {
 	return crew_index(self) == 0 ? 70 : rest(self);
+}
+
+static _Atomic bool *front_may_go; /* shared by all processes */
+
+static int stay_until_it_may_go(struct crew_child *self)
+{
+	rest(self);
+	while (!atomic_load(front_may_go))
+		be_busy(5);
+	return 0;
+}
+
+static int go_on_and_on(struct crew_child *self)
+{
+	while (crew_rest(self, 10))
+		say(self, "and on");
+	return 0;
 }
 
 /* The first of each place goes late, and whom they all wait for later. */
@@ -1161,6 +1179,59 @@ static void who_is_asked_to_leave_with_its_parent_waits_for_its_turn(void **stat
 	assert_int_equal(story.last.exit_code, 0);
 }
 
+/* The same, of whom signals just ask to stop. */
+static void a_function_that_is_asked_with_its_parent_waits_for_its_turn(void **state)
+{
+	const struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = stay_until_it_may_go,
+						.count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = go_on_and_on, .count = 1,
+						.stop_order = 1 }),
+	};
+	struct story story;
+
+	(void)state;
+	front_may_go = mmap(NULL, sizeof(*front_may_go), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(front_may_go, MAP_FAILED);
+	begin_groups(&story, groups, 2);
+	turn_until(&story, &story.ready, 2);
+	for (unsigned i = 0; i < 2; i++)
+		signal_by_somebody(plan_child(story.plan, i, 0)->pid, SIGTERM);
+	plan_stop(story.plan);
+	turn_until(&story, &story.messages, story.messages + 50);
+	assert_int_equal(story.died, 0);
+	atomic_store(front_may_go, true);
+	turn_until(&story, &story.died, 1);
+	assert_string_equal(story.last.group, "front");
+	stop(&story);
+	assert_int_equal(story.spawned, 2);
+	assert_int_equal(story.last.signal, 0);
+	assert_int_equal(story.last.exit_code, 0);
+	munmap(front_may_go, sizeof(*front_may_go));
+}
+
+/* And of whom alone is asked: never without a successor. */
+static void a_function_of_a_later_group_that_is_asked_alone_is_replaced(void **state)
+{
+	const struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = rest, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+						.stop_order = 1 }),
+	};
+	struct story story;
+
+	(void)state;
+	begin_groups(&story, groups, 2);
+	turn_until(&story, &story.ready, 2);
+	signal_by_somebody(plan_child(story.plan, 1, 0)->pid, SIGTERM);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.ready, 3);
+	assert_int_equal(story.last.cause, CREW_CAUSE_ORDER);
+	assert_int_equal(story.last.exit_code, 0);
+	stop(&story);
+}
+
 static void who_leaves_is_not_ended_by_the_parents_word(void **state)
 {
 	static void (*const shutdowns[])(struct crew_child *) = { shut_down_slowly, NULL };
@@ -1951,6 +2022,8 @@ int main(void)
 		cmocka_unit_test(who_is_asked_to_leave_by_somebody_is_replaced),
 		cmocka_unit_test(a_host_that_is_asked_to_leave_by_somebody_is_replaced),
 		cmocka_unit_test(who_is_asked_to_leave_with_its_parent_waits_for_its_turn),
+		cmocka_unit_test(a_function_that_is_asked_with_its_parent_waits_for_its_turn),
+		cmocka_unit_test(a_function_of_a_later_group_that_is_asked_alone_is_replaced),
 		cmocka_unit_test(who_leaves_is_not_ended_by_the_parents_word),
 		cmocka_unit_test(nor_by_somebodys_after_the_parents),
 		cmocka_unit_test(the_parents_second_word_ends_it),

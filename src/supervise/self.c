@@ -3,7 +3,9 @@
  * A child's own side: beating its heart, resting, being asked to stop.
  *
  * SIGTERM only sets a flag and wakes crew_rest: its handler restarts what it
- * interrupted, so that run() finishes in its own time. SIGINT must end blocking
+ * interrupted, so that run() finishes in its own time. In a group that stops later
+ * than another one it counts only when it is the parent's: one of somebody else is
+ * passed on to the parent. SIGINT must end blocking
  * calls too. A single signal cannot do that: it may come just before the call.
  * So SIGINT starts a timer that sends the main thread another signal, again and
  * again, whose handler does nothing and restarts nothing: each blocking call
@@ -33,10 +35,12 @@
 #define INTERRUPT_NS 20000000l
 
 static struct crew_child *self_of_signals; /* of this process */
+static pid_t own_pid;                      /* what is forked from it is no child of the plan's */
 static timer_t interrupts;
 
 static void handle_stop(int signal, siginfo_t *info, void *context);
 static void end_interrupts(struct crew_child *self);
+static bool is_for_the_parent(struct crew_child *self, pid_t by);
 static bool is_said_to_all(bool by_parent);
 static void handle_nothing(int signal);
 static unsigned rest_slice_ms(const struct crew_child *self);
@@ -148,6 +152,7 @@ int self_take_signals(struct crew_child *self)
 	if (self->stop_fd < 0)
 		return -errno;
 	self_of_signals = self;
+	own_pid = getpid();
 	self_allow_interrupts();
 	sigfillset(&action.sa_mask);
 	sigaction(SIGTERM, &action, NULL);
@@ -236,6 +241,8 @@ static void handle_stop(int signal, siginfo_t *info, void *context)
 	(void)context;
 	if (signal == SIGINT && info->si_code == SI_KERNEL)
 		return;
+	if (signal == SIGTERM && is_for_the_parent(self, info->si_pid))
+		return;
 	if (signal == SIGTERM && is_said_to_all(info->si_pid == self->parent))
 		return;
 	if (atomic_load_explicit(&self->asked, memory_order_relaxed)) {
@@ -260,6 +267,20 @@ static void end_interrupts(struct crew_child *self)
 	sigaddset(&interrupt, self_interrupt_signal());
 	pthread_sigmask(SIG_BLOCK, &interrupt, NULL);
 	atomic_store_explicit(&self->ran, true, memory_order_relaxed);
+}
+
+/* Others are to stop before us: somebody else's word may have gone to all of them
+ * (systemd.kill(5)), and it is the parent who knows. */
+static bool is_for_the_parent(struct crew_child *self, pid_t by)
+{
+	const int saved = errno;
+	const bool is = self->stops_later && by != self->parent && getpid() == own_pid &&
+			atomic_load_explicit(&self->asked, memory_order_relaxed) ==
+				ASKED_NOTHING &&
+			self_ask_to_leave(self) == 0;
+
+	errno = saved;
+	return is;
 }
 
 /* Of a SIGTERM of the parent's and one of somebody else, who may have sent it to all processes

@@ -32,6 +32,7 @@ struct crew_child {
 	void *argument;
 	_Atomic int asked;   /* enum self_asked */
 	bool is_thread;
+	bool stops_later;    /* than another group: it asks the parent before it stops */
 	_Atomic bool ran;    /* run() is over: nothing is to interrupt what follows */
 };
 

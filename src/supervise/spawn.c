@@ -46,6 +46,7 @@ static void close_birth(struct birth *birth);
 static int adopt(struct life *life, struct birth *birth);
 static void disown(struct life *life);
 static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent);
+static bool stops_later(const struct group_state *group);
 static int take_streams(const struct crew_group *group, const struct birth *birth);
 static void print_by_line(void);
 static void reset_signals(void);
@@ -251,6 +252,7 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 		.board = &plan->board,
 		.options = &group->is,
 		.argument = group->is.argument,
+		.stops_later = stops_later(group_of(life)),
 	};
 	char name[64];
 	int code;
@@ -296,6 +298,18 @@ static int run_child(struct life *life, struct crew_child *self)
 		return EX_OSERR;
 	}
 	return self_live(self);
+}
+
+/* Than another group. */
+static bool stops_later(const struct group_state *group)
+{
+	const struct plan *plan = group->plan;
+
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		if (plan->groups[i].options.is.stop_order < group->options.is.stop_order)
+			return true;
+	}
+	return false;
 }
 
 static int take_streams(const struct crew_group *group, const struct birth *birth)
