@@ -230,6 +230,16 @@ static int fail_at_once(struct crew_child *self)
 	return 70;
 }
 
+/* The first of them. What it says last is no error, and one. */
+static int end_with_its_index(struct crew_child *self)
+{
+	if (crew_generation(self) > 1)
+		return rest(self);
+	fprintf(stderr, "the words of %u\n", crew_index(self));
+	fprintf(stderr, "<3>the error of %u\n", crew_index(self));
+	return (int)crew_index(self);
+}
+
 static int start_the_first_only(struct crew_child *self)
 {
 	return crew_generation(self) == 1 ? 0 : 70;
@@ -1461,6 +1471,36 @@ static void a_crash_is_no_orderly_end(void **state)
 	stop(&story);
 }
 
+/* Whatever the level of its group is; once, and not of whom ends well. */
+static void the_last_words_of_a_crash_are_logged(void **state)
+{
+	static const struct { enum crew_level level; unsigned index; const char *text;
+			      unsigned count; } cases[] = {
+		{ CREW_ERROR, 70, "last line of kids[70]: the words of 70", 1 },
+		{ CREW_ERROR, 70, "the words of 70", 1 },
+		{ CREW_ERROR, 70, "the error of 70", 1 },
+		{ CREW_ERROR, 0, "the words of 0", 0 },
+		{ CREW_INFO, 70, "the words of 70", 1 },
+		{ CREW_INFO, 70, "last line of", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct story story;
+
+		listen_for(cases[i].text);
+		begin(&story, (struct crew_group){
+			.name = "kids", .run = end_with_its_index,
+			.ids = &cases[i].index, .id_count = 1,
+			.log_level = cases[i].level,
+		});
+		turn_until(&story, &story.ready, 2);
+		stop(&story);
+		assert_int_equal(ear.count, cases[i].count);
+	}
+	listen_for(NULL);
+}
+
 static void no_host_is_left_without_threads(void **state)
 {
 	const uint64_t end = clock_now_ms() + PATIENCE_MS;
@@ -2035,6 +2075,7 @@ int main(void)
 		cmocka_unit_test(who_was_stopped_with_its_parent_is_not_stuck),
 		cmocka_unit_test(a_thread_that_never_comes_up_is_told_of_once),
 		cmocka_unit_test(a_crash_is_no_orderly_end),
+		cmocka_unit_test(the_last_words_of_a_crash_are_logged),
 		cmocka_unit_test(no_host_is_left_without_threads),
 		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
 		cmocka_unit_test(what_shuts_down_is_not_interrupted),

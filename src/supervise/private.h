@@ -131,6 +131,7 @@ struct life {
 	enum crew_cause cause;
 	char *last_lines[LAST_LINES];
 	unsigned last_line;
+	bool line_untold[LAST_LINES]; /* those that were below its group's level */
 	struct repeat repeat;
 };
 
@@ -357,6 +358,8 @@ void stream_close(struct stream *stream);
 void streams_room_fire(struct loop *loop, struct timer *timer);
 /** The last lines, newlines between; malloc'ed, may be NULL. */
 char *stream_last_lines(const struct life *life);
+/** Log those of the last lines that its group's level kept from the log. Harmless twice. */
+void stream_tell_untold(struct life *life);
 /* sink.c */
 int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
 void sink_close(struct sink *sink);
@@ -367,7 +370,8 @@ bool sink_finish_line(struct sink *sink);
 void sink_follow(struct sink *sink);
 /** Say how often the last line came again, and forget it. Harmless twice. */
 void sink_tell_repeats(struct sink *sink, struct life *life);
-void sink_write(struct sink *sink, struct life *life, const char *line,
+/** False: the line is below the group's level, so that nobody sees it. */
+bool sink_write(struct sink *sink, struct life *life, const char *line,
 		size_t size);
 /* signals.c */
 int signals_take(struct plan *plan);

@@ -110,6 +110,8 @@ void life_bury(struct life *life, const struct crew_death *how)
 	judge(life, &death);
 	death.last_lines = last_lines ? last_lines : "";
 	tell(life, &death);
+	if (death.cause != CREW_CAUSE_ORDER && death.exit_code != 0)
+		stream_tell_untold(life->host ? life->host : life);
 	if (group->host == life)
 		group->host = NULL; /* whoever is started now needs another one */
 	if (life->is_host)

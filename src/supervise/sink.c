@@ -114,7 +114,7 @@ void sink_follow(struct sink *sink)
 		(void)fd_of(sink);
 }
 
-void sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
+bool sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
 {
 	int level = sink->log_level;
 	bool own = false; /* a line of crew's own, or one that knows its priority */
@@ -127,15 +127,16 @@ void sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 		own = true;
 	}
 	if (sink->options->to == CREW_TO_LOG && level < group_log_level(group_of(life)))
-		return;
+		return false;
 	own = own && sink->options->to == CREW_TO_LOG && !sink->options->wait &&
 	      life->child.plan->options.log_repeat_ms != CREW_NEVER;
 	if (own && repeat_held(life, level, line, size))
-		return;
+		return true;
 	if (own)
 		sink_tell_repeats(sink, life);
 	if (write_counted(sink, life, level, line, size) && own)
 		repeat_remember(life, level, line, size);
+	return true;
 }
 
 /* What was dropped before is told first, and what is dropped now is counted. */

@@ -36,7 +36,7 @@ static size_t hold(struct stream *stream, const char *bytes, size_t size);
 static void line_done(struct stream *stream, const char *line, size_t size);
 static void wait_for_room(struct stream *stream);
 static bool finish_lines(struct plan *plan);
-static void keep_line(struct life *life, const char *line, size_t size);
+static bool *keep_line(struct life *life, const char *line, size_t size);
 
 /* Takes `fd` on success. Nothing to read: -1. */
 int stream_open(struct stream *stream, struct life *owner, struct sink *sink, int fd)
@@ -136,6 +136,20 @@ char *stream_last_lines(const struct life *life)
 	}
 	*at = '\0';
 	return text;
+}
+
+void stream_tell_untold(struct life *life)
+{
+	char name[64];
+
+	name_life(life, name, sizeof(name));
+	for (unsigned i = 0; i < LAST_LINES; i++) {
+		const unsigned at = (life->last_line + i) % LAST_LINES;
+
+		if (life->line_untold[at] && life->last_lines[at])
+			log_error("last line of %s: %s", name, life->last_lines[at]);
+		life->line_untold[at] = false;
+	}
 }
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events)
@@ -287,13 +301,16 @@ static size_t hold(struct stream *stream, const char *bytes, size_t size)
 
 static void line_done(struct stream *stream, const char *line, size_t size)
 {
-	keep_line(stream->owner, line, size);
-	sink_write(stream->sink, stream->owner, line, size);
+	bool *untold = keep_line(stream->owner, line, size);
+
+	*untold = !sink_write(stream->sink, stream->owner, line, size);
 }
 
-static void keep_line(struct life *life, const char *line, size_t size)
+/* Returns where to note whether it was told. */
+static bool *keep_line(struct life *life, const char *line, size_t size)
 {
 	char **place = &life->last_lines[life->last_line];
+	bool *untold = &life->line_untold[life->last_line];
 
 	if (size >= 3 && line[0] == '<' && line[2] == '>') {
 		line += 3;
@@ -302,4 +319,5 @@ static void keep_line(struct life *life, const char *line, size_t size)
 	free(*place);
 	*place = strndup(line, size < LAST_LINE_BYTES ? size : LAST_LINE_BYTES);
 	life->last_line = (life->last_line + 1) % LAST_LINES;
+	return untold;
 }
