@@ -246,7 +246,8 @@ static void give_link(struct server_run *run, struct child *child, unsigned disp
 			    (int[]){ fds->memory, fds->bell[LINK_DISPATCHER],
 				     fds->bell[LINK_WORKER] }, 3);
 	book->link_behind[dispatcher] = os_channel_is_full(r);
-	if (r == 0)
+	/* Who is dead died of something else, which we are about to hear. */
+	if (r == 0 || r == -EPIPE || r == -ECONNRESET)
 		return;
 	if (book->link_behind[dispatcher]) {
 		link_close_fds(fds);

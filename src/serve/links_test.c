@@ -2,6 +2,7 @@
 /* What a dispatcher is told of workers that come and go: over real channels. */
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +21,8 @@
 #define PATIENCE_MS 10000u
 
 static struct server_run *run;
-static unsigned told[2][CONTROL_KIND_COUNT]; /* by the worker's index */
+static unsigned told[3][CONTROL_KIND_COUNT]; /* by the worker's index */
+static bool kills; /* who is born next, before it gets its link */
 
 /* ---- children ---- */
 
@@ -74,6 +76,18 @@ static void said(void *context, struct child *child, const void *data, size_t si
 	told[order->index][order->kind]++;
 }
 
+static void spawned(void *context, struct child *child)
+{
+	struct pollfd end = { .fd = child->pidfd, .events = POLLIN };
+
+	if (kills) {
+		kill(child->pid, SIGSEGV);
+		assert_int_equal(poll(&end, 1, PATIENCE_MS), 1);
+	}
+	kills = false;
+	links_worker_spawned(context, child);
+}
+
 static void turn_until(const unsigned *number, unsigned value)
 {
 	const uint64_t end = clock_now_ms() + PATIENCE_MS;
@@ -91,7 +105,7 @@ static int begin(void **state)
 		{ .is = { .name = "dispatcher", .run = repeat, .count = 1, .stop_order = 1 },
 		  .message = said },
 		{ .is = { .name = "pool", .run = rest, .count = 2, .on_start = starts },
-		  .spawned = links_worker_spawned,
+		  .spawned = spawned,
 		  .ready = links_worker_ready,
 		  .retiring = links_worker_retiring,
 		  .died = links_worker_died },
@@ -133,9 +147,26 @@ static void who_is_told_to_stop_before_it_is_up_is_not_announced(void **state)
 	assert_int_equal(told[1][CONTROL_LINK_UP], 0);
 }
 
+/* What it died of is not that it could be given no link. */
+static void who_dies_before_it_has_a_link_dies_of_its_own(void **state)
+{
+	struct crew_death death;
+
+	(void)state;
+	kills = true;
+	assert_int_equal(plan_add(run->plan, FIRST_POOL_GROUP, 2), 2);
+	while (plan_deaths(run->plan, &death, 1) == 0)
+		assert_int_equal(loop_turn(plan_loop(run->plan), 100), 0);
+	assert_int_equal(death.index, 2);
+	assert_int_equal(death.cause, CREW_CAUSE_SIGNAL);
+	assert_int_equal(death.signal, SIGSEGV);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(who_dies_before_it_has_a_link_dies_of_its_own,
+						begin, end),
 		cmocka_unit_test_setup_teardown(
 			who_is_told_to_stop_before_it_is_up_is_not_announced, begin, end),
 	};
