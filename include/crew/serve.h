@@ -233,7 +233,9 @@ struct crew_hooks {
 	 * none comes up so three times, the program ends with 3. */
 	int (*on_start)(struct crew_worker *dispatcher);
 	void (*on_stop)(struct crew_worker *dispatcher);
-	/* Called when a worker has ended: its pool, index and why. */
+	/* Called when a worker has ended: its pool, index and why. Each dispatcher calls it
+	 * once, so that what is to be done once for all is the first one's; one that is
+	 * started again hears only of those who end from then on. /status lists the last. */
 	void (*on_worker_exit)(struct crew_worker *dispatcher, const char *pool,
 			       unsigned index, enum crew_cause cause);
 };

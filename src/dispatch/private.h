@@ -398,6 +398,7 @@ void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
 /* ---- the dispatcher ---- */
 
 #define REFUSAL_MARKS 256u
+#define DEATHS_LISTED 10u /* by /status */
 
 struct dispatcher {
 	struct crew_child *self;
@@ -469,6 +470,8 @@ struct dispatcher {
 	struct arena arena;
 	uint64_t refused_ms[REFUSAL_MARKS]; /* when something was logged of addresses
 					       with that hash */
+	struct control deaths[DEATHS_LISTED]; /* of workers, the last ones */
+	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_LISTED */
 };
 
 /** Look soon whether what waits with one worker had better go to another. */
@@ -499,6 +502,8 @@ const char *dispatcher_date(struct dispatcher *dispatcher);
 void dispatcher_drain_check(struct dispatcher *dispatcher);
 /** What /status answers; malloc'ed, or NULL. */
 char *status_text(struct dispatcher *dispatcher);
+/** A worker is dead: /status lists the last of those who were not told to stop. */
+void status_note_death(struct dispatcher *dispatcher, const struct control *death);
 /** Answer the built-in pages. */
 void status_answer(struct exchange *exchange, unsigned page);
 /** Run a local handler. */

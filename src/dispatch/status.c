@@ -26,6 +26,7 @@ struct page {
 
 static void say_all(struct page *page, struct dispatcher *dispatcher);
 static void say_dispatcher(struct page *page, const struct score *score);
+static void say_deaths(struct page *page, const struct dispatcher *dispatcher);
 static void say_pool(struct page *page, struct dispatcher *dispatcher, struct pool *pool,
 		     const struct score *const *scores, unsigned count);
 static void say_workers(struct page *page, struct dispatcher *dispatcher,
@@ -77,6 +78,12 @@ char *status_text(struct dispatcher *dispatcher)
 	return copy;
 }
 
+void status_note_death(struct dispatcher *dispatcher, const struct control *death)
+{
+	if (death->cause != CREW_CAUSE_ORDER)
+		dispatcher->deaths[dispatcher->death_count++ % DEATHS_LISTED] = *death;
+}
+
 static void say_all(struct page *page, struct dispatcher *dispatcher)
 {
 	const struct score **scores;
@@ -100,8 +107,36 @@ static void say_all(struct page *page, struct dispatcher *dispatcher)
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
 		say_pool(page, dispatcher, &dispatcher->pools[i], scores, count);
 	end(page, ']');
+	say_deaths(page, dispatcher);
 	end(page, '}');
 	free(scores);
+}
+
+/* The newest is the first. */
+static void say_deaths(struct page *page, const struct dispatcher *dispatcher)
+{
+	const uint64_t count = dispatcher->death_count;
+
+	begin(page, "deaths", '[');
+	for (uint64_t i = 1; i <= count && i <= DEATHS_LISTED; i++) {
+		const struct control *death = &dispatcher->deaths[(count - i) % DEATHS_LISTED];
+
+		begin(page, NULL, '{');
+		text(page, "pool", dispatcher->pools[death->pool].name);
+		number(page, "index", death->index);
+		number(page, "generation", death->generation);
+		number(page, "pid", death->pid);
+		number(page, "at", death->at);
+		text(page, "cause", crew_cause_name((enum crew_cause)death->cause));
+		if (death->signal) {
+			number(page, "signal", death->signal);
+			text(page, "name", os_signal_name(death->signal));
+		} else if (death->detail >= 0) {
+			number(page, "exit_code", death->detail);
+		}
+		end(page, '}');
+	}
+	end(page, ']');
 }
 
 static void say_dispatcher(struct page *page, const struct score *score)

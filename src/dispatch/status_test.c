@@ -106,6 +106,47 @@ static void what_is_no_text_is_there_all_the_same(void **state)
 	free(text);
 }
 
+static void status_is(const json_t *value, const char *expected)
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS);
+
+	assert_non_null(text);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+/* But for those who were told to stop. */
+static void the_last_deaths_are_listed(void **state)
+{
+	struct control death = { .kind = CONTROL_LINK_DOWN, .pid = 7, .at = 5 };
+	json_t *status;
+	json_t *deaths;
+	char *text;
+
+	(void)state;
+	for (unsigned i = 1; i <= 24; i++) {
+		death.generation = i;
+		death.cause = i % 2 ? CREW_CAUSE_ORDER : CREW_CAUSE_EXIT;
+		death.detail = (int)i;
+		status_note_death(dispatcher, &death);
+	}
+	death = (struct control){ .cause = CREW_CAUSE_STUCK, .detail = 9, .signal = 9,
+				  .pid = 7, .at = 6 };
+	status_note_death(dispatcher, &death);
+	text = status_text(dispatcher);
+	assert_non_null(text);
+	status = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	deaths = json_object_get(status, "deaths");
+	assert_int_equal(json_array_size(deaths), 10);
+	status_is(json_array_get(deaths, 0), "{\"at\":6,\"cause\":\"stuck\",\"generation\":0,"
+		  "\"index\":0,\"name\":\"SIGKILL\",\"pid\":7,\"pool\":\"p\xef\xbf\xbd\","
+		  "\"signal\":9}");
+	status_is(json_array_get(deaths, 9), "{\"at\":5,\"cause\":\"exit\",\"exit_code\":8,"
+		  "\"generation\":8,\"index\":0,\"pid\":7,\"pool\":\"p\xef\xbf\xbd\"}");
+	json_decref(status);
+	free(text);
+}
+
 static int countdown;
 
 static void *fail_once(size_t size)
@@ -129,7 +170,7 @@ static void there_is_all_of_it_or_nothing(void **state)
 		text = status_text(dispatcher);
 		json_set_alloc_funcs(take, give);
 		status = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
-		assert_true(!text || json_object_size(status) == 5);
+		assert_true(!text || json_object_size(status) == 6);
 		json_decref(status);
 		free(text);
 	}
@@ -140,6 +181,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_is_no_text_is_there_all_the_same, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(the_last_deaths_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(there_is_all_of_it_or_nothing, set_up, tear_down),
 	};
 

@@ -196,6 +196,10 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 		pool_set_degraded(pool, order->detail != 0);
 		return;
 	}
+	if (order->kind == CONTROL_LINK_DOWN || order->kind == CONTROL_DEATH)
+		status_note_death(pool->dispatcher, order);
+	if (order->kind == CONTROL_DEATH)
+		return;
 	pool->restarts = order->restarts;
 	if (order->kind == CONTROL_LINK_DOWN)
 		hooks_worker_exit(pool, order->index, order->cause);

@@ -30,8 +30,12 @@ static void tell_dispatcher(struct server_run *run, struct child *child,
 			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
+static void tell_deaths(struct server_run *run, unsigned dispatcher);
+static struct control order_of(const struct crew_death *death, enum control_kind kind,
+			       unsigned group);
 
 #define RETRY_MS 20u
+#define DEATHS_TOLD 32u
 
 /* Whose links are made anew. */
 struct renewal {
@@ -51,6 +55,7 @@ void links_dispatcher_spawned(void *context, struct child *dispatcher)
 	struct renewal renewal = { run, dispatcher->index };
 
 	orders_forget(run, dispatcher->index);
+	tell_deaths(run, dispatcher->index);
 	for (unsigned i = FIRST_POOL_GROUP;
 	     dispatcher->generation > 1 && i < run->group_count; i++) {
 		plan_each(run->plan, i, renew_link, &renewal);
@@ -145,18 +150,10 @@ void links_worker_died(void *context, struct child *child,
 		       const struct crew_death *death)
 {
 	struct server_run *run = context;
-	const struct control order = {
-		.kind = CONTROL_LINK_DOWN,
-		.pool = child->group_index - FIRST_POOL_GROUP,
-		.index = child->index,
-		.generation = child->generation,
-		.cause = death->cause,
-		.detail = death->signal ? death->signal : death->exit_code,
-		.restarts = plan_restarts(run->plan, child->group_index),
-	};
-
+	struct control order = order_of(death, CONTROL_LINK_DOWN, child->group_index);
 	struct worker_book *book = child->user;
 
+	order.restarts = plan_restarts(run->plan, child->group_index);
 	for (unsigned i = 0; book && i < CREW_DISPATCHERS_MAX; i++)
 		link_close_fds(&book->fds[i]);
 	free(book);
@@ -320,4 +317,38 @@ static void send_dispatchers(struct server_run *run, const struct control *order
 {
 	for (unsigned i = 0; i < run->server.dispatchers; i++)
 		orders_give(run, i, order, NULL, 0);
+}
+
+/* The last ones that are remembered: a new dispatcher knows of none. */
+static void tell_deaths(struct server_run *run, unsigned dispatcher)
+{
+	struct crew_death deaths[DEATHS_TOLD];
+	size_t count = plan_deaths(run->plan, deaths, DEATHS_TOLD);
+
+	if (count > DEATHS_TOLD)
+		count = DEATHS_TOLD;
+	while (count-- > 0) {
+		const int group = plan_group_named(run->plan, deaths[count].group);
+		const struct control order =
+			order_of(&deaths[count], CONTROL_DEATH, (unsigned)group);
+
+		if (group >= (int)FIRST_POOL_GROUP)
+			orders_give(run, dispatcher, &order, NULL, 0);
+	}
+}
+
+static struct control order_of(const struct crew_death *death, enum control_kind kind,
+			       unsigned group)
+{
+	return (struct control){
+		.kind = kind,
+		.pool = group - FIRST_POOL_GROUP,
+		.index = death->index,
+		.generation = death->generation,
+		.pid = death->pid,
+		.cause = death->cause,
+		.detail = death->signal ? death->signal : death->exit_code,
+		.signal = death->signal,
+		.at = death->at,
+	};
 }

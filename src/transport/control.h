@@ -13,7 +13,8 @@ enum control_kind {
 	/* parent to dispatcher */
 	CONTROL_LINK_UP,    /* a worker has a new link; with the three descriptors of
 			       struct link_fds: memory, bell[0], bell[1] */
-	CONTROL_LINK_DOWN,  /* that worker is dead; cause and detail say how */
+	CONTROL_LINK_DOWN,  /* that worker is dead; cause, detail and signal say how */
+	CONTROL_DEATH,      /* so was that one, before this dispatcher was there */
 	CONTROL_DRAIN,      /* that worker is leaving: give it no more requests */
 	CONTROL_DEGRADED,   /* the pool's workers fail (detail 1), or work again (0) */
 	/* parent to worker */
@@ -43,8 +44,10 @@ struct control {
 	uint32_t generation; /* of the worker */
 	int32_t pid;
 	uint32_t cause;      /* enum crew_cause */
-	int32_t detail;
+	int32_t detail;      /* of a death: its signal, or else its exit code, -1: unknown */
+	int32_t signal;      /* that ended it; 0: none */
 	uint64_t restarts;   /* of the pool, so far */
+	int64_t at;          /* of a death, in seconds since 1970 */
 };
 
 #endif

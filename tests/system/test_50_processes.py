@@ -548,6 +548,44 @@ def test_a_server_whose_workers_never_come_up_ends_with_3(tmp_path):
     assert "giving up" in done.stderr
 
 
+def test_the_last_deaths_are_listed(start):
+    server = start("--workers", "1", "--dispatchers", "2")
+
+    def generations():
+        return [death["generation"] for death in server.status()["deaths"]]
+
+    def ready():
+        worker = server.status()["pools"][0]["workers"][0]
+        return worker["state"] == "ready" and worker["pid"]
+
+    assert generations() == []
+    for count in range(1, 12):
+        pid = wait_for(ready)
+        os.kill(pid, signal.SIGSEGV)
+        wait_for(lambda: generations()[:1] == [count])
+    wait_for(lambda: generations() == list(range(11, 1, -1)))
+    last = server.status()["deaths"][0]
+    assert abs(last.pop("at") - time.time()) < 60
+    assert last == {"pool": "sampler", "index": 0, "generation": 11, "pid": pid,
+                    "cause": "signal", "signal": signal.SIGSEGV, "name": "SIGSEGV"}
+    # Who was told to stop is no news; and a new dispatcher hears of those before it.
+    wait_for(ready)
+    os.kill(server.pid, signal.SIGHUP)
+    wait_for(lambda: [worker["generation"] for worker in
+                      server.status()["pools"][0]["workers"]] == [13])
+    for dispatcher in server.status()["dispatchers"]:
+        os.kill(dispatcher["pid"], signal.SIGKILL)
+
+    def are_new():
+        try:
+            return [one["generation"] for one in server.status()["dispatchers"]] == [2, 2]
+        except OSError:
+            return False
+
+    wait_for(are_new)
+    wait_for(lambda: generations() == list(range(11, 1, -1)))
+
+
 def test_a_daemon_logs_why_it_ends(tmp_path):
     """It was up: who started it hears no more."""
     log = tmp_path / "log"
