@@ -292,7 +292,8 @@ enum crew_exit {
  * Run a plan from main() until it is stopped by a signal (TERM, INT, QUIT
  * gracefully, a second one at once, but within half a second of the first it is
  * taken for the same; HUP rolling restart; TTIN, TTOU one child
- * of the first group more or less; USR1 reopens log files). Returns the exit
+ * of the first group more or less; USR1 reopens log files; USR2 is only logged,
+ * unless the program handles or ignores it). Returns the exit
  * code, an enum crew_exit. Why it could not start is told on standard error,
  * that of the caller for a daemon too.
  * With daemon.detach it returns 0 in the caller when the daemon is up; the

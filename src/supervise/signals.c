@@ -11,6 +11,8 @@
  *   CHLD              somebody died whom we may not know (deaths of our own
  *                     children are told by their pidfds)
  *   USR2, WINCH, CONT as PID 1: passed on to all children
+ *   USR2              else: it is said that it means nothing here. To nginx and gunicorn it
+ *                     is sent for an upgrade; it would end us at once
  *
  * What is pending more than once is one event for the kernel: two TTIN that
  * come at the same moment may be one.
@@ -29,6 +31,8 @@ static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events
 static void take(struct plan *plan, int signal, const struct os_sender *sender);
 static void stop(struct plan *plan, int signal, const struct os_sender *sender);
 static void pass_on(struct plan *plan, int signal);
+static bool ends_us(int signal);
+static void take_unasked(int signal);
 
 int signals_take(struct plan *plan)
 {
@@ -50,6 +54,8 @@ int signals_take(struct plan *plan)
 		sigaddset(&signals, all[i]);
 	for (size_t i = 0; i < COUNT_OF(passed_on) && getpid() == 1; i++)
 		sigaddset(&signals, passed_on[i]);
+	if (ends_us(SIGUSR2))
+		sigaddset(&signals, SIGUSR2);
 	fd = os_signals_open(&signals);
 	if (fd < 0)
 		return fd;
@@ -89,6 +95,11 @@ static void take(struct plan *plan, int signal, const struct os_sender *sender)
 		plan_reopen(plan);
 		return;
 	case SIGUSR2:
+		if (getpid() == 1)
+			pass_on(plan, signal);
+		else
+			take_unasked(signal);
+		return;
 	case SIGWINCH:
 	case SIGCONT:
 		pass_on(plan, signal);
@@ -127,4 +138,28 @@ static void pass_on(struct plan *plan, int signal)
 				os_process_signal(life->child.pidfd, signal);
 		}
 	}
+}
+
+/* Or has the program a use for it, or who started us a reason to ignore it? */
+static bool ends_us(int signal)
+{
+	struct sigaction now;
+
+	return sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
+}
+
+/* The program may handle it since we took it, as from on_start: then it is the program's. */
+static void take_unasked(int signal)
+{
+	sigset_t signals;
+
+	if (ends_us(signal)) {
+		log_warning("signal %s means nothing here; HUP replaces all children, and a new "
+			    "version of the program needs a restart", os_signal_name(signal));
+		return;
+	}
+	sigemptyset(&signals);
+	sigaddset(&signals, signal);
+	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+	raise(signal);
 }

@@ -37,6 +37,7 @@ static bool fails_to_start;
 static bool blocks;
 static bool own_loop;
 static bool flood;
+static bool handles_usr2;
 static long descriptors;
 
 static double now(void)
@@ -195,8 +196,18 @@ static void tell_ready(struct crew_supervisor *supervisor,
 	tell_child("ready", child);
 }
 
+static void say_usr2(int signal)
+{
+	static const char text[] = "own USR2\n";
+
+	(void)signal;
+	(void)!write(STDOUT_FILENO, text, sizeof(text) - 1);
+}
+
 static int tell_start(struct crew_supervisor *supervisor)
 {
+	if (handles_usr2)
+		sigaction(SIGUSR2, &(struct sigaction){ .sa_handler = say_usr2 }, NULL);
 	printf("{\"event\":\"on_start\",\"pid\":%d}\n", (int)getpid());
 	fflush(stdout);
 	return crew_plan_context(supervisor) == &ids ? 0 : 1;
@@ -353,7 +364,7 @@ enum {
 	KIND = 256, COUNT, IDS, HEARTBEAT, BOOT, STOP, STARTING, RESTARTS, WINDOW, RETRY,
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
-	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN,
+	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, USR2,
 };
 
 static const struct option options[] = {
@@ -374,7 +385,8 @@ static const struct option options[] = {
 	{ "flood", 0, NULL, FLOOD }, { "level", 1, NULL, LEVEL },
 	{ "console", 0, NULL, CONSOLE }, { "nofile", 1, NULL, NOFILE },
 	{ "work-in", 1, NULL, WORK_IN },
-	{ "out-to", 1, NULL, OUT_TO }, { NULL, 0, NULL, 0 },
+	{ "out-to", 1, NULL, OUT_TO }, { "usr2", 0, NULL, USR2 },
+	{ NULL, 0, NULL, 0 },
 };
 
 static void take(int option, char *value)
@@ -429,6 +441,7 @@ static void take(int option, char *value)
 	case CONSOLE: plan.console = true; break;
 	case NOFILE: descriptors = number; break;
 	case WORK_IN: group->directory = value; break;
+	case USR2: handles_usr2 = true; break;
 	default: exit(64);
 	}
 }

@@ -222,6 +222,30 @@ def test_a_stopped_and_a_looping_child_are_found(supervised, what, kind):
     assert program.stop() == 0
 
 
+def test_a_signal_that_means_nothing_ends_nobody(supervised):
+    """It does in nginx and gunicorn."""
+    program = supervised("--count", 1)
+    child = program.wait("ready")["pid"]
+    program.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "signal SIGUSR2" in program.log() or program.process.poll() is not None)
+    assert "means nothing here; HUP" in program.log()
+    assert program.pids() == [child]
+    assert program.stop() == 0
+    # Who takes it is not taken it from.
+    program = supervised("--count", 1, wrapper=["/bin/sh", "-c", 'trap "" USR2; exec "$@"', "sh"])
+    program.wait("ready")
+    program.process.send_signal(signal.SIGUSR2)
+    assert program.stop() == 0
+    assert "SIGUSR2" not in program.log()
+    program = supervised("--count", 1, "--usr2")
+    program.wait("ready")
+    for number in range(1, 3):
+        program.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: program.other.count("own USR2") == number)
+    assert program.stop() == 0
+    assert "SIGUSR2" not in program.log()
+
+
 def test_a_long_boot_is_not_taken_for_a_stuck_child(supervised):
     program = supervised("--count", 2, "--heartbeat", 200, "--boot-ms", 1500)
     program.wait("ready", 2)
