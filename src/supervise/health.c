@@ -40,7 +40,7 @@ void health_fire(struct loop *loop, struct timer *timer)
 			struct life *life = container_of(link, struct life, in_group);
 
 			if (life->repeat.line && life->repeat.until_ms <= loop->now_ms)
-				sink_tell_repeats(&plan->groups[i].error, life);
+				sink_tell_repeats(life);
 			if (life->killed)
 				continue;
 			life_let_leave(life, loop->now_ms);

@@ -70,6 +70,7 @@ struct sink {
 
 /* A line that may come again. */
 struct repeat {
+	struct sink *sink; /* where it went */
 	char *line;        /* malloc'ed; NULL: none is remembered */
 	size_t size;
 	int level;
@@ -368,8 +369,8 @@ bool sink_has_room(struct sink *sink);
 bool sink_finish_line(struct sink *sink);
 /** Somebody may have put another file in the place of a terminal: let go of that. */
 void sink_follow(struct sink *sink);
-/** Say how often the last line came again, and forget it. Harmless twice. */
-void sink_tell_repeats(struct sink *sink, struct life *life);
+/** Say how often the last line came again, where it went, and forget it. Harmless twice. */
+void sink_tell_repeats(struct life *life);
 /** False: the line is below the group's level, so that nobody sees it. */
 bool sink_write(struct sink *sink, struct life *life, const char *line,
 		size_t size);

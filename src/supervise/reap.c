@@ -485,7 +485,7 @@ static void let_go(struct life *life)
 
 	stream_close(&life->out);
 	stream_close(&life->error);
-	sink_tell_repeats(&group_of(life)->error, life);
+	sink_tell_repeats(life);
 	notify_close(life);
 	loop_remove(loop, &life->pid_watch);
 	loop_timer_clear(loop, &life->look);

@@ -30,8 +30,10 @@
 
 static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
-static bool repeat_held(struct life *life, int level, const char *line, size_t size);
-static void repeat_remember(struct life *life, int level, const char *line, size_t size);
+static bool repeat_held(const struct sink *sink, struct life *life, int level,
+			const char *line, size_t size);
+static void repeat_remember(struct sink *sink, struct life *life, int level,
+			    const char *line, size_t size);
 static void take_index(char *name, size_t room, const char **line, size_t *size);
 static void open_terminal(struct sink *sink);
 static int fd_of(struct sink *sink);
@@ -130,12 +132,12 @@ bool sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 		return false;
 	own = own && sink->options->to == CREW_TO_LOG && !sink->options->wait &&
 	      life->child.plan->options.log_repeat_ms != CREW_NEVER;
-	if (own && repeat_held(life, level, line, size))
+	if (own && repeat_held(sink, life, level, line, size))
 		return true;
 	if (own)
-		sink_tell_repeats(sink, life);
+		sink_tell_repeats(life);
 	if (write_counted(sink, life, level, line, size) && own)
-		repeat_remember(life, level, line, size);
+		repeat_remember(sink, life, level, line, size);
 	return true;
 }
 
@@ -160,11 +162,13 @@ static bool write_counted(struct sink *sink, const struct life *life, int level,
 }
 
 /* The same line again, and soon: counted, not written. */
-static bool repeat_held(struct life *life, int level, const char *line, size_t size)
+static bool repeat_held(const struct sink *sink, struct life *life, int level,
+			const char *line, size_t size)
 {
 	struct repeat *repeat = &life->repeat;
 
-	if (!repeat->line || repeat->until_ms <= life->child.plan->loop.now_ms ||
+	if (!repeat->line || repeat->sink != sink ||
+	    repeat->until_ms <= life->child.plan->loop.now_ms ||
 	    repeat->level != level || repeat->size != size ||
 	    memcmp(repeat->line, line, size) != 0)
 		return false;
@@ -173,12 +177,14 @@ static bool repeat_held(struct life *life, int level, const char *line, size_t s
 }
 
 /* It was written: should it come again, it need not be. */
-static void repeat_remember(struct life *life, int level, const char *line, size_t size)
+static void repeat_remember(struct sink *sink, struct life *life, int level,
+			    const char *line, size_t size)
 {
 	const struct plan *plan = life->child.plan;
 	const unsigned window_ms = plan->options.log_repeat_ms;
 	struct repeat *repeat = &life->repeat;
 
+	repeat->sink = sink;
 	repeat->line = malloc(size + 1);
 	if (repeat->line && size)
 		memcpy(repeat->line, line, size);
@@ -189,9 +195,10 @@ static void repeat_remember(struct life *life, int level, const char *line, size
 
 /* To say that it came once more would take as much room as the line. What cannot
  * be told is counted among the lines that were dropped. */
-void sink_tell_repeats(struct sink *sink, struct life *life)
+void sink_tell_repeats(struct life *life)
 {
 	struct repeat *repeat = &life->repeat;
+	struct sink *sink = repeat->sink;
 	char text[80];
 	int n;
 

@@ -364,7 +364,8 @@ enum {
 	KIND = 256, COUNT, IDS, HEARTBEAT, BOOT, STOP, STARTING, RESTARTS, WINDOW, RETRY,
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
-	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, USR2,
+	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, ERROR_FILE,
+	QUIET, USR2,
 };
 
 static const struct option options[] = {
@@ -385,9 +386,21 @@ static const struct option options[] = {
 	{ "flood", 0, NULL, FLOOD }, { "level", 1, NULL, LEVEL },
 	{ "console", 0, NULL, CONSOLE }, { "nofile", 1, NULL, NOFILE },
 	{ "work-in", 1, NULL, WORK_IN },
-	{ "out-to", 1, NULL, OUT_TO }, { "usr2", 0, NULL, USR2 },
+	{ "out-to", 1, NULL, OUT_TO }, { "error-file", 1, NULL, ERROR_FILE },
+	{ "quiet", 0, NULL, QUIET }, { "usr2", 0, NULL, USR2 },
 	{ NULL, 0, NULL, 0 },
 };
+
+/* For a test in which nobody may read what the parent prints. */
+static void say_nothing(void)
+{
+	plan.on_start = NULL;
+	plan.on_shutdown = NULL;
+	plan.parent_pre_stop = NULL;
+	plan.pre_fork = NULL;
+	plan.on_ready = NULL;
+	plan.on_death = NULL;
+}
 
 static void take(int option, char *value)
 {
@@ -417,6 +430,7 @@ static void take(int option, char *value)
 	case OUT_FILE: group->out.to = CREW_TO_FILE; group->out.path = value; break;
 	case OUT_BYTES: group->out.max_bytes = number; break;
 	case OUT_TO: group->out.to = (enum crew_stream_to)number; group->out.fd = 1; break;
+	case ERROR_FILE: group->error.to = CREW_TO_FILE; group->error.path = value; break;
 	case WAIT: group->out.wait = group->error.wait = true; break;
 	case JSON: group->out.json_unmarked = true; break;
 	case INPUT: group->input = true; break;
@@ -441,6 +455,7 @@ static void take(int option, char *value)
 	case CONSOLE: plan.console = true; break;
 	case NOFILE: descriptors = number; break;
 	case WORK_IN: group->directory = value; break;
+	case QUIET: say_nothing(); break;
 	case USR2: handles_usr2 = true; break;
 	default: exit(64);
 	}

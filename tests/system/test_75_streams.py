@@ -194,6 +194,16 @@ def test_a_flood_is_dropped_and_counted_and_holds_up_nobody(supervised, stuck_lo
     assert program.stop() == 0
 
 
+def test_repeated_lines_are_told_where_the_line_went(supervised, tmp_path):
+    path = tmp_path / "errors"
+    program = supervised("--count", 1, "--error-file", path, "--", "/bin/sh", "-c",
+                         "printf '<6>same\\n<6>same\\n<6>same\\n'; sleep 100")
+    wait_for(lambda: "same" in program.log())
+    wait_for(lambda: "the last line was repeated 2 times" in program.log() + path.read_text())
+    assert path.read_text() == ""
+    assert program.stop() == 0
+
+
 def test_a_child_that_may_wait_loses_nothing(supervised, stuck_log):
     read_end, write_end = stuck_log
     program = supervised("--count", 2, "--lines", 20000, "--wait", stderr=write_end)
