@@ -3,7 +3,8 @@
  * The console: commands typed on the terminal while the supervisor runs. The
  * terminal stays in its own line mode, which echoes and edits: there is nothing
  * to restore, however the program ends. A Ctrl-D closes the console, and the
- * supervisor goes on.
+ * supervisor goes on. Nor is it held up by a terminal that was stopped: see
+ * console_output.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -31,9 +32,10 @@ struct command {
 
 static void typed(struct loop *loop, struct watch *watch, uint32_t events);
 static void take_line(struct crew_supervisor *supervisor, char *line);
-static void prompt(void);
-static void say(int r);
-static bool number_of(const char *word, unsigned *ret_number);
+static void prompt(struct crew_supervisor *supervisor);
+static void say(struct crew_supervisor *supervisor, int r);
+static bool number_of(struct crew_supervisor *supervisor, const char *word,
+		      unsigned *ret_number);
 static void run_help(struct crew_supervisor *supervisor, char **words);
 static void run_status(struct crew_supervisor *supervisor, char **words);
 static void run_deaths(struct crew_supervisor *supervisor, char **words);
@@ -71,14 +73,16 @@ void console_open(struct crew_supervisor *supervisor)
 	supervisor->console = (struct watch){ .fd = STDIN_FILENO, .ready = typed };
 	if (loop_add(plan_loop(supervisor->plan), &supervisor->console, EPOLLIN) < 0)
 		return;
-	printf("Type \"help\" for commands; Ctrl-C stops.\n");
-	prompt();
+	console_open_output(supervisor);
+	console_say(supervisor, "Type \"help\" for commands; Ctrl-C stops.\n");
+	prompt(supervisor);
 }
 
 void console_close(struct crew_supervisor *supervisor)
 {
 	if (supervisor->plan)
 		loop_remove(plan_loop(supervisor->plan), &supervisor->console);
+	console_close_output(supervisor);
 	free(supervisor->console_line);
 	supervisor->console_line = NULL;
 }
@@ -106,7 +110,7 @@ static void typed(struct loop *loop, struct watch *watch, uint32_t events)
 		take_line(supervisor, line);
 		supervisor->console_used -= (size_t)(end + 1 - line);
 		memmove(line, end + 1, supervisor->console_used + 1);
-		prompt();
+		prompt(supervisor);
 	}
 	if (supervisor->console_used == LINE_BYTES - 1)
 		supervisor->console_used = 0;
@@ -134,35 +138,36 @@ static void take_line(struct crew_supervisor *supervisor, char *line)
 		if (strcmp(commands[i].name, words[0]) != 0)
 			continue;
 		if (count - 1 < commands[i].words)
-			printf("%s %s\n", commands[i].name, commands[i].usage);
+			console_say(supervisor, "%s %s\n", commands[i].name, commands[i].usage);
 		else
 			commands[i].run(supervisor, words + 1);
 		return;
 	}
-	printf("there is no command \"%s\"; try help\n", words[0]);
+	console_say(supervisor, "there is no command \"%s\"; try help\n", words[0]);
 }
 
-static void prompt(void)
+static void prompt(struct crew_supervisor *supervisor)
 {
-	printf("crew> ");
-	fflush(stdout);
+	console_say(supervisor, "crew> ");
+	console_flush(supervisor);
 }
 
-static void say(int r)
+static void say(struct crew_supervisor *supervisor, int r)
 {
 	if (r == -ENOENT)
-		printf("there is no such child; try status\n");
+		console_say(supervisor, "there is no such child; try status\n");
 	else if (r < 0)
-		printf("%s\n", strerror(-r));
+		console_say(supervisor, "%s\n", strerror(-r));
 }
 
-static bool number_of(const char *word, unsigned *ret_number)
+static bool number_of(struct crew_supervisor *supervisor, const char *word,
+		      unsigned *ret_number)
 {
 	char *end;
 	unsigned long number = strtoul(word, &end, 10);
 
 	if (*word < '0' || *word > '9' || *end || number > INT_MAX) {
-		printf("\"%s\" is not a number\n", word);
+		console_say(supervisor, "\"%s\" is not a number\n", word);
 		return false;
 	}
 	*ret_number = (unsigned)number;
@@ -171,10 +176,9 @@ static bool number_of(const char *word, unsigned *ret_number)
 
 static void run_help(struct crew_supervisor *supervisor, char **words)
 {
-	(void)supervisor;
 	(void)words;
 	for (size_t i = 0; i < COUNT_OF(commands); i++)
-		printf("  %-8s %s\n", commands[i].name, commands[i].usage);
+		console_say(supervisor, "  %-8s %s\n", commands[i].name, commands[i].usage);
 }
 
 static void run_status(struct crew_supervisor *supervisor, char **words)
@@ -186,14 +190,14 @@ static void run_status(struct crew_supervisor *supervisor, char **words)
 	if (!children)
 		return;
 	count = crew_plan_children(supervisor, children, CHILDREN_SHOWN);
-	printf("%-24s %8s %5s %-9s %9s %9s %10s  %s\n", "child", "pid", "gen", "state",
+	console_say(supervisor, "%-24s %8s %5s %-9s %9s %9s %10s  %s\n", "child", "pid", "gen", "state",
 	       "age s", "silent s", "rss KiB", "status");
 	for (size_t i = 0; i < count && i < CHILDREN_SHOWN; i++) {
 		const struct crew_child_info *child = &children[i];
 		char name[64];
 
 		snprintf(name, sizeof(name), "%s[%u]", child->group, child->index);
-		printf("%-24s %8d %5u %-9s %9.1f %9.1f %10llu  %s\n", name,
+		console_say(supervisor, "%-24s %8d %5u %-9s %9.1f %9.1f %10llu  %s\n", name,
 		       (int)child->pid, child->generation,
 		       crew_child_state_name(child->state),
 		       (double)child->age_ms / 1000, (double)child->silent_ms / 1000,
@@ -209,22 +213,22 @@ static void run_deaths(struct crew_supervisor *supervisor, char **words)
 
 	(void)words;
 	if (count == 0)
-		printf("nobody has died yet\n");
+		console_say(supervisor, "nobody has died yet\n");
 	for (size_t i = 0; i < count && i < DEATHS_SHOWN; i++) {
 		const struct crew_death *death = &deaths[i];
 
-		printf("%s[%u] pid %d: %s", death->group, death->index,
+		console_say(supervisor, "%s[%u] pid %d: %s", death->group, death->index,
 		       (int)death->pid, crew_cause_name(death->cause));
 		if (death->signal)
-			printf(", %s", death->name);
+			console_say(supervisor, ", %s", death->name);
 		else if (death->exit_code >= 0)
-			printf(", exit code %d %s", death->exit_code, death->name);
-		printf(", after %.1f s, peak %llu KiB\n", (double)death->age_ms / 1000,
+			console_say(supervisor, ", exit code %d %s", death->exit_code, death->name);
+		console_say(supervisor, ", after %.1f s, peak %llu KiB\n", (double)death->age_ms / 1000,
 		       (unsigned long long)death->peak_rss_bytes / 1024);
 		for (const char *at = death->last_lines; *at;) {
 			const char *end = strchrnul(at, '\n');
 
-			printf("    | %.*s\n", (int)(end - at), at);
+			console_say(supervisor, "    | %.*s\n", (int)(end - at), at);
 			at = *end ? end + 1 : end;
 		}
 	}
@@ -235,21 +239,21 @@ static void run_add(struct crew_supervisor *supervisor, char **words)
 	unsigned index = CREW_NEVER;
 	int r;
 
-	if (words[1] && !number_of(words[1], &index))
+	if (words[1] && !number_of(supervisor, words[1], &index))
 		return;
 	r = crew_plan_add(supervisor, words[0], index);
 	if (r >= 0)
-		printf("%s[%d] starts\n", words[0], r);
+		console_say(supervisor, "%s[%d] starts\n", words[0], r);
 	else
-		say(r);
+		say(supervisor, r);
 }
 
 static void run_remove(struct crew_supervisor *supervisor, char **words)
 {
 	unsigned index;
 
-	if (number_of(words[1], &index))
-		say(crew_plan_remove(supervisor, words[0], index, 0, NULL, NULL));
+	if (number_of(supervisor, words[1], &index))
+		say(supervisor, crew_plan_remove(supervisor, words[0], index, 0, NULL, NULL));
 }
 
 static void run_signal(struct crew_supervisor *supervisor, char **words)
@@ -257,8 +261,8 @@ static void run_signal(struct crew_supervisor *supervisor, char **words)
 	unsigned index;
 	unsigned signal;
 
-	if (number_of(words[1], &index) && number_of(words[2], &signal))
-		say(crew_plan_signal(supervisor, words[0], index, (int)signal));
+	if (number_of(supervisor, words[1], &index) && number_of(supervisor, words[2], &signal))
+		say(supervisor, crew_plan_signal(supervisor, words[0], index, (int)signal));
 }
 
 static void run_send(struct crew_supervisor *supervisor, char **words)
@@ -267,20 +271,20 @@ static void run_send(struct crew_supervisor *supervisor, char **words)
 	unsigned index;
 	ssize_t n;
 
-	if (!number_of(words[1], &index))
+	if (!number_of(supervisor, words[1], &index))
 		return;
 	snprintf(text, sizeof(text), "%s\n", words[2]);
 	n = crew_plan_send(supervisor, words[0], index, text, strlen(text));
 	if (n == -ENOTSUP)
-		printf("its group has no `input`\n");
+		console_say(supervisor, "its group has no `input`\n");
 	else if (n < 0)
-		say((int)n);
+		say(supervisor, (int)n);
 }
 
 static void run_reload(struct crew_supervisor *supervisor, char **words)
 {
 	if (crew_plan_reload(supervisor, words[0]) < 0)
-		printf("there is no group \"%s\"\n", words[0]);
+		console_say(supervisor, "there is no group \"%s\"\n", words[0]);
 }
 
 static void run_level(struct crew_supervisor *supervisor, char **words)
@@ -290,9 +294,9 @@ static void run_level(struct crew_supervisor *supervisor, char **words)
 	const int level = log_level_by_name(name);
 
 	if (!level)
-		printf("there is no level \"%s\"\n", name);
+		console_say(supervisor, "there is no level \"%s\"\n", name);
 	else if (crew_plan_set_log_level(supervisor, group, (enum crew_level)level) < 0)
-		printf("there is no group \"%s\"\n", group);
+		console_say(supervisor, "there is no group \"%s\"\n", group);
 }
 
 static void run_stop(struct crew_supervisor *supervisor, char **words)

@@ -166,6 +166,60 @@ def test_the_console():
     assert not is_alive(pid)
 
 
+def restarts_who_is_killed(parent):
+    before = wait_for(lambda: children_of(parent))
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(lambda: (after := children_of(parent)) and after[0] != before[0],
+             what="the successor")
+
+
+def test_a_console_on_a_stopped_terminal_holds_nobody_up():
+    terminal = Terminal("--console", "--quiet", "--count", "1")
+    terminal.expect(r"crew> ")
+    os.write(terminal.fd, b"\x13")  # Ctrl-S
+    terminal.type("help")
+    time.sleep(0.2)  # the more surely it is at it
+    restarts_who_is_killed(terminal.pid)
+    os.write(terminal.fd, b"\x11")  # Ctrl-Q
+    terminal.expect(r"reload +\[GROUP\]: rolling restart.*crew> ")
+    terminal.type("stop")
+    assert terminal.wait() == 0
+
+
+def test_a_console_whose_output_nobody_reads_holds_nobody_up():
+    """And what is read late after all comes whole, as far as it is kept."""
+    master, slave = pty.openpty()
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(write_end, b"." * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    process = subprocess.Popen([SUPERVISED, "--console", "--quiet", "--count", "1"],
+                               stdin=slave, stdout=write_end, stderr=subprocess.DEVNULL)
+    os.close(slave)
+    os.close(write_end)
+    try:
+        os.write(master, b"help\n")
+        restarts_who_is_killed(process.pid)
+        text = b""
+        while b"crew> " not in text.partition(b"stop at once")[2]:
+            text += os.read(read_end, 4096)
+        assert text.count(b".") >= filled and b"reload   [GROUP]: rolling restart" in text
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        os.close(read_end)
+        os.close(master)
+    assert process.returncode == 0
+
+
 def test_ctrl_c_is_the_parents(tmp_path):
     """The terminal sends it to all processes of the group; children finish their work."""
     terminal = Terminal("--count", "2", "--block", "--stop", "700", "--heartbeat", "60000")
