@@ -99,7 +99,6 @@ static void add_head(struct line *line, const struct level_row *row,
 		     const char *origin, int pid);
 static void add_time(struct line *line);
 static void add_escaped(struct line *line, int room, const char *text, int size);
-static int escape_one(char *out, const char *text, int size, int *ret_taken);
 static bool write_line(const struct line *line);
 static bool write_rest(void);
 static bool nobody_reads(void);
@@ -387,6 +386,14 @@ bool log_raw(const char *origin, int pid, int level, const char *text, int size)
 	return write_line(&line);
 }
 
+void log_escape(char *out, size_t room, const char *text, size_t size)
+{
+	struct log_text escaped = { out, 0, (int)room - 1 };
+
+	log_text_escaped(&escaped, text, (int)size);
+	out[escaped.used] = '\0';
+}
+
 bool log_has_room(void)
 {
 	struct pollfd out = { .events = POLLOUT };
@@ -467,50 +474,13 @@ static void add_time(struct line *line)
 			       (int)(now.tv_nsec / 1000000));
 }
 
-/* Add a text until the line has `room` bytes; one that is too long ends in a
- * mark. */
+/* Until the line has `room` bytes. */
 static void add_escaped(struct line *line, int room, const char *text, int size)
 {
-	static const char cut[] = " [cut]";
-	const int mark = (int)sizeof(cut) - 1;
-	int before_mark = line->used;
-	char out[4];
-	int taken;
+	struct log_text out = { line->text, line->used, room };
 
-	for (int i = 0; i < size; i += taken) {
-		int n = escape_one(out, text + i, size - i, &taken);
-
-		if (line->used + mark <= room)
-			before_mark = line->used;
-		if (line->used + n > room) {
-			memcpy(line->text + before_mark, cut, (size_t)mark);
-			line->used = before_mark + mark;
-			return;
-		}
-		memcpy(line->text + line->used, out, (size_t)n);
-		line->used += n;
-	}
-}
-
-/* One character, as it is shown: at most 4 bytes. */
-static int escape_one(char *out, const char *text, int size, int *ret_taken)
-{
-	static const char digits[] = "0123456789abcdef";
-	const unsigned char byte = (unsigned char)*text;
-	const int whole = log_utf8_size(text, size);
-
-	*ret_taken = whole > 0 ? whole : 1;
-	if (whole > 1 || byte == '\t' || (whole == 1 && byte >= 0x20 && byte != 0x7f)) {
-		memcpy(out, text, (size_t)whole);
-		return whole;
-	}
-	out[0] = '\\';
-	out[1] = byte == '\n' ? 'n' : 'x';
-	if (byte == '\n')
-		return 2;
-	out[2] = digits[byte >> 4];
-	out[3] = digits[byte & 15];
-	return 4;
+	log_text_escaped(&out, text, size);
+	line->used = out.used;
 }
 
 static bool write_line(const struct line *line)

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <crew/log.h>
@@ -64,6 +65,9 @@ void log_to_file(struct rotate *rotate);
 bool log_from(const char *origin, int pid, int level, const char *text, int size);
 /** The same, but the line is written as it is, without its marks, but for control bytes. */
 bool log_raw(const char *origin, int pid, int level, const char *text, int size);
+/** A text as the log shows it, for other places that people look at: control bytes and broken
+ * UTF-8 are escaped. NUL-terminated; what has no room is cut, with a mark. */
+void log_escape(char *out, size_t room, const char *text, size_t size);
 /** Would a line be taken now? For those who would rather wait. */
 bool log_has_room(void);
 /** In a child: say how many of its lines were dropped, if that was not said yet.

@@ -209,6 +209,20 @@ static void long_lines_are_cut_with_a_mark(void **state)
 	assert_true(strlen(seen) <= 8192);
 }
 
+static void a_text_for_people_cannot_talk_to_a_terminal(void **state)
+{
+	static const char text[] = "\033[31mred\n\xff \xc3\xbc\ttab";
+	char shown[64];
+
+	(void)state;
+	log_escape(shown, sizeof(shown), text, sizeof(text) - 1);
+	assert_string_equal(shown, "\\x1b[31mred\\n\\xff \xc3\xbc\ttab");
+	log_escape(shown, 16, text, sizeof(text) - 1);
+	assert_string_equal(shown, "\\x1b[31mr [cut]");
+	log_escape(shown, 1, text, sizeof(text) - 1);
+	assert_string_equal(shown, "");
+}
+
 static void a_full_pipe_drops_and_counts(void **state)
 {
 	const uint64_t before = log_dropped();
@@ -513,6 +527,7 @@ int main(void)
 		ON_A_PIPE(nobody_forges_a_line),
 		ON_A_PIPE(an_origin_forges_no_line_either),
 		ON_A_PIPE(long_lines_are_cut_with_a_mark),
+		ON_A_PIPE(a_text_for_people_cannot_talk_to_a_terminal),
 		ON_A_PIPE(a_full_pipe_drops_and_counts),
 		ON_A_PIPE(a_child_tells_what_it_could_not_say),
 		ON_A_PIPE(a_torn_line_is_finished_before_the_next),

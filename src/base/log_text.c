@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Log lines for machines. Both forms quote what was said so that any bytes make
- * one well-formed line: control characters are escaped, bytes that are not UTF-8
- * become U+FFFD. A logfmt value that is plain stands as it is; the message is
- * always quoted.
+ * What was said, as it may stand in a line, for people and for machines. Both forms
+ * for machines quote it so that any bytes make one well-formed line: control
+ * characters are escaped, bytes that are not UTF-8 become U+FFFD. A logfmt value that
+ * is plain stands as it is; the message is always quoted. For people such bytes are
+ * shown as numbers, so that what a child says cannot talk to a terminal.
  */
 #include "base/log_text.h"
 
@@ -13,10 +14,13 @@
 /* What may still have to be written behind a text: quote and brace. */
 #define TAIL_BYTES 8
 #define ESCAPED_BYTES_MAX 6
+#define SHOWN_BYTES_MAX 4
 
 static void put(struct log_text *out, const char *text, int size);
 static void put_text(struct log_text *out, const char *text);
 static void put_quoted(struct log_text *out, const char *text, int size);
+static int utf8_size(const char *text, int size);
+static int show(char *out, const char *text, int size, int *ret_taken);
 static int escape(char *out, const char *text, int size, int *ret_taken);
 static bool is_plain(const char *text);
 
@@ -45,9 +49,31 @@ void log_text_structured(struct log_text *out, bool json,
 		put_text(out, "}");
 }
 
+void log_text_escaped(struct log_text *out, const char *text, int size)
+{
+	static const char cut[] = " [cut]";
+	const int mark = (int)sizeof(cut) - 1;
+	int before_mark = out->used;
+	char shown[SHOWN_BYTES_MAX];
+	int taken;
+
+	for (int i = 0; i < size; i += taken) {
+		const int n = show(shown, text + i, size - i, &taken);
+
+		if (out->used + mark <= out->room)
+			before_mark = out->used;
+		if (out->used + n > out->room) {
+			out->used = before_mark;
+			put_text(out, cut);
+			return;
+		}
+		put(out, shown, n);
+	}
+}
+
 /* The size of the UTF-8 character at the start, 0 if there is none (RFC 3629,
  * section 4) or if it is a control character of U+0080 to U+009F. */
-int log_utf8_size(const char *text, int size)
+static int utf8_size(const char *text, int size)
 {
 	const unsigned char *at = (const unsigned char *)text;
 	const unsigned char lead = at[0];
@@ -101,11 +127,32 @@ static void put_quoted(struct log_text *out, const char *text, int size)
 	put_text(out, "\"");
 }
 
+/* One character as people see it. */
+static int show(char *out, const char *text, int size, int *ret_taken)
+{
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char byte = (unsigned char)*text;
+	const int whole = utf8_size(text, size);
+
+	*ret_taken = whole > 0 ? whole : 1;
+	if (whole > 1 || byte == '\t' || (whole == 1 && byte >= 0x20 && byte != 0x7f)) {
+		memcpy(out, text, (size_t)whole);
+		return whole;
+	}
+	out[0] = '\\';
+	out[1] = byte == '\n' ? 'n' : 'x';
+	if (byte == '\n')
+		return 2;
+	out[2] = digits[byte >> 4];
+	out[3] = digits[byte & 15];
+	return 4;
+}
+
 /* One character as it stands between quotes (RFC 8259, 7). */
 static int escape(char *out, const char *text, int size, int *ret_taken)
 {
 	const unsigned char byte = (unsigned char)*text;
-	const int whole = log_utf8_size(text, size);
+	const int whole = utf8_size(text, size);
 
 	*ret_taken = whole > 0 ? whole : 1;
 	if (byte == '"' || byte == '\\') {

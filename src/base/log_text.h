@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private to the log: lines for machines, JSON and logfmt. */
+/* Private to the log: what was said, escaped, and lines for machines, JSON and logfmt. */
 #ifndef BASE_LOG_TEXT_H
 #define BASE_LOG_TEXT_H
 
@@ -25,8 +25,8 @@ struct log_record {
  * not fit is left out of the message; the line is well formed in any case. */
 void log_text_structured(struct log_text *out, bool json,
 			 const struct log_record *record);
-/** The size of the UTF-8 character at the start, 0 if there is none (RFC 3629,
- * section 4) or if it is a control character of U+0080 to U+009F. */
-int log_utf8_size(const char *text, int size);
+/** Add a text as people may see it: control bytes and what is no UTF-8 escaped. What is too
+ * long ends in a mark, if there is room for that. */
+void log_text_escaped(struct log_text *out, const char *text, int size);
 
 #endif

@@ -3,7 +3,8 @@
  * The console: commands typed on the terminal while the supervisor runs. The
  * terminal stays in its own line mode, which echoes and edits: there is nothing
  * to restore, however the program ends. A Ctrl-D closes the console, and the
- * supervisor goes on. Nor is it held up by a terminal that was stopped: see
+ * supervisor goes on. What children said is shown as the log shows it, so that it
+ * cannot talk to the terminal. Nor is it held up by a terminal that was stopped: see
  * console_output.c.
  */
 #include <errno.h>
@@ -194,14 +195,16 @@ static void run_status(struct crew_supervisor *supervisor, char **words)
 	       "age s", "silent s", "rss KiB", "status");
 	for (size_t i = 0; i < count && i < CHILDREN_SHOWN; i++) {
 		const struct crew_child_info *child = &children[i];
+		char status[2 * sizeof(child->status)];
 		char name[64];
 
+		log_escape(status, sizeof(status), child->status, strlen(child->status));
 		snprintf(name, sizeof(name), "%s[%u]", child->group, child->index);
 		console_say(supervisor, "%-24s %8d %5u %-9s %9.1f %9.1f %10llu  %s\n", name,
 		       (int)child->pid, child->generation,
 		       crew_child_state_name(child->state),
 		       (double)child->age_ms / 1000, (double)child->silent_ms / 1000,
-		       (unsigned long long)child->rss_bytes / 1024, child->status);
+		       (unsigned long long)child->rss_bytes / 1024, status);
 	}
 	free(children);
 }
@@ -227,8 +230,10 @@ static void run_deaths(struct crew_supervisor *supervisor, char **words)
 		       (unsigned long long)death->peak_rss_bytes / 1024);
 		for (const char *at = death->last_lines; *at;) {
 			const char *end = strchrnul(at, '\n');
+			char line[2 * LINE_BYTES];
 
-			console_say(supervisor, "    | %.*s\n", (int)(end - at), at);
+			log_escape(line, sizeof(line), at, (size_t)(end - at));
+			console_say(supervisor, "    | %s\n", line);
 			at = *end ? end + 1 : end;
 		}
 	}

@@ -220,6 +220,23 @@ def test_a_console_whose_output_nobody_reads_holds_nobody_up():
     assert process.returncode == 0
 
 
+def test_what_children_say_cannot_talk_to_the_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal("--console", "--count", "1", "--input")
+    terminal.expect(r'"event":"ready"')
+    terminal.type("send kids 0 status \x1b[31mred")
+    terminal.type("send kids 0 mutter \x1b[32mgreen")
+    terminal.expect(r"kids\[0\] \d+: \\x1b\[32mgreen")
+    terminal.type("status")
+    assert "\x1b" not in terminal.expect(r"kids\[0\] +\d+ +1 ready[^\n]*31mred").group(0)
+    terminal.type(f"signal kids 0 {signal.SIGSEGV.value}")
+    terminal.expect(r'"event":"death"')
+    terminal.type("deaths")
+    assert "\x1b" not in terminal.expect(r"kids\[0\] pid .*\|[^\n]*32mgreen").group(0)
+    terminal.type("stop")
+    assert terminal.wait() == 0
+
+
 def test_ctrl_c_is_the_parents(tmp_path):
     """The terminal sends it to all processes of the group; children finish their work."""
     terminal = Terminal("--count", "2", "--block", "--stop", "700", "--heartbeat", "60000")
