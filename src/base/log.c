@@ -93,6 +93,7 @@ static void follow(void);
 static bool journal_reads_us(void);
 static bool taken(const struct level_row *row, const char *origin, int pid,
 		  const char *text, int size);
+static void tell_dropped(void);
 static void add_structured(struct line *line, const struct level_row *row,
 			   const char *origin, int pid, const char *text, int size);
 static void add_head(struct line *line, const struct level_row *row,
@@ -266,18 +267,30 @@ void log_line_va(int level, const char *format, va_list arguments)
 	if (!log_enabled(level))
 		return;
 	size = vsnprintf(text, sizeof(text), format, arguments);
-	if (form == LOG_FORM_CHILD)
-		log_tell_dropped();
-	if (size >= 0)
-		log_from("parent", 0, level, text,
-			 size > LINE_BYTES ? LINE_BYTES : size);
-	else
+	tell_dropped();
+	if (size < 0 || (!log_from("parent", 0, level, text,
+				   size > LINE_BYTES ? LINE_BYTES : size) &&
+			 !log_counts()))
 		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
 	errno = error;
 }
 
-/* A child says what it could not say, as soon as it can say something. */
+bool log_counts(void)
+{
+	return file != NULL;
+}
+
 void log_tell_dropped(void)
+{
+	pthread_mutex_lock(&writing);
+	if (file)
+		rotate_tell(file);
+	pthread_mutex_unlock(&writing);
+	tell_dropped();
+}
+
+/* Each process says what it could not say, as soon as it can say something. */
+static void tell_dropped(void)
 {
 	uint64_t told = atomic_load_explicit(&told_dropped, memory_order_relaxed);
 	const uint64_t now = log_dropped();
@@ -290,11 +303,9 @@ void log_tell_dropped(void)
 	n = snprintf(text, sizeof(text), "dropped %llu of this process's lines: the log "
 		     "does not keep up",
 		     (unsigned long long)(now - told));
-	if (log_from("parent", 0, CREW_WARNING, text, n))
-		return;
-	/* Nor could this one; it is none of those that are counted. */
-	atomic_fetch_sub_explicit(&dropped, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&told_dropped, now - told, memory_order_relaxed);
+	/* Nor this one: it is none of those that are counted. */
+	if (!log_from("parent", 0, CREW_WARNING, text, n))
+		atomic_fetch_sub_explicit(&told_dropped, now - told, memory_order_relaxed);
 }
 
 bool log_from(const char *origin, int pid, int level, const char *text, int size)
@@ -500,8 +511,6 @@ static bool write_line(const struct line *line)
 			memcpy(rest.text, line->text + n, (size_t)rest.used);
 		}
 	}
-	if (!written)
-		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&writing);
 	return written;
 }

@@ -22,7 +22,7 @@
 
 /** Choose the form from the environment and standard error: systemd if
  * JOURNAL_STREAM names it, else plain, in colour if it is a terminal and
- * NO_COLOR is unset. A write that would block is dropped and counted. */
+ * NO_COLOR is unset. A line that would block is dropped, and log_line's are counted. */
 void log_init(void);
 /** Standard error may be another file than at log_init: give up a terminal that it
  * is no longer. */
@@ -70,10 +70,15 @@ bool log_raw(const char *origin, int pid, int level, const char *text, int size)
 void log_escape(char *out, size_t room, const char *text, size_t size);
 /** Would a line be taken now? For those who would rather wait. */
 bool log_has_room(void);
-/** In a child: say how many of its lines were dropped, if that was not said yet.
- * It is said with the next line too; call it before the process ends. */
+/** Say how many lines of this process's own were dropped, and of a log file those of all, if
+ * that was not said yet and can be now. It is said with the next line too; call it where none may
+ * come for long, and before the process ends. */
 void log_tell_dropped(void);
-/** Lines that could not be written since the start. */
+/** Are lines that log_from() and log_raw() drop counted and told by the log file itself, which
+ * knows the reason? Else they are their caller's to count. */
+bool log_counts(void);
+/** Lines of this process's own that could not be written since the start; those that a log file
+ * counts are not among them. */
 uint64_t log_dropped(void);
 
 #define log_debug(...) log_line(CREW_DEBUG, __VA_ARGS__)

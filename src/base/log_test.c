@@ -50,7 +50,9 @@ static int set_up(void **state)
 	unsetenv("JOURNAL_STREAM");
 	log_set_level(CREW_INFO);
 	log_init();
-	return 0;
+	/* What was lost in the test before is not to be told in this one. */
+	log_tell_dropped();
+	return read(reader, seen, sizeof(seen)) < 0 && errno != EAGAIN;
 }
 
 static int tear_down(void **state)
@@ -255,6 +257,27 @@ static void a_child_tells_what_it_could_not_say(void **state)
 			    "up\n<3>said\n$");
 	log_error("and no more of it");
 	assert_string_equal(look(), "<3>and no more of it\n");
+}
+
+/* What it says for others is theirs to count; and nobody may say anything any more. */
+static void the_parent_tells_what_it_could_not_say(void **state)
+{
+	const uint64_t before = log_dropped();
+
+	(void)state;
+	fill_pipe();
+	log_error("died");
+	log_error("died too");
+	assert_false(log_from("items[2]", 1, CREW_INFO, "lost", 4));
+	assert_int_equal(log_dropped(), before + 2);
+	log_tell_dropped();
+	assert_int_equal(log_dropped(), before + 2);
+	look();
+	log_tell_dropped();
+	assert_like(look(), "Z warning  parent: dropped 2 of this process's lines: the log does "
+			    "not keep up\n$");
+	log_tell_dropped();
+	assert_string_equal(look(), "");
 }
 
 /* Room for one page: a long line begins, cannot go on, and must not block. Its
@@ -530,6 +553,7 @@ int main(void)
 		ON_A_PIPE(a_text_for_people_cannot_talk_to_a_terminal),
 		ON_A_PIPE(a_full_pipe_drops_and_counts),
 		ON_A_PIPE(a_child_tells_what_it_could_not_say),
+		ON_A_PIPE(the_parent_tells_what_it_could_not_say),
 		ON_A_PIPE(a_torn_line_is_finished_before_the_next),
 		ON_A_PIPE(a_torn_line_that_nobody_reads_holds_up_nothing),
 		ON_A_PIPE(a_pipe_that_nobody_reads_is_no_death),

@@ -22,6 +22,7 @@
 #include "base/path.h"
 
 #define LOOK_LINES 64u
+#define GAP_BYTES 120
 
 static int open_file(const char *path, int flags);
 static void rotate_now(struct rotate *rotate);
@@ -31,6 +32,7 @@ static bool is_ours(const struct rotate *rotate, const char *path);
 static void use(struct rotate *rotate, int fd);
 static void look(struct rotate *rotate);
 static bool write_whole(struct rotate *rotate, const char *line, size_t size);
+static int name_gap(const struct rotate *rotate, char *text, size_t room);
 static bool write_after_gap(struct rotate *rotate, const char *line, size_t size);
 
 int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
@@ -72,6 +74,15 @@ bool rotate_write(struct rotate *rotate, const char *line, size_t size)
 	return false;
 }
 
+void rotate_tell(struct rotate *rotate)
+{
+	char text[GAP_BYTES];
+
+	if (rotate->dropped > 0 &&
+	    write_whole(rotate, text, (size_t)name_gap(rotate, text, sizeof(text))))
+		rotate->dropped = 0;
+}
+
 int rotate_reopen(struct rotate *rotate)
 {
 	const int fd = open_file(rotate->path, 0);
@@ -93,6 +104,7 @@ void rotate_fini(struct rotate *rotate)
 {
 	if (!rotate->path)
 		return;
+	rotate_tell(rotate);
 	close(rotate->fd);
 	free(rotate->path);
 	*rotate = (struct rotate){ .fd = -1 };
@@ -217,14 +229,18 @@ static bool write_whole(struct rotate *rotate, const char *line, size_t size)
 	return false;
 }
 
+static int name_gap(const struct rotate *rotate, char *text, size_t room)
+{
+	return snprintf(text, room, "%llu lines were dropped: %s\n",
+			(unsigned long long)rotate->dropped, strerror(rotate->error));
+}
+
 /* The count and the line, or neither: where there is room for the count only, it
  * would be told with each line that is lost. */
 static bool write_after_gap(struct rotate *rotate, const char *line, size_t size)
 {
-	char text[120];
-	const int n = snprintf(text, sizeof(text), "%llu lines were dropped: %s\n",
-			       (unsigned long long)rotate->dropped,
-			       strerror(rotate->error));
+	char text[GAP_BYTES];
+	const int n = name_gap(rotate, text, sizeof(text));
 
 	if (!write_whole(rotate, text, (size_t)n))
 		return false;

@@ -33,12 +33,15 @@ int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 /** Write one line, with its newline; before that the file is rotated if it would
  * become too long. False: it was dropped. Blocks as long as the disk does. */
 bool rotate_write(struct rotate *rotate, const char *line, size_t size);
+/** Say in the file how many lines were dropped, if it can be said now. It is said with the next
+ * line too; this is for when none comes. */
+void rotate_tell(struct rotate *rotate);
 /** Open the path anew: somebody moved the file away. On failure (-errno) the old
  * one is still written to. */
 int rotate_reopen(struct rotate *rotate);
 /** From now on descriptors 1 and 2 lead to the file. */
 void rotate_stdio(struct rotate *rotate);
-/** Takes zeroed memory. */
+/** Says what rotate_tell() says. Takes zeroed memory. */
 void rotate_fini(struct rotate *rotate);
 
 #endif

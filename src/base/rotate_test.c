@@ -422,6 +422,23 @@ static int count_whole(const char *text, const char *line)
 	return *text ? -1 : count;
 }
 
+static void what_was_dropped_is_told_though_no_line_follows(void **state)
+{
+	struct rotate rotate;
+
+	(void)state;
+	assert_int_equal(rotate_open(&rotate, path, 1000, 2), 0);
+	rotate.error = ENOSPC;
+	rotate.dropped = 3;
+	rotate_tell(&rotate);
+	rotate_tell(&rotate);
+	assert_string_equal(text_at(0), "3 lines were dropped: No space left on device\n");
+	rotate.dropped = 2;
+	rotate_fini(&rotate);
+	assert_string_equal(text_at(0), "3 lines were dropped: No space left on device\n"
+					"2 lines were dropped: No space left on device\n");
+}
+
 static void fill_a_small_disk(void)
 {
 	struct rotate rotate;
@@ -490,6 +507,7 @@ int main(void)
 		test(without_a_new_file_the_old_keeps_its_name),
 		test(a_limit_leaves_no_half_line),
 		test(a_full_device_is_survived),
+		test(what_was_dropped_is_told_though_no_line_follows),
 		test(a_full_disk_leaves_no_half_line),
 	};
 

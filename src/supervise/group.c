@@ -40,9 +40,9 @@ int group_init(struct plan *plan, unsigned number, const struct group *options)
 			return -ENOMEM;
 	}
 	group->log_level = group->options.is.log_level;
-	r = sink_open(&group->out, &group->options.is.out, CREW_INFO);
+	r = sink_open(&group->out, group, &group->options.is.out, CREW_INFO);
 	if (r == 0)
-		r = sink_open(&group->error, &group->options.is.error,
+		r = sink_open(&group->error, group, &group->options.is.error,
 			      CREW_WARNING);
 	return r < 0 ? r : make_places(group);
 }

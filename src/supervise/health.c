@@ -3,7 +3,8 @@
  * The clocks and limits of children: until it is ready a child has its boot
  * timeout, from then on its heartbeat must go on. A heartbeat is progress, not
  * existence: a child that is stopped or that loops is found. Memory and
- * descriptors are looked at each second, a part of the children in each look.
+ * descriptors are looked at each second, a part of the children in each look. Lines that
+ * the log had no room for are told from here, since no other may come.
  *
  * A thread is judged by its own heart only while its host's beats: if the whole
  * process stands still, it is the host that is stuck.
@@ -49,6 +50,8 @@ void health_fire(struct loop *loop, struct timer *timer)
 			    !life->host && !life->killed)
 				examine_limits(life);
 		}
+		sink_tell_dropped(&plan->groups[i].out);
+		sink_tell_dropped(&plan->groups[i].error);
 		plan_check_late(&plan->groups[i]);
 		budget_look(&plan->groups[i]);
 		roll_look(&plan->groups[i]);
@@ -56,6 +59,7 @@ void health_fire(struct loop *loop, struct timer *timer)
 	if (plan->tick % LIMIT_TICKS == 0)
 		reap_count_oom_kills(plan);
 	reap_held(plan);
+	log_tell_dropped();
 	loop_timer_set(loop, timer, loop->now_ms + HEALTH_MS);
 }
 

@@ -143,6 +143,7 @@ void plan_free(struct plan *plan)
 	plan_end(plan);
 	for (unsigned i = 0; plan->groups && i < plan->options.group_count; i++)
 		group_fini(&plan->groups[i]);
+	log_tell_dropped();
 	free(plan->groups);
 	history_free(plan);
 	list_each(link, &plan->held)

@@ -57,6 +57,7 @@ struct thread_end {
 
 /* Where lines of a group's stream go. */
 struct sink {
+	struct group_state *group;
 	const struct crew_stream *options;
 	int log_level;        /* of lines that say none */
 	struct rotate file;   /* CREW_TO_FILE */
@@ -362,8 +363,12 @@ char *stream_last_lines(const struct life *life);
 /** Log those of the last lines that its group's level kept from the log. Harmless twice. */
 void stream_tell_untold(struct life *life);
 /* sink.c */
-int sink_open(struct sink *sink, const struct crew_stream *options, int log_level);
+int sink_open(struct sink *sink, struct group_state *group,
+	      const struct crew_stream *options, int log_level);
+/** What was dropped is told, if there is room. Takes zeroed memory. */
 void sink_close(struct sink *sink);
+/** Say how many lines were dropped, if there is room now: no other line may follow. */
+void sink_tell_dropped(struct sink *sink);
 bool sink_has_room(struct sink *sink);
 /** Write what is left of the last line. False if there is still something left of it. */
 bool sink_finish_line(struct sink *sink);

@@ -30,6 +30,7 @@
 
 static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
+static void tell_dropped(struct sink *sink);
 static bool repeat_held(const struct sink *sink, struct life *life, int level,
 			const char *line, size_t size);
 static void repeat_remember(struct sink *sink, struct life *life, int level,
@@ -37,19 +38,23 @@ static void repeat_remember(struct sink *sink, struct life *life, int level,
 static void take_index(char *name, size_t room, const char **line, size_t *size);
 static void open_terminal(struct sink *sink);
 static int fd_of(struct sink *sink);
-static bool write_to_fd(struct sink *sink, struct plan *plan, const char *line, size_t size);
+static bool write_to_fd(struct sink *sink, const char *line, size_t size);
 static bool keep_rest(struct sink *sink, const char *rest, size_t size);
 static void drop_rest(struct sink *sink);
 static ssize_t write_some(const struct sink *sink, int fd, const char *bytes, size_t size);
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size);
+static bool put(struct sink *sink, const char *name, int pid, int level, const char *line,
+		size_t size);
 static bool is_json(const char *line, size_t size);
 static int level_of_priority(int priority);
 
-int sink_open(struct sink *sink, const struct crew_stream *options, int log_level)
+int sink_open(struct sink *sink, struct group_state *group,
+	      const struct crew_stream *options, int log_level)
 {
 	int r;
 
+	sink->group = group;
 	sink->options = options;
 	sink->log_level = log_level;
 	if (options->to == CREW_TO_FD)
@@ -68,10 +73,11 @@ int sink_open(struct sink *sink, const struct crew_stream *options, int log_leve
 
 void sink_close(struct sink *sink)
 {
+	(void)sink_finish_line(sink);
+	sink_tell_dropped(sink);
 	if (sink->file_is_open)
 		rotate_fini(&sink->file);
 	sink->file_is_open = false;
-	(void)sink_finish_line(sink);
 	drop_rest(sink);
 	if (sink->terminal > 0)
 		close(sink->terminal);
@@ -88,6 +94,14 @@ bool sink_has_room(struct sink *sink)
 		return true;
 	out.fd = fd_of(sink);
 	return sink_finish_line(sink) && poll(&out, 1, 0) != 0;
+}
+
+void sink_tell_dropped(struct sink *sink)
+{
+	/* Where a line follows the file says it itself, with that or not at all. */
+	if (sink->file_is_open)
+		rotate_tell(&sink->file);
+	tell_dropped(sink);
 }
 
 bool sink_finish_line(struct sink *sink)
@@ -141,24 +155,35 @@ bool sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 	return true;
 }
 
-/* What was dropped before is told first, and what is dropped now is counted. */
+/* What was dropped before is told first, and what is dropped now is counted: by the file, where
+ * it is one, which knows the reason. */
 static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size)
 {
+	tell_dropped(sink);
+	if (write_out(sink, life, level, line, size))
+		return true;
+	if (sink->options->to != CREW_TO_FILE &&
+	    (sink->options->to != CREW_TO_LOG || !log_counts()))
+		sink->dropped++;
+	return false;
+}
+
+/* In the group's name: whose lines they were nobody knows. */
+static void tell_dropped(struct sink *sink)
+{
+	char name[64];
 	char lost[80];
 	int n;
 
-	if (sink->dropped > 0 && sink_has_room(sink)) {
-		n = snprintf(lost, sizeof(lost),
-			     "%llu lines were dropped: written faster than the log "
-			     "could take them", (unsigned long long)sink->dropped);
-		if (write_out(sink, life, CREW_WARNING, lost, (size_t)n))
-			sink->dropped = 0;
-	}
-	if (write_out(sink, life, level, line, size))
-		return true;
-	sink->dropped++;
-	return false;
+	if (sink->dropped == 0 || !sink_has_room(sink))
+		return;
+	snprintf(name, sizeof(name), "%s", sink->group->options.is.name);
+	n = snprintf(lost, sizeof(lost),
+		     "%llu lines were dropped: written faster than the log "
+		     "could take them", (unsigned long long)sink->dropped);
+	if (put(sink, name, 0, CREW_WARNING, lost, (size_t)n))
+		sink->dropped = 0;
 }
 
 /* The same line again, and soon: counted, not written. */
@@ -217,29 +242,34 @@ void sink_tell_repeats(struct life *life)
 static bool write_out(struct sink *sink, const struct life *life, int level,
 		      const char *line, size_t size)
 {
-	const bool plain = sink->options->json_unmarked && is_json(line, size);
-	char text[LINE_MAX_BYTES + ORIGIN_BYTES + 4];
 	char name[64];
-	int n = 0;
 
 	name_life(life, name, sizeof(name));
 	if (life->is_host)
 		take_index(name, sizeof(name), &line, &size);
+	return put(sink, name, (int)life->child.pid, level, line, size);
+}
+
+static bool put(struct sink *sink, const char *name, int pid, int level, const char *line,
+		size_t size)
+{
+	const bool plain = sink->options->json_unmarked && is_json(line, size);
+	char text[LINE_MAX_BYTES + ORIGIN_BYTES + 4];
+	int n = 0;
+
 	if (sink->options->to == CREW_TO_LOG)
-		return plain ? log_raw(name, (int)life->child.pid, level, line,
-				       (int)size)
-			     : log_from(name, (int)life->child.pid, level, line,
-					(int)size);
+		return plain ? log_raw(name, pid, level, line, (int)size)
+			     : log_from(name, pid, level, line, (int)size);
 	if (!plain)
-		n = snprintf(text, ORIGIN_BYTES + 3, "%s %d: ", name,
-			     (int)life->child.pid);
+		n = pid ? snprintf(text, ORIGIN_BYTES + 3, "%s %d: ", name, pid)
+			: snprintf(text, ORIGIN_BYTES + 3, "%s: ", name);
 	/* As it came, whatever it is: this is no terminal. */
 	memcpy(text + n, line, size);
 	text[(size_t)n + size] = '\n';
 	size += (size_t)n + 1;
 	if (sink->options->to == CREW_TO_FILE)
 		return rotate_write(&sink->file, text, size);
-	return write_to_fd(sink, life->child.plan, text, size);
+	return write_to_fd(sink, text, size);
 }
 
 /* A thread of a host says which one it is: "[2] message". */
@@ -277,8 +307,9 @@ static int fd_of(struct sink *sink)
 	return sink->terminal > 0 ? sink->terminal : sink->options->fd;
 }
 
-static bool write_to_fd(struct sink *sink, struct plan *plan, const char *line, size_t size)
+static bool write_to_fd(struct sink *sink, const char *line, size_t size)
 {
+	struct plan *plan = sink->group->plan;
 	ssize_t n;
 
 	if (!sink_finish_line(sink))

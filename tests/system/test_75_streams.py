@@ -189,7 +189,63 @@ def test_a_flood_is_dropped_and_counted_and_holds_up_nobody(supervised, stuck_lo
                         text)
     assert dropped and int(dropped.group(1)) > 1000
     for line in text.split("\n")[1:-1]:
-        assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \w+ +(kids\[\d\] \d+|parent): ", line), line
+        assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \w+ +(kids\[\d\] \d+|kids|parent): ", line), line
+    os.close(read_end)
+    assert program.stop() == 0
+
+
+def fill(fd):
+    """Until not one byte more goes in; then it blocks again, as it did."""
+    os.set_blocking(fd, False)
+    for size in (65536, 1):
+        try:
+            while True:
+                os.write(fd, b"." * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(fd, True)
+
+
+def test_deaths_that_found_no_room_are_counted_and_told(supervised, stuck_log):
+    """Nobody says anything any more: it is told all the same."""
+    read_end, write_end = stuck_log
+    program = supervised("--count", 3, stderr=write_end)
+    program.wait("ready", 3)
+    fill(write_end)
+    for victim in program.all("ready"):
+        os.kill(victim["pid"], signal.SIGKILL)
+    program.wait("death", 3)
+    program.wait("ready", 6)
+    text = drain(read_end, b"of this process's lines", 10)
+    dropped = re.search(r"warning +parent: dropped (\d+) of this process's lines", text)
+    assert dropped and int(dropped.group(1)) >= 3, text[-500:]
+    os.close(read_end)
+    assert program.stop() == 0
+
+
+def count_lines(fd, wanted, seconds=10):
+    """Lines that came and lines that are told to be lost, until they are all."""
+    text = b""
+    seen = 0
+    os.set_blocking(fd, False)
+    end = time.monotonic() + seconds
+    while seen < wanted and time.monotonic() < end:
+        try:
+            text += os.read(fd, 65536)
+        except BlockingIOError:
+            time.sleep(0.01)
+        seen = len(re.findall(rb"line \d+ of child \d\n", text))
+        seen += sum(map(int, re.findall(rb"(\d+) lines were dropped", text)))
+    return seen
+
+
+def test_what_a_child_lost_is_told_though_it_says_no_more(supervised, stuck_log):
+    read_end, write_end = stuck_log
+    fill(write_end)
+    program = supervised("--count", 1, "--lines", 3000, stderr=write_end)
+    program.wait("ready")
+    # "start one", "start two", and lines.
+    assert count_lines(read_end, 3002) == 3002
     os.close(read_end)
     assert program.stop() == 0
 
