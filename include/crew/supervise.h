@@ -223,7 +223,10 @@ struct crew_child_info {
 /** How the supervisor becomes a daemon. All of it can be used without
  * `detach` too. */
 struct crew_daemon {
-	bool detach;            /* leave the terminal: two forks and setsid(2) */
+	/* Leave the terminal: two forks and setsid(2). Without a log_file standard
+	 * output and standard error stay what they are if they are files or the
+	 * journal; else they become /dev/null, which is logged before. */
+	bool detach;
 	const char *pidfile;    /* locked while it runs, put back if deleted */
 	const char *group_file; /* the same with the process group's number */
 	/* Standard output, standard error and the log go to this file, which is

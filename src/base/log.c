@@ -90,7 +90,6 @@ static const struct level_row {
 static const struct level_row *row_of(int level);
 static void choose_sink(void);
 static void follow(void);
-static bool journal_reads_us(void);
 static bool taken(const struct level_row *row, const char *origin, int pid,
 		  const char *text, int size);
 static void tell_dropped(void);
@@ -111,9 +110,9 @@ void log_init(void)
 	const char *no_colour = getenv("NO_COLOR");
 
 	rest.used = 0;
-	form = wanted_form	    ? (int)wanted_form
-	       : journal_reads_us() ? CREW_LOG_SYSTEMD
-				    : CREW_LOG_PLAIN;
+	form = wanted_form			 ? (int)wanted_form
+	       : log_is_journal(STDERR_FILENO) ? CREW_LOG_SYSTEMD
+						 : CREW_LOG_PLAIN;
 	colours = form == CREW_LOG_PLAIN && isatty(STDERR_FILENO) &&
 		  !(no_colour && *no_colour);
 	choose_sink();
@@ -145,6 +144,20 @@ void log_follow(void)
 	pthread_mutex_lock(&writing);
 	follow();
 	pthread_mutex_unlock(&writing);
+}
+
+/* JOURNAL_STREAM holds device and inode of the journal's socket; it may be
+ * inherited by somebody whose standard error is another file by now. */
+bool log_is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device;
+	unsigned long long inode;
+	struct stat status;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(fd, &status) == 0 &&
+	       status.st_dev == device && status.st_ino == inode;
 }
 
 /* Under `writing`. Somebody may put another file in the place of a terminal: as a daemon
@@ -431,20 +444,6 @@ static const struct level_row *row_of(int level)
 	while (i > 0 && level_rows[i].level > level)
 		i--;
 	return &level_rows[i];
-}
-
-/* JOURNAL_STREAM holds device and inode of the journal's socket; it may be
- * inherited by somebody whose standard error is another file by now. */
-static bool journal_reads_us(void)
-{
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device;
-	unsigned long long inode;
-	struct stat status;
-
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-	       fstat(STDERR_FILENO, &status) == 0 &&
-	       status.st_dev == device && status.st_ino == inode;
 }
 
 static void add_head(struct line *line, const struct level_row *row,

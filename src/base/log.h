@@ -27,6 +27,8 @@ void log_init(void);
 /** Standard error may be another file than at log_init: give up a terminal that it
  * is no longer. */
 void log_follow(void);
+/** Is that the socket of the journal, by JOURNAL_STREAM (systemd.exec(5))? */
+bool log_is_journal(int fd);
 /** After a fork: lines of this process go through its pipe to the parent. */
 void log_become_child(void);
 /** The form of this process's lines; CREW_LOG_AUTO: as log_init chose. */

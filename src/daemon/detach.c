@@ -45,6 +45,7 @@ static bool wait_for_word(int fd, int pidfd);
 static void say(struct detach *detach, int code, const char *text);
 static struct detach_stream stream_of(int fd);
 static void silence_one(int fd, const struct detach_stream *before, int null);
+static bool is_to_be_silenced(int fd, const struct detach_stream *before);
 
 int daemon_detach(struct detach *ret)
 {
@@ -114,6 +115,18 @@ void daemon_up(struct detach *detach, bool silence)
 		daemon_silence(detach);
 	log_follow();
 	say(detach, 0, "");
+}
+
+bool daemon_loses_log(const struct detach *detach)
+{
+	const int null = open_null();
+	const bool loses = detach->reports && fcntl(STDERR_FILENO, F_GETFD) >= 0 &&
+			   is_to_be_silenced(STDERR_FILENO, &detach->error) &&
+			   !os_same_file(STDERR_FILENO, null);
+
+	if (null >= 0)
+		close(null);
+	return loses;
 }
 
 void daemon_failed(struct detach *detach, int code, const char *text)
@@ -237,8 +250,17 @@ static struct detach_stream stream_of(int fd)
 
 static void silence_one(int fd, const struct detach_stream *before, int null)
 {
-	const struct detach_stream now = stream_of(fd);
-
-	if (null >= 0 && now.device == before->device && now.inode == before->inode)
+	if (null >= 0 && is_to_be_silenced(fd, before))
 		dup2(null, fd);
+}
+
+/* Who reads a pipe or a socket to its end is not to wait for ours, and a terminal is left. A file
+ * and the journal were meant for it. */
+static bool is_to_be_silenced(int fd, const struct detach_stream *before)
+{
+	const struct detach_stream now = stream_of(fd);
+	struct stat status;
+
+	return now.device == before->device && now.inode == before->inode &&
+	       (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) && !log_is_journal(fd);
 }

@@ -49,11 +49,15 @@ struct detach {
  */
 int daemon_detach(struct detach *ret);
 /** In the daemon, while somebody waits for a word: point descriptors 1 and 2 at /dev/null,
- * each unless it leads elsewhere by now than at the start. Takes zeroed memory. */
+ * each unless it is a file or the journal, or leads elsewhere by now than at the
+ * start. Takes zeroed memory. */
 void daemon_silence(struct detach *detach);
 /** In the daemon: it is up. `silence`: daemon_silence first, if that was not done before children
  * were forked. Takes zeroed memory; a second word is not heard. */
 void daemon_up(struct detach *detach, bool silence);
+/** In the daemon: would that take its log away, which goes to standard error? False
+ * if it has been /dev/null, or closed, from the start. Takes zeroed memory. */
+bool daemon_loses_log(const struct detach *detach);
 /** In the daemon, which then should end: it will not come up. A `code` of 0
  * is told as 1; the text is cut at 500 bytes. Takes zeroed memory. */
 void daemon_failed(struct detach *detach, int code, const char *text);

@@ -13,9 +13,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -262,11 +264,13 @@ static void talk(void)
 
 	must(pipe2(ends, O_CLOEXEC) == 0);
 	must(dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO);
+	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
 	close(ends[1]);
 	printf("before ");
 	r = daemon_detach(&detach);
 	if (r == 0) {
 		printf("early ");
+		must_daemon(daemon_loses_log(&detach));
 		daemon_up(&detach, true);
 		printf("late ");
 		fflush(NULL);
@@ -279,6 +283,7 @@ static void talk(void)
 	must(r == 1 && detach.code == 0);
 	wait_for(&shared->done);
 	close(STDOUT_FILENO);
+	close(STDERR_FILENO);
 	while ((n = read(ends[0], seen + used, sizeof(seen) - 1 - used)) > 0)
 		used += (size_t)n;
 	must(strcmp(seen, "before early ") == 0);
@@ -290,12 +295,17 @@ static void talk(void)
 static void keep_the_log(void)
 {
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int ends[2];
+	int r;
 
+	must(pipe2(ends, O_CLOEXEC) == 0);
+	must(dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO);
+	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+	r = daemon_detach(&detach);
 	if (r == 0) {
-		const int fd = memfd_create("log", 0);
-
-		dup2(fd, STDERR_FILENO);
+		must_daemon(pipe2(ends, O_CLOEXEC) == 0);
+		dup2(ends[1], STDERR_FILENO);
+		must_daemon(!daemon_loses_log(&detach));
 		daemon_up(&detach, true);
 		must_daemon(leads_to_null(STDOUT_FILENO));
 		must_daemon(!leads_to_null(STDERR_FILENO));
@@ -311,6 +321,63 @@ static void output_is_seen_until_it_is_up(void **state)
 	(void)state;
 	with_daemons(talk);
 	with_daemons(keep_the_log);
+}
+
+/* Standard output is the journal, standard error a file: nobody waits for their end. */
+static void go_on_writing(void)
+{
+	struct detach detach;
+	struct stat status;
+	char journal[64];
+	int ends[2];
+	int r;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	must(dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO && fstat(ends[1], &status) == 0);
+	snprintf(journal, sizeof(journal), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	setenv("JOURNAL_STREAM", journal, 1);
+	must(dup2(memfd_create("errors", MFD_CLOEXEC), STDERR_FILENO) == STDERR_FILENO);
+	r = daemon_detach(&detach);
+	if (r == 0) {
+		must_daemon(!daemon_loses_log(&detach));
+		daemon_up(&detach, true);
+		must_daemon(!leads_to_null(STDOUT_FILENO));
+		must_daemon(!leads_to_null(STDERR_FILENO));
+		shared->done = 1;
+		_exit(0);
+	}
+	must(r == 1 && detach.code == 0);
+	wait_for(&shared->done);
+}
+
+/* Another socket may have somebody who waits: as a shell's, or ssh's. */
+static void leave_a_socket(void)
+{
+	struct detach detach;
+	int ends[2];
+	int r;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+	setenv("JOURNAL_STREAM", "1:2", 1);
+	r = daemon_detach(&detach);
+	if (r == 0) {
+		must_daemon(daemon_loses_log(&detach));
+		daemon_up(&detach, true);
+		must_daemon(leads_to_null(STDERR_FILENO));
+		shared->done = 1;
+		_exit(0);
+	}
+	must(r == 1 && detach.code == 0);
+	wait_for(&shared->done);
+}
+
+static void what_was_meant_for_it_is_kept(void **state)
+{
+	(void)state;
+	with_daemons(go_on_writing);
+	with_daemons(leave_a_socket);
 }
 
 static void start_without_streams(void)
@@ -377,6 +444,7 @@ int main(void)
 		cmocka_unit_test(the_caller_learns_that_it_died),
 		cmocka_unit_test(a_daemon_outlives_its_caller),
 		cmocka_unit_test(output_is_seen_until_it_is_up),
+		cmocka_unit_test(what_was_meant_for_it_is_kept),
 		cmocka_unit_test(closed_streams_are_no_trouble),
 		cmocka_unit_test(without_means_there_is_no_daemon),
 		cmocka_unit_test(words_of_no_daemon_are_not_said),

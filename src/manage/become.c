@@ -79,6 +79,9 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 		become->log.also_stdio = true;
 		rotate_stdio(&become->log);
 	}
+	if (become->detached && !become->has_log && daemon_loses_log(&become->detach))
+		log_warning("a daemon without a log file: its log goes nowhere, since standard "
+			    "error is no file and not the journal");
 	/* Before the first fork: children are to keep no output of the caller's open. */
 	if (become->detached && !become->has_log)
 		daemon_silence(&become->detach);

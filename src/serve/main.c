@@ -132,7 +132,8 @@ static const struct option_row rows[] = {
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
 	  "8 old ones are kept",
 	  .kind = KIND_TEXT, .at = at(daemon.log_file) },
-	{ "daemon", NULL, "leave the terminal and run in the background",
+	{ "daemon", NULL, "leave the terminal and run in the background; without --log-file the\n"
+	  "log goes on only where standard error is a file or the journal",
 	  .kind = KIND_FLAG, .at = at(daemon.detach) },
 	{ "pidfile", "FILE", "write the parent's process number there, and refuse to run\n"
 	  "twice",

@@ -383,3 +383,67 @@ def test_started_from_a_supervised_shell_without_a_terminal(daemon):
     program = daemon("--count", 1, wrapper=["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
     assert fds_of(program.pid)["2"] == program.log_path
     wait_for(lambda: "start one 0" in program.log())
+
+
+def in_background(folder, *arguments, **options):
+    """A daemon without a log file: what subprocess.run() said, and its number."""
+    pidfile = folder / "pid"
+    done = subprocess.run([SUPERVISED, "--daemon", "--quiet", "--count", "1", "--pidfile",
+                           pidfile, *arguments], stdin=subprocess.DEVNULL, timeout=20,
+                          check=False, **options)
+    assert done.returncode == 0
+    return done, int(pidfile.read_text())
+
+
+def kill_a_child(pid):
+    os.kill(wait_for(lambda: children_of(pid))[0], signal.SIGKILL)
+
+
+def end(pid):
+    family = [pid, *children_of(pid)]
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not any(map(is_alive, family)), 15, "the end of the daemon")
+
+
+def test_what_was_redirected_to_a_file_stays_so(tmp_path):
+    path = tmp_path / "errors"
+    with open(path, "wb") as file:
+        done, pid = in_background(tmp_path, stdout=subprocess.PIPE, stderr=file)
+    try:
+        assert done.stdout == b""
+        assert fds_of(pid)["1"] == "/dev/null", "a pipe, whose reader waits for our end"
+        kill_a_child(pid)
+        wait_for(lambda: "died: signal 9" in path.read_text())
+        assert "no log file" not in path.read_text()
+    finally:
+        end(pid)
+
+
+def test_a_log_that_goes_nowhere_is_told_of(tmp_path):
+    done, pid = in_background(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert b"a daemon without a log file: its log goes nowhere" in done.stderr
+        assert fds_of(pid)["1"] == fds_of(pid)["2"] == "/dev/null"
+    finally:
+        end(pid)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_the_journal_is_kept_and_no_other_socket(tmp_path, journal):
+    ours, theirs = socket.socketpair()
+    status = os.fstat(theirs.fileno())
+    environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    if journal:
+        environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
+    with ours:
+        with theirs:
+            _, pid = in_background(tmp_path, stdout=theirs, stderr=theirs, env=environment)
+        try:
+            kill_a_child(pid)
+            ours.settimeout(10)
+            text = b""
+            while b"died: signal 9" not in text and (part := ours.recv(65536)):
+                text += part
+            assert (b"died: signal 9" in text) == journal, text
+        finally:
+            end(pid)
