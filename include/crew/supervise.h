@@ -55,7 +55,7 @@ enum crew_stream_to {
 			    output as CREW_INFO, standard error as CREW_WARNING,
 			    unless a line says its priority ("<3>", sd-daemon(3));
 			    what is below the log level is dropped */
-	CREW_TO_FILE,    /* line by line to `path`, which is rotated */
+	CREW_TO_FILE,    /* line by line to `path`, which is rotated: a regular file */
 	CREW_TO_FD,      /* line by line to `fd` */
 	CREW_TO_NULL,    /* nowhere */
 	CREW_TO_PARENT,  /* the parent's own; crew does not see it */
@@ -230,7 +230,10 @@ struct crew_daemon {
 	const char *pidfile;    /* locked while it runs, put back if deleted */
 	const char *group_file; /* the same with the process group's number */
 	/* Standard output, standard error and the log go to this file, which is
-	 * rotated at log_max_bytes (0: 8 MiB); log_keep (0: 8) old ones are kept. */
+	 * rotated at log_max_bytes (0: 8 MiB); log_keep (0: 8) old ones are kept. Of a
+	 * link the file is rotated, not the link. What is no regular file, and
+	 * /dev/stdout and /dev/stderr whatever they are, are written to as they are:
+	 * not rotated, and never waited for. */
 	const char *log_file;
 	uint64_t log_max_bytes;
 	unsigned log_keep;

@@ -6,6 +6,9 @@
  * rotation that is not possible, as in a directory that may no longer be written
  * to, is no reason to lose lines: the file grows on, and it is tried again when
  * that much more has been written.
+ *
+ * What is no regular file is refused: it cannot be rotated, nor be written to
+ * without a thought of who reads it.
  */
 #include "base/rotate.h"
 
@@ -25,6 +28,8 @@
 #define GAP_BYTES 120
 
 static int open_file(const char *path, int flags);
+static bool is_regular(int fd);
+static int find_path(struct rotate *rotate);
 static void rotate_now(struct rotate *rotate);
 static bool shift_files(const struct rotate *rotate);
 static void shift_back(const struct rotate *rotate);
@@ -49,9 +54,14 @@ int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 				   .keep = keep,
 				   .fd = fd,
 				   .is_new = made >= 0 };
-	r = path_absolute(path, &rotate->path);
+	r = path_absolute(path, &rotate->name);
+	if (r < 0)
+		rotate->name = NULL;
+	else
+		r = find_path(rotate);
 	if (r < 0) {
-		rotate->path = NULL;
+		free(rotate->name);
+		*rotate = (struct rotate){ .fd = -1 };
 		close(fd);
 		return r;
 	}
@@ -85,10 +95,14 @@ void rotate_tell(struct rotate *rotate)
 
 int rotate_reopen(struct rotate *rotate)
 {
-	const int fd = open_file(rotate->path, 0);
+	const int fd = open_file(rotate->name, 0);
+	const int r = fd < 0 ? fd : find_path(rotate);
 
-	if (fd < 0)
-		return fd;
+	if (r < 0) {
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
 	use(rotate, fd);
 	return 0;
 }
@@ -106,16 +120,45 @@ void rotate_fini(struct rotate *rotate)
 		return;
 	rotate_tell(rotate);
 	close(rotate->fd);
+	free(rotate->name);
 	free(rotate->path);
 	*rotate = (struct rotate){ .fd = -1 };
 }
 
 static int open_file(const char *path, int flags)
 {
-	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | flags,
-			    0640);
+	const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+				    O_NONBLOCK | flags, 0640);
 
-	return fd < 0 ? -errno : os_raise_descriptor(fd);
+	if (fd >= 0 && !is_regular(fd)) {
+		close(fd);
+		return -ENOTSUP;
+	}
+	/* A FIFO that nobody reads, or a socket. */
+	return fd >= 0 ? os_raise_descriptor(fd) : errno == ENXIO ? -ENOTSUP : -errno;
+}
+
+static bool is_regular(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* A link is not what is rotated: or the log would go on beside where it is looked for. On failure
+ * all is as it was. */
+static int find_path(struct rotate *rotate)
+{
+	char *path = realpath(rotate->name, NULL);
+
+	/* We may write to where we may not look. */
+	if (!path)
+		path = strdup(rotate->name);
+	if (!path)
+		return -ENOMEM;
+	free(rotate->path);
+	rotate->path = path;
+	return 0;
 }
 
 /* If anything fails the old file goes on. One that has lost its name, to another

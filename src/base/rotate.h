@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 struct rotate {
-	char *path;          /* absolute */
+	char *name;          /* as it was given, but absolute: this is opened anew */
+	char *path;          /* the file that it led to, behind all links: this is renamed */
 	uint64_t max_bytes;
 	unsigned keep;
 	int fd;
@@ -27,7 +28,8 @@ struct rotate {
 };
 
 /** Open, or go on with, the file. Who writes must ignore SIGXFSZ, or a file size
- * limit ends it. 0 or -errno. */
+ * limit ends it. 0; -ENOTSUP: it is no regular file, so that it cannot be rotated, and
+ * might block who writes; or another -errno. Does not wait for who reads a FIFO. */
 int rotate_open(struct rotate *rotate, const char *path, uint64_t max_bytes,
 		unsigned keep);
 /** Write one line, with its newline; before that the file is rotated if it would

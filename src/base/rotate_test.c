@@ -397,16 +397,61 @@ static void a_limit_leaves_no_half_line(void **state)
 
 static void a_full_device_is_survived(void **state)
 {
+	const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	struct rotate rotate;
 
 	(void)state;
-	assert_int_equal(rotate_open(&rotate, "/dev/full", 1000, 2), 0);
+	assert_int_equal(rotate_open(&rotate, path, 1000, 2), 0);
+	assert_int_equal(dup3(full, rotate.fd, O_CLOEXEC), rotate.fd);
 	for (int i = 0; i < 200; i++)
 		assert_false(put(&rotate, "lost, though not for want of trying\n"));
 	assert_int_equal(rotate.dropped, 200);
 	assert_int_equal(rotate.error, ENOSPC);
-	assert_int_equal(access("/dev/full", F_OK), 0);
 	rotate_fini(&rotate);
+	close(full);
+}
+
+/* Nor does it wait for who may read it some day. */
+static void what_is_no_file_is_refused(void **state)
+{
+	struct rotate rotate;
+	int reader;
+
+	(void)state;
+	assert_int_equal(rotate_open(&rotate, "/dev/full", 1000, 2), -ENOTSUP);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	assert_int_equal(rotate_open(&rotate, path, 1000, 2), -ENOTSUP);
+	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(rotate_open(&rotate, path, 1000, 2), -ENOTSUP);
+	alarm(0);
+	close(reader);
+}
+
+static void a_link_is_not_what_is_rotated(void **state)
+{
+	char link[128];
+	struct rotate rotate;
+	struct stat status;
+
+	(void)state;
+	snprintf(link, sizeof(link), "%s/link", directory);
+	assert_int_equal(symlink(path, link), 0);
+	assert_int_equal(rotate_open(&rotate, link, 8, 2), 0);
+	assert_true(put(&rotate, "one two\n"));
+	assert_true(put(&rotate, "three\n"));
+	assert_int_equal(lstat(link, &status), 0);
+	assert_true(S_ISLNK(status.st_mode));
+	assert_string_equal(text_at(1), "one two\n");
+	assert_string_equal(text_at(0), "three\n");
+	/* Where it leads by now is what is opened anew. */
+	assert_int_equal(unlink(link), 0);
+	assert_int_equal(symlink(name_of(5), link), 0);
+	assert_int_equal(rotate_reopen(&rotate), 0);
+	assert_true(put(&rotate, "four\n"));
+	assert_string_equal(text_at(5), "four\n");
+	rotate_fini(&rotate);
+	unlink(link);
 }
 
 /* Every line is whole: how many are there? */
@@ -507,6 +552,8 @@ int main(void)
 		test(without_a_new_file_the_old_keeps_its_name),
 		test(a_limit_leaves_no_half_line),
 		test(a_full_device_is_survived),
+		test(what_is_no_file_is_refused),
+		test(a_link_is_not_what_is_rotated),
 		test(what_was_dropped_is_told_though_no_line_follows),
 		test(a_full_disk_leaves_no_half_line),
 	};

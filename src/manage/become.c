@@ -7,6 +7,7 @@
 #include "manage/become.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +18,18 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/os/os.h"
 #include "supervise/limits.h"
 
 #define KEEP_MS 1000u
 
 static int detach(struct become *become, struct crew_error *ret_error);
 static int open_log(struct become *become, struct crew_error *ret_error);
+static int open_log_stream(const char *name, struct crew_error *ret_error);
+static int standard_stream(const char *name);
+static int use_log_stream(struct become *become, struct crew_error *ret_error);
+static void close_log_stream(struct become *become);
+static bool has_log(const struct become *become);
 static int take_files(struct become *become, struct crew_error *ret_error);
 static void keep_files(struct loop *loop, struct timer *timer);
 static void keep(struct become *become, struct pidfile *file, const char *path);
@@ -52,6 +59,9 @@ int become_begin(struct become *become, const struct crew_daemon *daemon,
 		return r;
 	if (become->has_log)
 		log_to_file(&become->log);
+	r = become->has_log_stream ? use_log_stream(become, ret_error) : 0;
+	if (r < 0)
+		return r;
 	if (daemon->detach || daemon->directory) {
 		const char *directory = daemon->directory ? daemon->directory : "/";
 
@@ -79,11 +89,13 @@ int become_ready(struct become *become, struct crew_error *ret_error)
 		become->log.also_stdio = true;
 		rotate_stdio(&become->log);
 	}
-	if (become->detached && !become->has_log && daemon_loses_log(&become->detach))
+	if (become->has_log_stream && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return error_set(ret_error, errno, "standard output: %s", strerror(errno));
+	if (become->detached && !has_log(become) && daemon_loses_log(&become->detach))
 		log_warning("a daemon without a log file: its log goes nowhere, since standard "
 			    "error is no file and not the journal");
 	/* Before the first fork: children are to keep no output of the caller's open. */
-	if (become->detached && !become->has_log)
+	if (become->detached && !has_log(become))
 		daemon_silence(&become->detach);
 	return 0;
 }
@@ -150,12 +162,18 @@ void become_end(struct become *become, int code, const char *why)
 		log_to_file(NULL);
 		rotate_fini(&become->log);
 	}
+	close_log_stream(become);
 	if (!become->detached)
 		return;
 	if (why)
 		daemon_failed(&become->detach, code, why);
 	fflush(NULL);
 	_exit(code);
+}
+
+static bool has_log(const struct become *become)
+{
+	return become->has_log || become->has_log_stream;
 }
 
 static int detach(struct become *become, struct crew_error *ret_error)
@@ -173,6 +191,7 @@ static int detach(struct become *become, struct crew_error *ret_error)
 	if (become->has_log)
 		rotate_fini(&become->log);
 	become->has_log = false;
+	close_log_stream(become);
 	if (become->detach.code == 0)
 		return 1;
 	return error_set(ret_error, ECHILD, "%s", become->detach.text);
@@ -185,15 +204,66 @@ static int open_log(struct become *become, struct crew_error *ret_error)
 
 	if (!daemon->log_file)
 		return 0;
-	r = rotate_open(&become->log, daemon->log_file,
+	/* Whatever these are, they are not ours to rotate. */
+	r = standard_stream(daemon->log_file) >= 0 ? -ENOTSUP :
+	    rotate_open(&become->log, daemon->log_file,
 			daemon->log_max_bytes ? daemon->log_max_bytes : ROTATE_BYTES,
 			daemon->log_keep ? daemon->log_keep : ROTATE_KEEP);
+	become->has_log = r == 0;
+	if (r != -ENOTSUP)
+		return r < 0 ? error_set(ret_error, -r, "cannot open the log file %s: %s; "
+					 "does its directory exist, and may you write there?",
+					 daemon->log_file, strerror(-r))
+			     : 0;
+	r = open_log_stream(daemon->log_file, ret_error);
 	if (r < 0)
-		return error_set(ret_error, -r, "cannot open the log file %s: %s; "
-				 "does its directory exist, and may you write there?",
-				 daemon->log_file, strerror(-r));
-	become->has_log = true;
+		return r;
+	become->has_log_stream = true;
+	become->log_stream = r;
 	return 0;
+}
+
+/* As in a container, where standard output is the log. */
+static int open_log_stream(const char *name, struct crew_error *ret_error)
+{
+	const int standard = standard_stream(name);
+	const int fd = standard >= 0 ? fcntl(standard, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)
+				     : open(name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY |
+							  O_NONBLOCK);
+
+	if (fd >= 0)
+		return os_raise_descriptor(fd);
+	return error_set(ret_error, errno, "cannot open the log file %s: %s", name,
+			 errno == ENXIO ? "it is a FIFO that nobody reads, or a socket; for that "
+					  "of standard output use /dev/stdout"
+					: strerror(errno));
+}
+
+static int standard_stream(const char *name)
+{
+	return strcmp(name, "/dev/stdout") == 0	  ? STDOUT_FILENO
+	       : strcmp(name, "/dev/stderr") == 0 ? STDERR_FILENO
+						  : -1;
+}
+
+/* The log never waits for who reads standard error, whatever that is: so it becomes that. */
+static int use_log_stream(struct become *become, struct crew_error *ret_error)
+{
+	const int r = dup2(become->log_stream, STDERR_FILENO) < 0 ? -errno : 0;
+
+	if (r < 0)
+		return error_set(ret_error, -r, "standard error: %s", strerror(-r));
+	close(become->log_stream);
+	become->log_stream = -1;
+	log_init();
+	return 0;
+}
+
+static void close_log_stream(struct become *become)
+{
+	if (become->has_log_stream && become->log_stream >= 0)
+		close(become->log_stream);
+	become->has_log_stream = false;
 }
 
 static int take_files(struct become *become, struct crew_error *ret_error)

@@ -29,11 +29,13 @@ struct become {
 	struct pidfile pidfile;
 	struct pidfile group_file;
 	struct rotate log;
+	int log_stream;    /* instead of `log`, where that is no file; -1: standard error is it */
 	struct timer keep;
 	bool detached;     /* we are the daemon */
 	bool has_pidfile;
 	bool has_group_file;
 	bool has_log;
+	bool has_log_stream;
 	bool complained;   /* of a pidfile that cannot be put back */
 };
 

@@ -130,7 +130,7 @@ static const struct option_row rows[] = {
 	  "or logfmt",
 	  .kind = KIND_NAME, .at = at(log_form), .fallback = "auto", NAMES(form_names) },
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
-	  "8 old ones are kept",
+	  "8 old ones are kept, unless it is no regular file, or /dev/stdout",
 	  .kind = KIND_TEXT, .at = at(daemon.log_file) },
 	{ "daemon", NULL, "leave the terminal and run in the background; without --log-file the\n"
 	  "log goes on only where standard error is a file or the journal",

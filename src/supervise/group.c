@@ -243,7 +243,7 @@ static void reopen(void *context, struct rotate *file)
 
 	(void)context;
 	if (r < 0)
-		log_error("cannot reopen the file %s: %s; writing to the old one", file->path,
+		log_error("cannot reopen the file %s: %s; writing to the old one", file->name,
 			  strerror(-r));
 }
 

@@ -66,7 +66,9 @@ int sink_open(struct sink *sink, struct group_state *group,
 			options->keep ? options->keep : ROTATE_KEEP);
 	if (r < 0)
 		log_error("cannot open the file %s: %s", options->path,
-			  strerror(-r));
+			  r == -ENOTSUP ? "it is no regular file; use CREW_TO_FD for what is "
+					  "open, CREW_TO_NULL for /dev/null"
+					: strerror(-r));
 	sink->file_is_open = r == 0;
 	return r;
 }

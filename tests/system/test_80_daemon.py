@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -447,3 +448,140 @@ def test_the_journal_is_kept_and_no_other_socket(tmp_path, journal):
             assert (b"died: signal 9" in text) == journal, text
         finally:
             end(pid)
+
+
+def run_with_log(where, *arguments, wrapper=(), **options):
+    return subprocess.Popen([*wrapper, SUPERVISED, "--quiet", "--count", "1", "--log-file", where,
+                             *arguments], stdin=subprocess.DEVNULL, **options)
+
+
+def fill(fd):
+    """Until not one byte more goes in; then it blocks again, as it did."""
+    os.set_blocking(fd, False)
+    for size in (65536, 1):
+        try:
+            while True:
+                os.write(fd, b"." * size)
+        except BlockingIOError:
+            pass
+    os.set_blocking(fd, True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "fifo"])
+def test_a_log_that_nobody_reads_on_holds_nobody_up(tmp_path, kind):
+    """As of a container whose standard output is a pipe."""
+    where = "/dev/stdout"
+    if kind == "pipe":
+        read_end, write_end = os.pipe()
+    else:
+        where = tmp_path / "fifo"
+        os.mkfifo(where)
+        read_end = os.open(where, os.O_RDONLY | os.O_NONBLOCK)
+        write_end = os.open(where, os.O_WRONLY)
+    process = run_with_log(where, stdout=write_end if kind == "pipe" else None)
+    try:
+        before = wait_for(lambda: children_of(process.pid))
+        fill(write_end)
+        os.close(write_end)
+        for number in range(3):
+            os.kill(before[0], signal.SIGKILL)
+            before = wait_for(lambda: (after := children_of(process.pid)) and after != before and
+                              after, what=f"successor {number}")
+        text = b""
+        while b"of this process's lines" not in text:
+            assert select.select([read_end], [], [], 10)[0], text[-500:]
+            text += os.read(read_end, 65536)
+        process.terminate()
+        assert process.wait(10) == 0
+        assert b"signal SIGTERM" in text + os.read(read_end, 65536)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read_end)
+
+
+def test_a_socket_may_be_standard_output(tmp_path):
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            process = run_with_log("/dev/stdout", stdout=theirs, stderr=subprocess.DEVNULL)
+        try:
+            kill_a_child(process.pid)
+            ours.settimeout(10)
+            text = b""
+            while b"died: signal 9" not in text and (part := ours.recv(65536)):
+                text += part
+            assert b"died: signal 9" in text
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
+
+
+def test_standard_error_may_be_the_log_file(tmp_path):
+    path = tmp_path / "errors"
+    with open(path, "wb") as file:
+        process = run_with_log("/dev/stderr", stdout=subprocess.PIPE, stderr=file)
+    kill_a_child(process.pid)
+    wait_for(lambda: "died: signal 9" in path.read_text())
+    process.terminate()
+    assert process.communicate(timeout=10)[0] == b"" and process.returncode == 0
+
+
+def test_a_fifo_without_a_reader_is_refused(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    for how in ("--log-file", "--out-file"):
+        done = subprocess.run([SUPERVISED, "--count", "1", how, path], capture_output=True,
+                              stdin=subprocess.DEVNULL, timeout=10, text=True, check=False)
+        assert done.returncode == 1 and str(path) in done.stderr
+    assert "use CREW_TO_FD" in done.stderr
+
+
+# A /dev of its own: were the name rotated, it would be that of the whole machine.
+OWN_DEVICES = """
+mkdir "$0" && mount --bind /dev "$0" && mount -t tmpfs tmpfs /dev || exit 77
+ln -s /proc/self/fd /dev/fd && ln -s fd/1 /dev/stdout && ln -s "$0/null" /dev/null
+exec "$@"
+"""
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can have a /dev of his own")
+def test_standard_output_is_never_rotated(tmp_path):
+    path = tmp_path / "output"
+    check = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if check.returncode != 0:
+        pytest.skip("this machine lets nobody unshare")
+    with open(path, "wb") as file:
+        process = run_with_log("/dev/stdout", "--lines", "300", "--log-bytes", "2000",
+                               wrapper=["unshare", "--mount", "/bin/sh", "-c", OWN_DEVICES,
+                                        str(tmp_path / "devices")], stdout=file, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: path.read_text().count(" of child 0") == 300, 10)
+        links = os.listdir(f"/proc/{process.pid}/root/dev")
+        assert "stdout" in links and "stdout.1" not in links
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_the_file_is_rotated_and_not_the_name_that_leads_to_it(daemon, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(real / "log")
+    program = daemon("--count", 1, "--lines", 300, "--log-file", link, "--log-bytes", 4000,
+                     "--log-keep", 50)
+
+    def text():
+        return "".join(program.read(path) for path in sorted(
+            real.iterdir(), key=lambda path: -int(path.suffix[1:] or 0)))
+    wait_for(lambda: text().count(" of child 0\n") == 300)
+    assert os.readlink(link) == str(real / "log")
+    assert len(list(real.iterdir())) > 3
+    # Where it leads by now counts when files are opened anew.
+    link.unlink()
+    link.symlink_to(real / "other")
+    os.kill(program.pid, signal.SIGUSR1)
+    wait_for((real / "other").exists)
+    program.stop()
+    assert "stopping" in program.read(real / "other")
