@@ -68,7 +68,10 @@ void connection_free(struct connection *connection)
 	}
 	loop_remove(&dispatcher->loop, &connection->watch);
 	loop_timer_clear(&dispatcher->loop, &connection->timer);
-	close(connection->watch.fd);
+	if (connection->edge)
+		close(connection->watch.fd);
+	else
+		os_close_socket(connection->watch.fd);
 	list_remove(&connection->in_dispatcher);
 	list_remove(&connection->in_flush);
 	buffer_fini(&connection->in);
@@ -254,7 +257,7 @@ static void refuse_one(struct dispatcher *dispatcher, int fd)
 	}
 	if (fd >= 0) {
 		say_full(dispatcher, fd);
-		close(fd);
+		os_close_socket(fd);
 	}
 	if (dispatcher->reserve_fd < 0)
 		dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -285,7 +288,7 @@ static void say_full(struct dispatcher *dispatcher, int fd)
 	memcpy(text + head_size, body, sizeof(body) - 1);
 	(void)!send(fd, text, head_size + sizeof(body) - 1, MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);
-	(void)!recv(fd, dispatcher->input, READ_BYTES, 0);
+	(void)!os_receive(fd, dispatcher->input, READ_BYTES, NULL);
 }
 
 /* Of two limits, which one it is, and what is to be done about it. */

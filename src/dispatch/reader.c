@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/os/os.h"
 #include "dispatch/private.h"
 
 static bool has_enough(const struct connection *connection);
@@ -185,10 +186,13 @@ static ssize_t take_ahead(struct connection *connection, struct span *ret_bytes)
 	return n;
 }
 
+/* A client of a Unix socket may send descriptors along. */
 static ssize_t receive(const struct connection *connection, char *place, size_t room)
 {
 	ssize_t n;
 
+	if (!connection->edge)
+		return os_receive(connection->watch.fd, place, room, NULL);
 	do
 		n = recv(connection->watch.fd, place, room, 0);
 	while (n < 0 && errno == EINTR);
@@ -421,12 +425,11 @@ static void body_over(struct connection *connection)
  * the kernel does not throw our answer away with a reset (RFC 9112, 9.6). */
 static void drop_input(struct connection *connection)
 {
-	ssize_t n = recv(connection->watch.fd, connection->dispatcher->input,
-			 READ_BYTES, 0);
+	ssize_t n = receive(connection, connection->dispatcher->input, READ_BYTES);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+	if (n == 0 || (n < 0 && n != -EAGAIN))
 		connection_drop(connection);
-	else if (n > 0 || errno == EINTR)
+	else if (n > 0)
 		read_again(connection);
 	if (n > 0)
 		linger_on(connection);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/os/os.h"
 
 #define BACKLOG 4096
 /* A client that has vanished without a word is found in two minutes: who is silent for a
@@ -133,7 +134,7 @@ void address_forget(const char *listen, struct address_file file)
 		unlink(listen + 5);
 }
 
-/* What is accepted takes over from its listener what is said of TCP here. */
+/* What is accepted takes over from its listener what is said of it here. */
 static void set_options(int fd, int family)
 {
 	const int on = 1;
@@ -142,8 +143,10 @@ static void set_options(int fd, int family)
 	const int pause_s = ALIVE_PAUSE_S;
 	const int probes = ALIVE_PROBES;
 
-	if (family == AF_UNIX)
+	if (family == AF_UNIX) {
+		os_refuse_descriptors(fd);
 		return;
+	}
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));

@@ -48,7 +48,7 @@ void configs_take(struct server_run *run, int fd)
 
 	if (pool < 0) {
 		log_error("a configuration for a pool that is not there is dropped");
-		close(fd);
+		os_close_each(&fd, 1);
 		return;
 	}
 	if (run->configs[pool] >= 0)

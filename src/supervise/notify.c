@@ -20,14 +20,10 @@
 #include "supervise/private.h"
 
 #define NOTIFY_BYTES 4096
-#define FDS_MAX 64
-/* Read of who has died; others may go on sending. */
-#define LAST_WORDS_MAX 64
 
 static void notify_ready(struct loop *loop, struct watch *watch, uint32_t events);
 static bool hear_one(struct life *life);
-static ssize_t receive(int fd, char *text, size_t room, struct ucred *ret_from);
-static bool may_speak(const struct life *life, const struct ucred *from);
+static bool may_speak(const struct life *life, const struct os_peer *from);
 static void hear(struct life *life, char *line);
 
 int notify_open(struct life *life, char *ret_name, size_t size)
@@ -69,16 +65,18 @@ void notify_close(struct life *life)
 	if (life->notify_watch.fd < 0)
 		return;
 	loop_remove(&life->child.plan->loop, &life->notify_watch);
-	close(life->notify_watch.fd);
+	os_close_socket(life->notify_watch.fd);
 	life->notify_watch.fd = -1;
 }
 
 void notify_drain(struct life *life)
 {
-	for (unsigned i = 0; i < LAST_WORDS_MAX && life->notify_watch.fd >= 0; i++) {
-		if (!hear_one(life))
-			return;
-	}
+	if (life->notify_watch.fd < 0)
+		return;
+	/* Others may go on sending. */
+	shutdown(life->notify_watch.fd, SHUT_RD);
+	while (hear_one(life))
+		;
 }
 
 static void notify_ready(struct loop *loop, struct watch *watch, uint32_t events)
@@ -92,12 +90,14 @@ static void notify_ready(struct loop *loop, struct watch *watch, uint32_t events
 static bool hear_one(struct life *life)
 {
 	char text[NOTIFY_BYTES];
-	struct ucred from = { 0 };
+	struct os_peer from = { 0 };
 	char *rest = text;
 	char *line;
 	ssize_t n;
 
-	n = receive(life->notify_watch.fd, text, sizeof(text) - 1, &from);
+	/* Descriptors that come along (FDSTORE=1, BARRIER=1) are closed: for a barrier that
+	 * is the answer. */
+	n = os_receive(life->notify_watch.fd, text, sizeof(text) - 1, &from);
 	if (n <= 0)
 		return n == 0;
 	if (!may_speak(life, &from)) {
@@ -114,39 +114,7 @@ static bool hear_one(struct life *life)
 	return true;
 }
 
-/* Descriptors that come along (FDSTORE=1, BARRIER=1) are closed: for a barrier
- * that is the answer. */
-static ssize_t receive(int fd, char *text, size_t room, struct ucred *ret_from)
-{
-	struct iovec part = { text, room };
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(struct ucred)) +
-			   CMSG_SPACE(sizeof(int) * FDS_MAX)];
-	} control;
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = control.bytes,
-				  .msg_controllen = sizeof(control.bytes) };
-	ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	struct cmsghdr *at = n < 0 ? NULL : CMSG_FIRSTHDR(&message);
-
-	for (; at; at = CMSG_NXTHDR(&message, at)) {
-		const size_t size = at->cmsg_len - CMSG_LEN(0);
-		int fds[FDS_MAX];
-
-		if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_CREDENTIALS &&
-		    size >= sizeof(*ret_from))
-			memcpy(ret_from, CMSG_DATA(at), sizeof(*ret_from));
-		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
-			continue;
-		memcpy(fds, CMSG_DATA(at), size);
-		os_close_each(fds, size / sizeof(int));
-	}
-	return n;
-}
-
-static bool may_speak(const struct life *life, const struct ucred *from)
+static bool may_speak(const struct life *life, const struct os_peer *from)
 {
 	return from->pid > 0 && (from->pid == life->child.pid || from->uid == 0 ||
 				 from->uid == geteuid());

@@ -492,10 +492,8 @@ static void let_go(struct life *life)
 	loop_remove(loop, &life->channel_watch);
 	if (life->child.pidfd >= 0)
 		close(life->child.pidfd);
-	if (life->input >= 0)
-		close(life->input);
-	if (life->child.channel >= 0)
-		close(life->child.channel);
+	os_close_socket(life->input);
+	os_close_socket(life->child.channel);
 	if (life->far_end >= 0)
 		close(life->far_end);
 	life->child.pidfd = life->child.channel = life->input = life->far_end = -1;

@@ -2,6 +2,7 @@
 """A small, strict HTTP/1.1 client over a plain socket: it sends the bytes that a
 test gives it, and reads answers so exactly that a wrong byte is an error."""
 import socket
+import struct
 
 
 class Answer:
@@ -133,3 +134,27 @@ class Client:
             return not self.more()
         except ConnectionResetError:
             return True
+
+
+def send_lingering(to, data):
+    """Send data, and with it a TCP socket that takes a minute to close, since its peer reads
+    nothing: returns that one, to be closed when all is over. Who receives it is to have the last
+    of it, so it must be stopped (SIGSTOP) meanwhile."""
+    with socket.socket() as listener, socket.socket() as sent:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        sent.connect(listener.getsockname())
+        peer = listener.accept()[0]
+        sent.setblocking(False)
+        try:
+            while True:
+                sent.send(bytes(65536))
+        except BlockingIOError:
+            pass
+        try:
+            sent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+            socket.send_fds(to, [data], [sent.fileno()])
+        except PermissionError:  # from Linux 6.16 on it can be refused
+            sent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+            to.send(data)
+    return peer

@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
 
 import pytest
 
+from client import send_lingering
 from conftest import wait_for
 
 OK = b"GET /hello HTTP/1.1\r\nHost: x\r\n"
@@ -341,6 +343,23 @@ def test_a_half_closed_client_that_waits_costs_no_processor(start, tmp_path, kin
         assert processor_ms(pid) - before < 100
         assert [client.answer().status for _ in range(asked)] == [200] * asked
         assert client.more() == b""
+
+
+@pytest.mark.parametrize("asked", [b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
+                                   b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                                   b"and more"])
+def test_who_sends_a_socket_along_holds_up_nobody(start, tmp_path, asked):
+    """To close the last of such a socket can take as long as its sender wants."""
+    server = start("--workers", "1", "--listen", f"unix:{tmp_path}/socket")
+    dispatcher = server.dispatcher()
+    with server.client() as client:
+        assert client.get("/hello").status == 200
+        os.kill(dispatcher, signal.SIGSTOP)
+        with send_lingering(client.socket, asked):
+            os.kill(dispatcher, signal.SIGCONT)
+            assert client.answer().status == 200
+            for _ in range(2):
+                assert server.get("/health").status == 200
 
 
 def processor_ms(pid):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from client import send_lingering
 from conftest import BUILD, children_of, is_alive, wait_for
 
 SUPERVISED = os.path.join(os.path.abspath(BUILD), "tests", "supervised")
@@ -421,6 +422,32 @@ sleep()
     time.sleep(0.2)
     assert len(os.listdir(f"/proc/{supervised.process.pid}/fd")) < 40, \
         "the supervisor keeps descriptors that were sent to it"
+
+
+def test_who_sends_a_socket_along_holds_up_nobody(run):
+    """To close the last of such a socket can take as long as its sender wants; anybody on the
+    machine can send one."""
+    supervised = run("--notify", script="""
+write("name", os.environ["NOTIFY_SOCKET"])
+wait("go")
+say("READY=1")
+wait("end")
+""")
+    name = supervised.read("name").replace("@", "\0", 1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(name)
+        supervised.process.send_signal(signal.SIGSTOP)
+        with send_lingering(sender, b"STATUS=one"):
+            supervised.process.send_signal(signal.SIGCONT)
+            supervised.touch("go")
+            pid = supervised.wait_event("ready")["pid"]
+            # Nor do they who spoke when it died.
+            supervised.process.send_signal(signal.SIGSTOP)
+            supervised.touch("end")
+            wait_for(lambda: not is_alive(pid))
+            with send_lingering(sender, b"STATUS=two"):
+                supervised.process.send_signal(signal.SIGCONT)
+                wait_for(lambda: len(supervised.events("ready")) > 1, 10, "the next one")
 
 
 def test_last_words_count(run):

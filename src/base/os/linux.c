@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -274,8 +275,13 @@ void os_set_process_name(const char *name)
 
 void os_close_each(const int *fds, size_t count)
 {
-	while (count > 0)
-		close(fds[--count]);
+	const struct linger at_once = { 0 };
+
+	while (count-- > 0) {
+		/* ENOTSOCK: it is none. */
+		(void)setsockopt(fds[count], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		close(fds[count]);
+	}
 }
 
 void os_close_all_but(const int *keep, size_t count)

@@ -87,7 +87,9 @@ int os_terminal_open(int fd);
 bool os_same_file(int fd, int other);
 /** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
 void os_set_process_name(const char *name);
-/** Close `count` descriptors; those of a message that nobody takes, say. */
+/** Close `count` descriptors; those of a message that nobody takes, say. Whoever sent them cannot
+ * make us wait: the last one of a socket with SO_LINGER (socket(7)) is closed until its peer has
+ * taken all, for as long as the sender wants. */
 void os_close_each(const int *fds, size_t count);
 /** Close all descriptors from 3 up but the `count` given ones. */
 void os_close_all_but(const int *keep, size_t count);
@@ -164,6 +166,21 @@ int os_channel_send(int fd, const void *data, size_t size, const int *fds,
 /** Is this error of os_channel_send one that passes: the other side has not read yet, or too
  * many descriptors are on their way (unix(7)), or there is no memory now? */
 bool os_channel_is_full(int r);
+/** Who sent something. */
+struct os_peer {
+	pid_t pid; /* 0: unknown; both are told only where the receiver has SO_PASSCRED */
+	uid_t uid;
+};
+/** Receive from a socket (AF_UNIX) of whoever may send there, without waiting: descriptors that
+ * come along are closed by os_close_each(). Plain recv(2) drops them too, but by close(2). What
+ * recv(2) returns, or -errno; `ret_from` may be NULL. */
+ssize_t os_receive(int fd, void *ret_data, size_t room, struct os_peer *ret_from);
+/** Close a socket; what lies unread in one of AF_UNIX, such as a channel, is received first, so
+ * that the descriptors in it are closed by os_close_each() too. Nothing is done if it is < 0. */
+void os_close_socket(int fd);
+/** Refuse descriptors that are sent to this socket, and, if it listens, to those who come to it:
+ * the sender gets -EPERM. Where the system cannot do that (before Linux 6.16), nothing. */
+void os_refuse_descriptors(int fd);
 /** Receive one message; returns its size, 0 at the end of the channel, or
  * -errno (-EAGAIN: none waits). `ret_fds` has room for OS_CHANNEL_FDS_MAX;
  * they become the caller's. A message that is too long is -EMSGSIZE; one with

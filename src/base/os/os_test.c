@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -451,6 +452,103 @@ static void no_descriptor_leaks(void **state)
 	close(ends[1]);
 }
 
+/* The last of a socket that is closed only when its peer, who reads nothing, has taken all. */
+static int lingering_socket(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger linger = { 1, 600 };
+	static const char bytes[65536];
+	socklen_t size = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	must(bind(listener, (struct sockaddr *)&address, size) == 0);
+	must(listen(listener, 1) == 0);
+	must(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+	must(connect(fd, (struct sockaddr *)&address, size) == 0);
+	must(accept(listener, NULL, NULL) >= 0);
+	close(listener);
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0);
+	return fd;
+}
+
+/* `size` bytes, and so many descriptors of which the last one is such a socket's. */
+static void send_lingering(int to, size_t size, size_t count)
+{
+	int fds[OS_CHANNEL_FDS_MAX + 1];
+	struct iovec part = { "word", size };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(fds))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET,
+				  .cmsg_type = SCM_RIGHTS,
+				  .cmsg_len = CMSG_LEN(count * sizeof(int)) } };
+	const struct msghdr message = { .msg_iov = &part,
+					.msg_iovlen = 1,
+					.msg_control = &control,
+					.msg_controllen = CMSG_SPACE(count * sizeof(int)) };
+
+	alarm(60); /* whoever waits is ended */
+	for (size_t i = 0; i < count; i++)
+		fds[i] = i + 1 < count ? STDERR_FILENO : lingering_socket();
+	memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+	must(sendmsg(to, &message, 0) == (ssize_t)size);
+	close(fds[count - 1]);
+}
+
+static void receive_lingering(void)
+{
+	struct os_peer from = { .pid = -1 };
+	int fds[OS_CHANNEL_FDS_MAX];
+	size_t count;
+	int ends[2];
+	char bytes[8];
+
+	must(os_socket_pair(SOCK_STREAM | SOCK_NONBLOCK, ends) == 0);
+	must(os_receive(ends[1], bytes, sizeof(bytes), NULL) == -EAGAIN);
+	send_lingering(ends[0], 4, 1);
+	must(os_receive(ends[1], bytes, sizeof(bytes), &from) == 4);
+	must(memcmp(bytes, "word", 4) == 0 && from.pid == -1);
+	close(ends[0]);
+	must(os_receive(ends[1], bytes, sizeof(bytes), NULL) == 0);
+	/* More than a channel carries. */
+	must(os_channel_create(ends) == 0);
+	send_lingering(ends[0], 4, OS_CHANNEL_FDS_MAX + 1);
+	must(os_channel_receive(ends[1], bytes, sizeof(bytes), fds, &count) == 4);
+	must(count == 0);
+	send_lingering(ends[0], 4, 1);
+	must(os_channel_receive(ends[1], bytes, sizeof(bytes), fds, &count) == 4);
+	must(count == 1);
+	os_close_each(fds, count);
+}
+
+static void close_over_lingering(void)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM };
+	int ends[2];
+
+	for (size_t i = 0; i < COUNT_OF(types); i++) {
+		must(os_socket_pair(types[i], ends) == 0);
+		send_lingering(ends[0], 4, 1);
+		if (types[i] != SOCK_STREAM)
+			send_lingering(ends[0], 0, 1);
+		send_lingering(ends[0], 4, 1);
+		os_close_socket(ends[1]);
+		must(send(ends[0], "x", 1, MSG_NOSIGNAL) < 0);
+	}
+	os_close_socket(-1);
+}
+
+static void what_is_sent_along_makes_nobody_wait(void **state)
+{
+	(void)state;
+	in_a_fork(receive_lingering);
+	in_a_fork(close_over_lingering);
+}
+
 /* A child that dies with unread messages resets the channel; what it said
  * itself must not be lost. */
 static void last_words_are_heard(void **state)
@@ -542,6 +640,7 @@ int main(void)
 		cmocka_unit_test(descriptors_travel),
 		cmocka_unit_test(no_room_for_descriptors),
 		cmocka_unit_test(no_descriptor_leaks),
+		cmocka_unit_test(what_is_sent_along_makes_nobody_wait),
 		cmocka_unit_test(last_words_are_heard),
 	};
 
