@@ -250,17 +250,15 @@ void exchange_write_event(struct exchange *exchange, struct span event,
 		write_bytes(exchange, exchange->chunked ? framed : event);
 }
 
-void exchange_describe(const struct exchange *exchange, const char **ret_method,
+void exchange_describe(struct exchange *exchange, const char **ret_method,
 		       const char **ret_path)
 {
-	const struct slot *slot =
-		exchange->seat ? &exchange->seat->slots[exchange->slot] : NULL;
 	const struct wire_request *wire = (const void *)exchange->block;
 
 	*ret_method = "?";
 	*ret_path = "?";
-	if (!wire && slot && slot->holds_block)
-		wire = (const void *)(exchange->seat->link.arena + slot->offset);
+	if (!wire && exchange->seat)
+		slot_label(exchange->seat, exchange->slot);
 	if (wire) {
 		*ret_method = (const char *)wire + wire->method.offset;
 		*ret_path = (const char *)wire + wire->path.offset;

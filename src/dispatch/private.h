@@ -129,8 +129,9 @@ void exchange_abort(struct exchange *exchange);
 /** Write an event of a stream; `framed` is the same as a chunk. */
 void exchange_write_event(struct exchange *exchange, struct span event,
 			  struct span framed);
-/** Method and path, for the log and the status page; never NULL. */
-void exchange_describe(const struct exchange *exchange, const char **ret_method,
+/** Method and path, for the log and the status page; never NULL. While a worker has the request
+ * they are what stands there, which it can change. */
+void exchange_describe(struct exchange *exchange, const char **ret_method,
 		       const char **ret_path);
 /** The server stops, and if this is a stream that can end well now, end it: then it, and those
  * behind it, may be gone. Whether it was. One that is amid an event its worker ends. */
@@ -172,6 +173,7 @@ struct slot {
 	struct exchange *exchange;  /* NULL: free, or abandoned */
 	uint32_t generation;
 	uint32_t offset;            /* of the request's block in the arena */
+	uint32_t size;              /* of that block */
 	uint32_t parts_out;         /* bytes of body parts not yet released */
 	uint64_t body_sent;
 	uint32_t cost_ns;           /* what its route was thought to take */
@@ -321,7 +323,7 @@ void slot_send_parts(struct seat *seat, uint32_t slot);
 void slot_abandon(struct seat *seat, uint32_t slot);
 void slot_free(struct seat *seat, uint32_t slot);
 /** Copy the request out of the link, should it have to be run again. False: no
- * memory, or it is gone already. */
+ * memory, it is gone already, or its worker has changed it and is condemned. */
 bool slot_keep_block(struct seat *seat, struct slot *slot);
 /** The worker needs the request's bytes no more. */
 void slot_let_block_go(struct seat *seat, uint32_t slot);

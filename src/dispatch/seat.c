@@ -502,19 +502,22 @@ static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count)
 }
 
 /* A request that was encoded straight into the link is copied out of it before
- * the link goes; our half of it the worker could not write. */
+ * the link goes. Its worker has no business in our half, but can get there. */
 bool slot_keep_block(struct seat *seat, struct slot *slot)
 {
 	struct exchange *exchange = slot->exchange;
-	const void *block = seat->link.arena + slot->offset;
-	const struct wire_request *wire = block;
 
 	if (exchange->block)
 		return true;
 	if (!slot->holds_block)
 		return false;
-	if (!exchange_take_block(exchange, wire->size))
+	if (!exchange_take_block(exchange, slot->size))
 		return false;
-	memcpy(exchange->block, block, wire->size);
-	return true;
+	memcpy(exchange->block, seat->link.arena + slot->offset, slot->size);
+	if (wire_request_ok(exchange->block, slot->size))
+		return true;
+	exchange_drop_block(exchange);
+	if (seat->up)
+		seat_condemn(seat, "wrote into a request");
+	return false;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -182,6 +183,7 @@ static struct exchange *request_of(size_t size)
 	exchange->queued_ms = dispatcher->loop.now_ms;
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
+	((struct wire_request *)(void *)exchange->block)->size = BLOCK_SIZE;
 	assert_int_equal(body_append(&exchange->body, body, size), 0);
 	return exchange;
 }
@@ -323,6 +325,77 @@ static void who_gives_back_a_request_before_its_answer_is_condemned(void **state
 	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
 	assert_true(client_was_told(502));
 	assert_true(list_empty(&connection->exchanges));
+}
+
+/* It has made our half writable for itself. */
+static struct wire_request *written_by_worker(const struct message *request)
+{
+	void *arena = (void *)(uintptr_t)worker.peer_arena;
+
+	assert_int_equal(mprotect(arena, LINK_ARENA_BYTES, PROT_READ | PROT_WRITE), 0);
+	return (void *)((char *)arena + request->offset);
+}
+
+static struct exchange *ask_without_a_copy(void)
+{
+	struct exchange *exchange = ask(0);
+
+	exchange->route = &rows[0];
+	exchange_drop_block(exchange);
+	return exchange;
+}
+
+static void who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again(void **state)
+{
+	struct message request;
+
+	(void)state;
+	ask_without_a_copy();
+	request = take();
+	written_by_worker(&request)->size = UINT32_MAX;
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_true(client_was_told(502));
+	assert_int_equal(pool->queued, 0);
+}
+
+/* What it has not begun is to be given to another. */
+static void who_wrote_into_a_request_is_condemned(void **state)
+{
+	struct message request;
+
+	(void)state;
+	ask_without_a_copy();
+	assert_int_equal(link_receive(&worker, &request), 1);
+	written_by_worker(&request)->path.size = BLOCK_SIZE;
+	assert_false(seat_pull_back(&seat, false));
+	assert_true(seat.condemned);
+	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
+	assert_true(client_was_told(502));
+}
+
+static void what_a_worker_wrote_into_a_request_is_shown_if_it_is_there(void **state)
+{
+	struct exchange *exchange = ask_without_a_copy();
+	struct message request = take();
+	struct wire_request *wire = written_by_worker(&request);
+	const char *method;
+	const char *path;
+
+	(void)state;
+	wire->method = (struct wire_text){ UINT32_MAX - 1, 1 };
+	wire->path = (struct wire_text){ BLOCK_SIZE - 2, 2 }; /* with nothing behind it */
+	memcpy((char *)wire + BLOCK_SIZE - 2, "/a", 2);
+	exchange_describe(exchange, &method, &path);
+	assert_string_equal(method, "?");
+	assert_string_equal(path, "/a");
+	/* Nor is it looked at again. */
+	memset(wire, 0xff, BLOCK_SIZE);
+	exchange_describe(exchange, &method, &path);
+	assert_string_equal(path, "/a");
+	free(exchange->label);
+	exchange->label = NULL;
+	exchange_describe(exchange, &method, &path);
+	assert_string_equal(path, "?");
 }
 
 static void a_stop_ends_a_stream_between_two_events(void **state)
@@ -966,6 +1039,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		AT_A_SEAT(who_answers_and_gives_back_nothing_is_believed),
 		AT_A_SEAT(who_gives_back_a_request_before_its_answer_is_condemned),
+		AT_A_SEAT(who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
+		AT_A_SEAT(who_wrote_into_a_request_is_condemned),
+		AT_A_SEAT(what_a_worker_wrote_into_a_request_is_shown_if_it_is_there),
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),

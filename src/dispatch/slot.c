@@ -4,7 +4,9 @@
  * holds is private to the dispatcher and noted before the worker is told, so
  * that the death of the worker at any instruction leaves a known state. The
  * claim in shared memory decides one thing only: who of the two got hold of a
- * request that is given and taken back at the same moment.
+ * request that is given and taken back at the same moment. Our half of the link
+ * a worker that was taken over can make writable for itself: what is read back
+ * from there is judged as if the worker had sent it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@ static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_
 static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot,
 		     uint32_t size);
 static void untake(struct seat *seat, uint32_t slot);
+static struct span text_in(const char *block, uint32_t size, struct wire_text text);
 static void say(struct seat *seat, enum message_kind kind, unsigned flags,
 		uint32_t slot, uint32_t size);
 
@@ -168,22 +171,36 @@ void slot_let_block_go(struct seat *seat, uint32_t number)
 
 void slot_label(struct seat *seat, uint32_t number)
 {
-	struct exchange *exchange = seat->slots[number].exchange;
-	const char *method;
-	const char *path;
-	size_t method_size;
-	size_t path_size;
+	const struct slot *slot = &seat->slots[number];
+	struct exchange *exchange = slot->exchange;
+	const char *block = (const char *)seat->link.arena + slot->offset;
+	uint32_t size = slot->size;
+	struct wire_request wire;
+	struct span method;
+	struct span path;
 
-	if (!exchange || exchange->label)
+	if (!exchange || exchange->label || (!exchange->block && !slot->holds_block))
 		return;
-	exchange_describe(exchange, &method, &path);
-	method_size = strlen(method) + 1;
-	path_size = strlen(path) + 1;
-	exchange->label = malloc(method_size + path_size);
+	if (exchange->block) {
+		block = (const char *)exchange->block;
+		size = exchange->block_size;
+	}
+	memcpy(&wire, block, sizeof(wire));
+	method = text_in(block, size, wire.method);
+	path = text_in(block, size, wire.path);
+	exchange->label = calloc(1, method.size + 1 + path.size + 1);
 	if (!exchange->label)
 		return;
-	memcpy(exchange->label, method, method_size);
-	memcpy(exchange->label + method_size, path, path_size);
+	memcpy(exchange->label, method.at, method.size);
+	memcpy(exchange->label + method.size + 1, path.at, path.size);
+}
+
+/* Its offset and size are a copy; what they were taken from, the worker may have written. */
+static struct span text_in(const char *block, uint32_t size, struct wire_text text)
+{
+	if (text.offset > size || text.size > size - text.offset)
+		return (struct span){ "?", 1 };
+	return (struct span){ block + text.offset, text.size };
 }
 
 /* The worker has a copy; we need one only to run it again. */
@@ -234,6 +251,7 @@ static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_
 		return -EAGAIN;
 	slots_remove(&seat->free_slots, number);
 	slots_add(&seat->used_slots, number);
+	slot->size = size;
 	slot->used = true;
 	slot->holds_block = true;
 	slot->generation++;

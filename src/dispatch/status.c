@@ -264,7 +264,7 @@ static void say_requests(struct page *page, const struct seat *seat)
 	begin(page, "requests", '[');
 	for (uint32_t i = seat ? slots_next(&seat->used_slots, 0) : LINK_SLOTS;
 	     i < LINK_SLOTS; i = slots_next(&seat->used_slots, i + 1)) {
-		const struct exchange *exchange = seat->slots[i].exchange;
+		struct exchange *exchange = seat->slots[i].exchange;
 		const char *method;
 		const char *path;
 

@@ -122,6 +122,7 @@ int link_open(struct link *link, enum link_side side, const struct link_fds *fds
 		goto unmap;
 	}
 	wire_up(link, fds);
+	close(fds->memory);
 	return 0;
 
 unmap:
@@ -138,7 +139,6 @@ void link_fini(struct link *link)
 		return;
 	munmap(link->base, LINK_BYTES);
 	blocks_fini(&link->blocks);
-	close(link->memory_fd);
 	close(link->sleeper.fd);
 	close(link->ringer.fd);
 	*link = (struct link){ 0 };
@@ -298,7 +298,6 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 	link->peer_processor = &theirs->processor;
 	link->spins = &mine->spins;
 	link->peer_spins = &theirs->spins;
-	link->memory_fd = fds->memory;
 }
 
 static bool may_send(enum link_side side, unsigned kind)

@@ -14,7 +14,10 @@
  *
  * The parent makes links and maps none; a side opens one from the descriptors.
  * No side trusts what it reads: indexes, offsets and sizes are checked, and
- * -EBADMSG means that the peer must be condemned. Not thread-safe.
+ * -EBADMSG means that the peer must be condemned. That a half is read-only guards
+ * against wild pointers; a peer that was taken over can make it writable for itself
+ * (mprotect(2)), so a side decides by nothing that it would read back from its own
+ * half. Not thread-safe.
  */
 #ifndef TRANSPORT_LINK_H
 #define TRANSPORT_LINK_H
@@ -68,12 +71,11 @@ struct link {
 	const _Atomic uint32_t *peer_processor;
 	_Atomic uint32_t *spins;
 	const _Atomic uint32_t *peer_spins;
-	int memory_fd;
 };
 
 /** Map a link as one side of it. The descriptors become the link's when this
- * succeeds, and stay the caller's when it fails. 0 or -errno (-EPROTO: the
- * memory is not a link of this version). */
+ * succeeds (the memory's is closed), and stay the caller's when it fails. 0 or -errno
+ * (-EPROTO: the memory is not a link of this version). */
 int link_open(struct link *link, enum link_side side, const struct link_fds *fds);
 /** Unmap and close. Takes a zeroed link. */
 void link_fini(struct link *link);
