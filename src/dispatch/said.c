@@ -3,14 +3,15 @@
  * What a worker says besides answers: that one comes later or is alive, that a
  * stream wants a topic, an event for all, a call to a pool, that it wants no
  * more work for now. All of it is judged as answers are: what speaks of a slot
- * must be of its present request, what has a length must have it, and texts are
- * copied before they are looked at.
+ * must be of its present request, which the worker has begun, what has a length
+ * must have it, and texts are copied before they are looked at.
  */
 #include <errno.h>
 
 #include "base/log.h"
 #include "dispatch/private.h"
 
+static bool is_of_now(struct seat *seat, const struct message *message);
 static struct exchange *exchange_of(struct seat *seat, const struct message *message);
 static void take_topic(struct seat *seat, const struct message *message);
 static void take_publication(struct seat *seat, const struct message *message);
@@ -19,13 +20,14 @@ static void take_deferral(struct seat *seat, const struct message *message);
 
 void said_received(struct seat *seat, const struct message *message)
 {
-	struct exchange *exchange = exchange_of(seat, message);
+	struct exchange *exchange;
 
 	switch ((enum message_kind)message->kind) {
 	case MESSAGE_DEFER:
 		take_deferral(seat, message);
 		break;
 	case MESSAGE_ALIVE:
+		exchange = exchange_of(seat, message);
 		if (exchange && exchange->state == EXCHANGE_LINKED)
 			pool_alive(exchange);
 		break;
@@ -58,26 +60,29 @@ void said_received(struct seat *seat, const struct message *message)
 		seat_condemn(seat, "its index of freed bytes is impossible");
 }
 
+/* Whether it is of the slot's present request, which the worker must have begun. */
+static bool is_of_now(struct seat *seat, const struct message *message)
+{
+	const struct slot *slot = &seat->slots[message->slot];
+
+	if (!slot->used || slot->generation != message->generation)
+		return false;
+	if (link_claim(&seat->link, message->slot, message->generation) == CLAIM_TAKEN)
+		return true;
+	seat_condemn(seat, "speaks of a request that it does not have");
+	return false;
+}
+
 /* NULL if it is of the past, or its client has gone. */
 static struct exchange *exchange_of(struct seat *seat, const struct message *message)
 {
-	struct slot *slot = &seat->slots[message->slot];
-
-	if (!slot->used || slot->generation != message->generation)
-		return NULL;
-	return slot->exchange;
+	return is_of_now(seat, message) ? seat->slots[message->slot].exchange : NULL;
 }
 
 static void take_deferral(struct seat *seat, const struct message *message)
 {
-	struct slot *slot = &seat->slots[message->slot];
-
-	if (!slot->used || slot->generation != message->generation)
+	if (!is_of_now(seat, message))
 		return;
-	if (link_claim(&seat->link, message->slot, message->generation) != CLAIM_TAKEN) {
-		seat_condemn(seat, "defers a request that it does not have");
-		return;
-	}
 	seat->progress_ms = seat->dispatcher->loop.now_ms;
 	slot_answering(seat, message->slot);
 	slot_copied(seat, message->slot);
@@ -85,8 +90,8 @@ static void take_deferral(struct seat *seat, const struct message *message)
 
 static void take_topic(struct seat *seat, const struct message *message)
 {
-	struct exchange *exchange = exchange_of(seat, message);
 	char topic[WIRE_TOPIC_MAX_BYTES];
+	struct exchange *exchange;
 	int r;
 
 	if (message->size == 0 || message->size > sizeof(topic)) {
@@ -94,6 +99,7 @@ static void take_topic(struct seat *seat, const struct message *message)
 		return;
 	}
 	memcpy(topic, link_bytes(&seat->link, message), message->size);
+	exchange = exchange_of(seat, message);
 	if (!exchange || (exchange->state != EXCHANGE_LINKED &&
 			  exchange->state != EXCHANGE_ANSWERING))
 		return;

@@ -27,6 +27,7 @@ static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slo
 static bool has_part(const struct slot *slot);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
 static void settle(struct seat *seat, struct slot *slot);
+static void forget_what_was_said(struct exchange *exchange);
 static int make_slots(struct seat *seat);
 static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count);
 
@@ -318,6 +319,7 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 			continue;
 		}
 		exchange->begun_anew += has_part(slot);
+		forget_what_was_said(exchange);
 		slot_free(seat, slots[count]);
 		/* Before it is given to anybody. */
 		if (seat->at_work == 0) {
@@ -436,14 +438,19 @@ static void settle(struct seat *seat, struct slot *slot)
 	again = again && slot_keep_block(seat, slot);
 	slot->exchange = NULL;
 	if (again) {
-		/* What it has said so far counts no more. */
-		topic_forget(exchange);
-		buffer_fini(&exchange->early);
+		forget_what_was_said(exchange);
 		pool_return(exchange, claim != CLAIM_QUEUED);
 		return;
 	}
 	pool_leave(exchange);
 	exchange_fail(exchange, 502, "the worker died while it was at this request");
+}
+
+/* By a worker whose word counts no more, of a request that another gets. */
+static void forget_what_was_said(struct exchange *exchange)
+{
+	topic_forget(exchange);
+	buffer_fini(&exchange->early);
 }
 
 /* Fresh memory for each link: of so many slots nearly all are never touched. */

@@ -398,6 +398,77 @@ static void what_a_worker_wrote_into_a_request_is_shown_if_it_is_there(void **st
 	assert_string_equal(path, "?");
 }
 
+/* Of that request the worker says that. */
+static void say(unsigned kind, const struct message *request)
+{
+	struct message message = { .kind = (uint16_t)kind, .slot = request->slot,
+				   .generation = request->generation };
+	char *place;
+
+	if (kind == MESSAGE_SUBSCRIBE) {
+		message.size = 5;
+		place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+		assert_non_null(place);
+		memcpy(place, "topic", message.size);
+	}
+	assert_int_equal(link_send(&worker, &message), 0);
+}
+
+static unsigned publish(void)
+{
+	return topic_publish(dispatcher, (struct span){ "topic", 5 }, (struct span){ "x", 1 });
+}
+
+/* Else it could speak of what another worker is at by now. */
+static void speak_of_a_request_that_was_not_begun(unsigned kind)
+{
+	struct message request;
+
+	ask(0);
+	assert_int_equal(link_receive(&worker, &request), 1);
+	say(kind, &request);
+	seat_receive(&seat);
+	assert_true(seat.condemned);
+	assert_int_equal(publish(), 0);
+}
+
+static void who_defers_what_it_has_not_begun_is_condemned(void **state)
+{
+	(void)state;
+	speak_of_a_request_that_was_not_begun(MESSAGE_DEFER);
+}
+
+static void who_is_alive_with_what_it_has_not_begun_is_condemned(void **state)
+{
+	(void)state;
+	speak_of_a_request_that_was_not_begun(MESSAGE_ALIVE);
+}
+
+static void who_subscribes_for_what_it_has_not_begun_is_condemned(void **state)
+{
+	(void)state;
+	speak_of_a_request_that_was_not_begun(MESSAGE_SUBSCRIBE);
+}
+
+/* It has begun with it, and then says that it has not. */
+static void what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it(void **state)
+{
+	struct exchange *exchange = ask(0);
+	struct message request = take();
+
+	(void)state;
+	say(MESSAGE_SUBSCRIBE, &request);
+	seat_receive(&seat);
+	assert_int_equal(publish(), 1);
+	assert_true(buffer_size(&exchange->early) > 0);
+	link_offer(&worker, request.slot, request.generation);
+	seat_pull_back(&seat, false);
+	assert_false(seat.condemned);
+	assert_int_equal(exchange->state, EXCHANGE_QUEUED);
+	assert_int_equal(publish(), 0);
+	assert_int_equal(buffer_size(&exchange->early), 0);
+}
+
 static void a_stop_ends_a_stream_between_two_events(void **state)
 {
 	struct exchange *exchange = ask(0);
@@ -1042,6 +1113,10 @@ int main(void)
 		AT_A_SEAT(who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
 		AT_A_SEAT(who_wrote_into_a_request_is_condemned),
 		AT_A_SEAT(what_a_worker_wrote_into_a_request_is_shown_if_it_is_there),
+		AT_A_SEAT(who_defers_what_it_has_not_begun_is_condemned),
+		AT_A_SEAT(who_is_alive_with_what_it_has_not_begun_is_condemned),
+		AT_A_SEAT(who_subscribes_for_what_it_has_not_begun_is_condemned),
+		AT_A_SEAT(what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
