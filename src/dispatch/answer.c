@@ -80,6 +80,11 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		seat_condemn(seat, "an answer to a request that it does not have");
 		return;
 	}
+	/* Workers may name the same bytes in many answers, each of which is copied. */
+	if (message->size > LINK_CREDIT_BYTES) {
+		seat_condemn(seat, "the first part of an answer is too long");
+		return;
+	}
 	memcpy(&answer, bytes, sizeof(answer));
 	if (answer.headers_size > message->size - sizeof(answer)) {
 		seat_condemn(seat, "the head of an answer is longer than the answer");

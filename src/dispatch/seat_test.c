@@ -545,6 +545,34 @@ static void header_lines_may_be_so_long_and_no_longer(void **state)
 	assert_true(client_was_told(200));
 }
 
+/* As long as a worker makes it, and a byte more: of a longer answer the rest comes in parts, for
+ * which it needs credit. */
+static void the_first_part_of_an_answer_may_be_so_long_and_no_longer(void **state)
+{
+	(void)state;
+	for (uint32_t size = LINK_CREDIT_BYTES; size <= LINK_CREDIT_BYTES + 1; size++) {
+		const struct wire_answer head = { .status = 200,
+						  .body_size = size - sizeof(head) };
+		struct message message = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST,
+					   .size = size };
+		struct message request;
+		char *place;
+
+		ask(0);
+		request = take();
+		message.slot = request.slot;
+		message.generation = request.generation;
+		place = link_alloc(&worker, LINK_NO_SLOT, size, &message.offset);
+		assert_non_null(place);
+		memset(place, 'b', size);
+		memcpy(place, &head, sizeof(head));
+		assert_int_equal(link_send(&worker, &message), 0);
+		seat_receive(&seat);
+		assert_int_equal(seat.condemned, size > LINK_CREDIT_BYTES);
+	}
+	assert_true(client_was_told(200));
+}
+
 /* The worker copies what has come of bodies, and gives it back. How much that was; none of
  * it is a request. */
 static unsigned take_parts(void)
@@ -1121,6 +1149,7 @@ int main(void)
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
 		AT_A_SEAT(header_lines_may_be_so_long_and_no_longer),
+		AT_A_SEAT(the_first_part_of_an_answer_may_be_so_long_and_no_longer),
 		AT_A_SEAT(who_goes_on_talking_is_not_heard_to_the_end),
 		AT_A_SEAT(who_takes_bodies_in_parts_is_not_stuck),
 		AT_A_SEAT(who_gets_a_body_anew_is_given_more_time),

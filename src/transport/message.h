@@ -39,7 +39,8 @@ enum message_kind {
 	MESSAGE_CALL_ANSWER,  /* bytes: a wire_call_answer, the first one; then more of
 				 its body, until MESSAGE_LAST */
 	/* worker to dispatcher */
-	MESSAGE_ANSWER,       /* bytes: a wire_answer; release when written */
+	MESSAGE_ANSWER,       /* bytes: a wire_answer, LINK_CREDIT_BYTES at most;
+				 release when written */
 	MESSAGE_ANSWER_PART,  /* bytes: more of the slot's body. Those parts for
 				 which no credit has come back yet are at most
 				 LINK_CREDIT_BYTES: release frees the arena, credit
