@@ -23,7 +23,7 @@ unsigned sisters_share(const struct dispatcher *dispatcher, unsigned limit)
 {
 	const unsigned count = dispatcher->server->dispatchers;
 
-	return (limit + count - 1) / count;
+	return limit / count + (limit % count != 0);
 }
 
 void sisters_note(struct dispatcher *dispatcher)
