@@ -7,7 +7,8 @@
  * What differs is where the answer goes: it is put together here and handed over
  * whole, for which there is a deadline; and that the application's check is not
  * asked, which judges what clients show. Each call ends exactly once; whatever
- * becomes of it, its caller is told.
+ * becomes of it, its caller is told. An answer to a worker waits here as long as
+ * that has much to read already: it may be large, and so may many others be.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,9 +27,10 @@ struct call {
 	struct dispatcher *dispatcher;
 	struct connection *connection; /* NULL once it is freed */
 	struct timer timer;
-	struct list in_done;
-	struct seat *seat;     /* where the worker sits that has called; NULL: this process */
-	uint64_t life;         /* which one it is of those who have sat there */
+	struct list in_list;   /* of its seat; or, if this process has called, of what is
+				  new or done there */
+	struct seat *seat;     /* where the worker sits that has called; NULL: it has
+				  gone, or is this process */
 	uint32_t token;
 	uint32_t depth;
 	uint32_t timeout_ms;   /* 0: its pool's */
@@ -38,7 +40,7 @@ struct call {
 	struct buffer answer;  /* header lines, then the body */
 	uint32_t headers_size;
 	bool over;
-	bool untold;           /* it is on calls_done */
+	bool untold;           /* it is over, and its caller does not know yet */
 	char *bytes;           /* a call of this process, not yet submitted */
 	size_t size;
 };
@@ -62,7 +64,7 @@ static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
 static int set_clock(struct call *call, const struct pool *pool);
 static void settle(struct call *call, int status);
-static void tell_worker(struct call *call);
+static void leave_seat(struct call *call);
 static void tell(struct seat *seat, uint32_t token, int status, struct span all,
 		 uint32_t headers_size);
 static void too_long(struct loop *loop, struct timer *timer);
@@ -97,7 +99,7 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	else if (seat)
 		submit(call);
 	else
-		list_push_back(&dispatcher->calls_new, &call->in_done);
+		list_push_back(&dispatcher->calls_new, &call->in_list);
 	return 0;
 }
 
@@ -108,7 +110,7 @@ void calls_submit(struct dispatcher *dispatcher)
 	struct list *link;
 
 	while ((link = list_pop_front(&dispatcher->calls_new)))
-		submit(container_of(link, struct call, in_done));
+		submit(container_of(link, struct call, in_list));
 }
 
 void call_head(struct call *call, int status, struct span headers)
@@ -170,7 +172,7 @@ void calls_call_back(struct dispatcher *dispatcher)
 	while ((link = list_pop_front(&dispatcher->calls_done)))
 		list_push_back(&now, link);
 	while ((link = list_pop_front(&now))) {
-		struct call *call = container_of(link, struct call, in_done);
+		struct call *call = container_of(link, struct call, in_list);
 		const struct span all = buffer_span(&call->answer);
 		const struct crew_answer answer = {
 			.status = call->status,
@@ -184,6 +186,42 @@ void calls_call_back(struct dispatcher *dispatcher)
 		call->done(&dispatcher->local_worker, &answer, call->context);
 		dispatcher->local_worker.depth = 0;
 		call->untold = false;
+		free_if_done(call);
+	}
+}
+
+void calls_open(struct seat *seat)
+{
+	list_init(&seat->calls);
+	list_init(&seat->answers);
+}
+
+void calls_tell(struct seat *seat)
+{
+	struct list *link;
+
+	while (seat->outbox.bytes < ANSWERS_AHEAD_BYTES &&
+	       (link = list_pop_front(&seat->answers))) {
+		struct call *call = container_of(link, struct call, in_list);
+
+		tell(seat, call->token, call->status, buffer_span(&call->answer),
+		     call->headers_size);
+		leave_seat(call);
+		free_if_done(call);
+	}
+}
+
+/* Nobody who sits there later is told of them. */
+void calls_close(struct seat *seat)
+{
+	struct list *link;
+
+	while ((link = list_pop_front(&seat->calls)))
+		leave_seat(container_of(link, struct call, in_list));
+	while ((link = list_pop_front(&seat->answers))) {
+		struct call *call = container_of(link, struct call, in_list);
+
+		leave_seat(call);
 		free_if_done(call);
 	}
 }
@@ -237,11 +275,10 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	call->token = head->token;
 	call->depth = head->depth;
 	call->timeout_ms = head->timeout_ms;
-	list_init(&call->in_done);
-	if (seat) {
-		call->seat = seat;
-		call->life = seat->life;
-	}
+	list_init(&call->in_list);
+	call->seat = seat;
+	if (seat)
+		list_push_back(&seat->calls, &call->in_list);
 	dispatcher->call_count++;
 	return call;
 }
@@ -387,26 +424,27 @@ static void settle(struct call *call, int status)
 	}
 	call->status = status;
 	dispatcher->call_count--;
-	list_remove(&call->in_done);
+	list_remove(&call->in_list);
 	loop_timer_clear(&dispatcher->loop, &call->timer);
-	if (call->seat && call->token)
-		tell_worker(call);
-	if (!call->seat && call->done) {
+	if (call->seat && call->token) {
 		call->untold = true;
-		list_push_back(&dispatcher->calls_done, &call->in_done);
+		list_push_back(&call->seat->answers, &call->in_list);
+		call->seat->must_ring = true;
+	} else if (call->seat) {
+		leave_seat(call);
+	} else if (call->done) {
+		call->untold = true;
+		list_push_back(&dispatcher->calls_done, &call->in_list);
 	}
 	if (call->connection)
 		connection_drop(call->connection);
 }
 
-static void tell_worker(struct call *call)
+/* It is on neither of its lists any more. */
+static void leave_seat(struct call *call)
 {
-	struct seat *seat = call->seat;
-
-	/* Who sits there now may have called with the same token. */
-	if (seat->up && seat->life == call->life)
-		tell(seat, call->token, call->status, buffer_span(&call->answer),
-		     call->headers_size);
+	call->seat = NULL;
+	call->untold = false;
 }
 
 /* The answer to its call: header lines, then the body. */

@@ -229,6 +229,7 @@ static void fini(struct dispatcher *dispatcher)
 
 		for (unsigned j = 0; j < pool->seat_count; j++) {
 			if (pool->seats[j]->up) {
+				calls_close(pool->seats[j]);
 				outbox_fini(&pool->seats[j]->outbox);
 				link_fini(&pool->seats[j]->link);
 			}

@@ -86,8 +86,10 @@
 #define RING_AFTER_EVENTS 64u
 /* An answer to a call; more is a failure. */
 #define CALL_ANSWER_MAX_BYTES (8u * 1024u * 1024u)
-/* What a worker may leave unread of what it is told: answers to its own calls,
- * mostly. */
+/* So much is said to a worker before it has read it, answers to its own calls too; those
+ * that are more wait until it has. */
+#define ANSWERS_AHEAD_BYTES (1024u * 1024u)
+/* What a worker may leave unread of what it is told otherwise. */
 #define UNREAD_MAX_BYTES (64u * 1024u * 1024u)
 /* Calls without an answer yet, so that a loop through on_response or a worker
  * that only asks is bounded. */

@@ -189,7 +189,6 @@ struct seat {
 	unsigned index;
 	const struct score *score; /* the worker's line; may be NULL */
 	uint32_t worker_generation;
-	uint64_t life;          /* which of all workers so far: never given again */
 	int32_t pid;
 	struct watch bell;
 	struct list in_active;  /* seats with something in hand */
@@ -216,6 +215,8 @@ struct seat {
 	uint32_t doubted_epoch;
 	uint64_t full_until_ms; /* there was no room for a request: others are asked first */
 	struct outbox outbox;   /* what is to be said besides requests */
+	struct list answers;    /* to calls of its worker: what is to be said behind that */
+	struct list calls;      /* those that are not over */
 	struct slots want_parts; /* slots that have more of a body to send */
 };
 
@@ -376,6 +377,12 @@ void call_body(struct call *call, struct span data);
 void call_over(struct call *call);
 /** Its connection is freed: answered or not, the call is over. */
 void call_free(struct call *call);
+/** A worker has sat down: nothing was called from there. */
+void calls_open(struct seat *seat);
+/** It is gone. What it has called goes on, and is told to nobody. */
+void calls_close(struct seat *seat);
+/** Tell it of calls that are over, as much as it may leave unread. */
+void calls_tell(struct seat *seat);
 /** Submit what this process has called for in this turn. */
 void calls_submit(struct dispatcher *dispatcher);
 /** Call back who called from this process. */
@@ -435,7 +442,6 @@ struct dispatcher {
 	unsigned connections_max;
 	unsigned pending;     /* queued in all pools */
 	unsigned max_pending;
-	uint64_t lives;       /* workers that have come so far */
 	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
 	struct list calls_new;  /* calls of this process, to be submitted */

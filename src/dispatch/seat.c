@@ -52,7 +52,6 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	}
 	seat->index = order->index;
 	seat->worker_generation = order->generation;
-	seat->life = ++dispatcher->lives;
 	seat->pid = order->pid;
 	seat->score = sisters_worker(dispatcher, pool->number, order->index,
 				     order->generation);
@@ -70,6 +69,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->doubted = true;
 	seat->doubted_epoch = 0;
 	outbox_init(&seat->outbox);
+	calls_open(seat);
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
 				     .ready = bell_rang };
 	/* Edge-triggered: each ring is one event, and none has to be read away. */
@@ -129,6 +129,7 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 	seat->in_hand = 0;
 	seat->at_work = 0;
 	seat->work_ns = 0;
+	calls_close(seat);
 	loop_remove(&seat->dispatcher->loop, &seat->bell);
 	outbox_fini(&seat->outbox);
 	link_fini(&seat->link);
@@ -254,6 +255,10 @@ bool seat_flush(struct seat *seat)
 {
 	int r = outbox_flush(&seat->outbox, &seat->link);
 
+	if (!list_empty(&seat->answers)) {
+		calls_tell(seat);
+		r = r < 0 ? r : outbox_empty(&seat->outbox);
+	}
 	if (r < 0)
 		seat_condemn(seat, "its index of requests is impossible");
 	return r != 0;

@@ -67,6 +67,7 @@ static void open_seat(struct seat *place, struct link *its_worker)
 	memset(&place->free_slots, 0xff, sizeof(place->free_slots));
 	list_init(&place->in_active);
 	outbox_init(&place->outbox);
+	calls_open(place);
 	assert_int_equal(link_create(&ours), 0);
 	theirs = (struct link_fds){ dup(ours.memory),
 				    { dup(ours.bell[0]), dup(ours.bell[1]) } };
@@ -76,6 +77,7 @@ static void open_seat(struct seat *place, struct link *its_worker)
 
 static void close_seat(struct seat *place, struct link *its_worker)
 {
+	calls_close(place);
 	outbox_fini(&place->outbox);
 	link_fini(&place->link);
 	link_fini(its_worker);
@@ -959,6 +961,7 @@ static void call_pool(const char *method, const char *target, const char *type)
 	memcpy(place + sizeof(head), text, message.size - sizeof(head));
 	assert_int_equal(link_send(&worker, &message), 0);
 	seat_receive(&seat);
+	seat_flush(&seat);
 	assert_false(seat.condemned);
 }
 
@@ -1044,10 +1047,74 @@ static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
 		answer_at(&other_worker, &request, "");
 		seat_receive(&other);
 		assert_int_equal(dispatcher->call_count, 1 - i);
+		seat_flush(&seat);
 		assert_int_equal(was_told_an_answer(&worker), i == 1);
 	}
 	assert_false(was_told_an_answer(&worker));
 	remove_seat(&other, &other_worker);
+}
+
+/* The calls that are not over. */
+static unsigned calls_of(struct call *ret_calls[], unsigned room)
+{
+	unsigned count = 0;
+
+	list_each(link, &dispatcher->connections) {
+		assert_true(count < room);
+		ret_calls[count++] =
+			container_of(link, struct connection, in_dispatcher)->call;
+	}
+	return count;
+}
+
+/* What the worker reads of answers to its calls; how many of them are whole now. */
+static unsigned read_answers(size_t *bytes)
+{
+	struct message message;
+	unsigned count = 0;
+
+	while (link_receive(&worker, &message) > 0) {
+		if (message.kind != MESSAGE_CALL_ANSWER)
+			continue;
+		*bytes += message.size;
+		count += (message.flags & MESSAGE_LAST) != 0;
+		assert_int_equal(link_release(&worker, message.offset), 0);
+	}
+	return count;
+}
+
+/* It reads when its handler has returned. */
+static void who_gets_many_large_answers_at_once_is_not_condemned_for_them(void **state)
+{
+	enum { CALLS = 12 };
+	static const char body[CALL_ANSWER_MAX_BYTES];
+	struct call *calls[CALLS];
+	size_t bytes = 0;
+	unsigned whole = 0;
+
+	(void)state;
+	pool->queue_max = dispatcher->max_pending = CALLS;
+	for (unsigned i = 0; i < CALLS; i++)
+		call_pool("GET", "/", "");
+	assert_int_equal(calls_of(calls, CALLS), CALLS);
+	for (unsigned i = 0; i < CALLS; i++) {
+		call_head(calls[i], 200, (struct span){ 0 });
+		call_body(calls[i], (struct span){ body, sizeof(body) });
+		call_over(calls[i]);
+		seat_flush(&seat);
+	}
+	assert_false(seat.condemned);
+	assert_int_equal(dispatcher->call_count, 0);
+	assert_true(seat.outbox.bytes < 2 * sizeof(body));
+	for (unsigned times = 0; whole < CALLS; times++) {
+		assert_true(times < 100000);
+		whole += read_answers(&bytes);
+		seat_receive(&seat);
+		seat_flush(&seat);
+	}
+	assert_int_equal(bytes, CALLS * (sizeof(struct wire_call_answer) + sizeof(body)));
+	assert_true(seat_flush(&seat));
+	assert_false(seat.condemned);
 }
 
 /* Of what the sanitizer allocates itself some would fail too. */
@@ -1164,6 +1231,7 @@ int main(void)
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
 		AT_A_SEAT(who_comes_after_a_caller_does_not_get_its_answer),
+		AT_A_SEAT(who_gets_many_large_answers_at_once_is_not_condemned_for_them),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),

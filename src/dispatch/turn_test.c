@@ -55,6 +55,7 @@ static int set_up(void **state)
 	seat = (struct seat){ .dispatcher = dispatcher, .pool = &dispatcher->pools[0],
 			      .up = true, .announced = true, .progress_ms = NOW_MS };
 	outbox_init(&seat.outbox);
+	calls_open(&seat);
 	seat.link.ringer.epoch = &epoch;
 	seat.link.ringer.fd = os_bell_create();
 	seat.link.ringer.processor = &our_processor;
