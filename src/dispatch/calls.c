@@ -34,6 +34,7 @@ struct call {
 	uint32_t token;
 	uint32_t depth;
 	uint32_t timeout_ms;   /* 0: its pool's */
+	uint64_t pool_ms;      /* what its pool gives it; 0: it has none yet */
 	crew_answered *done;
 	void *context;
 	int status;
@@ -57,6 +58,9 @@ struct parts {
 static int take_apart(struct span bytes, struct parts *ret_parts);
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 			     const struct wire_call *head);
+static void hurry(struct call *call);
+static bool keep(struct call *call, struct span data);
+static void drop_answer(struct call *call);
 static void submit(struct call *call);
 static void route(struct call *call, const struct parts *parts);
 static bool compose(struct buffer *text, const struct parts *parts);
@@ -79,6 +83,10 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 
 	if (take_apart(bytes, &parts) < 0)
 		return -EBADMSG;
+	if (seat && seat->call_count + dispatcher->call_count >= CALLS_MAX) {
+		tell(seat, parts.head.token, 503, (struct span){ NULL, 0 }, 0);
+		return 0;
+	}
 	copy = malloc(bytes.size);
 	call = copy ? call_new(dispatcher, seat, &parts.head) : NULL;
 	if (!call) {
@@ -119,7 +127,7 @@ void call_head(struct call *call, int status, struct span headers)
 		return;
 	call->status = status;
 	call->headers_size = (uint32_t)headers.size;
-	if (!buffer_append(&call->answer, headers.at, headers.size))
+	if (!keep(call, headers))
 		settle(call, 502);
 }
 
@@ -131,8 +139,8 @@ void call_body(struct call *call, struct span data)
 		log_warning("the answer to a call is larger than %u bytes: 502",
 			    CALL_ANSWER_MAX_BYTES);
 		settle(call, 502);
-	} else if (!buffer_append(&call->answer, data.at, data.size)) {
-		log_error("there is no memory for the answer to a call: 502");
+	} else if (!keep(call, data)) {
+		log_error("there is no room for the answer to a call: 502");
 		settle(call, 502);
 	}
 }
@@ -216,14 +224,55 @@ void calls_close(struct seat *seat)
 {
 	struct list *link;
 
-	while ((link = list_pop_front(&seat->calls)))
-		leave_seat(container_of(link, struct call, in_list));
+	while ((link = list_pop_front(&seat->calls))) {
+		struct call *call = container_of(link, struct call, in_list);
+
+		leave_seat(call);
+		if (call->token)
+			settle(call, 502);
+		else
+			hurry(call);
+	}
 	while ((link = list_pop_front(&seat->answers))) {
 		struct call *call = container_of(link, struct call, in_list);
 
 		leave_seat(call);
 		free_if_done(call);
 	}
+}
+
+/* Its caller is gone, and cannot have thought of more than what is usual. */
+static void hurry(struct call *call)
+{
+	struct loop *loop = &call->dispatcher->loop;
+
+	if (call->pool_ms && call->timer.due_ms > loop->now_ms + call->pool_ms)
+		(void)loop_timer_set(loop, &call->timer, loop->now_ms + call->pool_ms);
+}
+
+static bool keep(struct call *call, struct span data)
+{
+	struct dispatcher *dispatcher = call->dispatcher;
+	const size_t own = call->seat ? call->seat->answer_bytes : 0;
+
+	if (dispatcher->answer_bytes + own + data.size > CALL_ANSWERS_MAX_BYTES ||
+	    !buffer_append(&call->answer, data.at, data.size))
+		return false;
+	dispatcher->answer_bytes += data.size;
+	if (call->seat)
+		call->seat->answer_bytes += data.size;
+	return true;
+}
+
+static void drop_answer(struct call *call)
+{
+	const size_t size = buffer_size(&call->answer);
+
+	call->dispatcher->answer_bytes -= size;
+	if (call->seat)
+		call->seat->answer_bytes -= size;
+	buffer_fini(&call->answer);
+	call->headers_size = 0;
 }
 
 static int take_apart(struct span bytes, struct parts *parts)
@@ -277,8 +326,10 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	call->timeout_ms = head->timeout_ms;
 	list_init(&call->in_list);
 	call->seat = seat;
-	if (seat)
+	if (seat) {
 		list_push_back(&seat->calls, &call->in_list);
+		seat->call_count++;
+	}
 	dispatcher->call_count++;
 	return call;
 }
@@ -404,9 +455,10 @@ static int set_clock(struct call *call, const struct pool *pool)
 	uint64_t timeout_ms = call->timeout_ms;
 
 	check(pool);
+	call->pool_ms = (uint64_t)pool->options->request_timeout_ms +
+			pool->options->queue_timeout_ms;
 	if (!timeout_ms)
-		timeout_ms = (uint64_t)pool->options->request_timeout_ms +
-			     pool->options->queue_timeout_ms;
+		timeout_ms = call->pool_ms;
 	return loop_timer_set(loop, &call->timer, loop->now_ms + timeout_ms);
 }
 
@@ -418,10 +470,8 @@ static void settle(struct call *call, int status)
 	if (call->over)
 		return;
 	call->over = true;
-	if (status != call->status || status == 0) {
-		buffer_fini(&call->answer);
-		call->headers_size = 0;
-	}
+	if (status != call->status || status == 0)
+		drop_answer(call);
 	call->status = status;
 	dispatcher->call_count--;
 	list_remove(&call->in_list);
@@ -443,6 +493,8 @@ static void settle(struct call *call, int status)
 /* It is on neither of its lists any more. */
 static void leave_seat(struct call *call)
 {
+	call->seat->call_count--;
+	call->seat->answer_bytes -= buffer_size(&call->answer);
 	call->seat = NULL;
 	call->untold = false;
 }
@@ -496,7 +548,7 @@ static void free_if_done(struct call *call)
 {
 	if (call->connection || call->untold)
 		return;
-	buffer_fini(&call->answer);
+	drop_answer(call);
 	free(call->bytes);
 	free(call);
 }

@@ -91,8 +91,11 @@
 #define ANSWERS_AHEAD_BYTES (1024u * 1024u)
 /* What a worker may leave unread of what it is told otherwise. */
 #define UNREAD_MAX_BYTES (64u * 1024u * 1024u)
+/* All of them that are held, here and until their callers read them. A worker has no more of
+ * that than is left for others. */
+#define CALL_ANSWERS_MAX_BYTES (256u * 1024u * 1024u)
 /* Calls without an answer yet, so that a loop through on_response or a worker
- * that only asks is bounded. */
+ * that only asks is bounded; of these too a worker leaves as many as it has. */
 #define CALLS_MAX 4096u
 /* A queue warning is armed again when so much of its threshold (1/n) is left. */
 #define QUEUE_CALM_SHARE 2u

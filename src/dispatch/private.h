@@ -217,6 +217,8 @@ struct seat {
 	struct outbox outbox;   /* what is to be said besides requests */
 	struct list answers;    /* to calls of its worker: what is to be said behind that */
 	struct list calls;      /* those that are not over */
+	unsigned call_count;    /* of both */
+	size_t answer_bytes;    /* that they hold */
 	struct slots want_parts; /* slots that have more of a body to send */
 };
 
@@ -379,7 +381,8 @@ void call_over(struct call *call);
 void call_free(struct call *call);
 /** A worker has sat down: nothing was called from there. */
 void calls_open(struct seat *seat);
-/** It is gone. What it has called goes on, and is told to nobody. */
+/** It is gone. What it has called with a token is over; the rest goes on, but no longer than
+ * its pool gives it. */
 void calls_close(struct seat *seat);
 /** Tell it of calls that are over, as much as it may leave unread. */
 void calls_tell(struct seat *seat);
@@ -444,6 +447,7 @@ struct dispatcher {
 	unsigned max_pending;
 	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
+	size_t answer_bytes;  /* that all calls hold */
 	struct list calls_new;  /* calls of this process, to be submitted */
 	struct list calls_done; /* calls of this process, to be called back */
 	uint64_t slow_subscribers; /* cut off */

@@ -940,11 +940,12 @@ static void who_has_no_room_is_asked_again_a_moment_later(void **state)
 	take();
 }
 
-/* A call of the pool, with a body of one byte. */
-static void call_pool(const char *method, const char *target, const char *type)
+/* A call of the pool, with a body of one byte; with token 0 nobody is to be told of its end. */
+static void call_pool_for(uint32_t token, uint32_t timeout_ms, const char *method,
+			  const char *target, const char *type)
 {
 	const struct wire_call head = {
-		.token = 7, .depth = 1, .pool_size = 4,
+		.token = token, .depth = 1, .timeout_ms = timeout_ms, .pool_size = 4,
 		.method_size = (uint32_t)strlen(method),
 		.target_size = (uint32_t)strlen(target),
 		.type_size = (uint32_t)strlen(type), .body_size = 1,
@@ -963,6 +964,11 @@ static void call_pool(const char *method, const char *target, const char *type)
 	seat_receive(&seat);
 	seat_flush(&seat);
 	assert_false(seat.condemned);
+}
+
+static void call_pool(const char *method, const char *target, const char *type)
+{
+	call_pool_for(7, 0, method, target, type);
 }
 
 /* Its library lets no such call out; but a worker may write what it likes. */
@@ -1040,7 +1046,7 @@ static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
 	assert_ptr_equal(seat_find(pool, up.index, up.generation), &seat);
 	seat.draining = true;
 	call_pool("GET", "/", "");
-	assert_int_equal(dispatcher->call_count, 2);
+	assert_int_equal(dispatcher->call_count, 1);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(link_receive(&other_worker, &request), 1);
 		assert_true(link_take(&other_worker, request.slot, request.generation));
@@ -1065,6 +1071,118 @@ static unsigned calls_of(struct call *ret_calls[], unsigned room)
 			container_of(link, struct connection, in_dispatcher)->call;
 	}
 	return count;
+}
+
+/* With which a call is answered at once; 0: it goes on. */
+static int status_of_a_call_of(struct seat *place, struct link *its_worker)
+{
+	const struct wire_call head = { .token = 7, .depth = 1, .method_size = 3,
+					.target_size = 1 };
+	struct wire_call_answer answer = { .status = 0 };
+	struct message message;
+	char bytes[sizeof(head) + 4];
+
+	memcpy(bytes, &head, sizeof(head));
+	memcpy(bytes + sizeof(head), "GET/", 4);
+	seat_flush(place);
+	while (link_receive(its_worker, &message) > 0)
+		;
+	assert_int_equal(call_begin(dispatcher, place, (struct span){ bytes, sizeof(bytes) },
+				    NULL, NULL), 0);
+	seat_flush(place);
+	while (link_receive(its_worker, &message) > 0) {
+		if (message.kind == MESSAGE_CALL_ANSWER)
+			memcpy(&answer, link_bytes(its_worker, &message), sizeof(answer));
+	}
+	return (int)answer.status;
+}
+
+/* Else one that calls without end would keep all others from it. */
+static void who_calls_much_leaves_as_many_places_to_others(void **state)
+{
+	struct link other_worker;
+	struct seat other;
+
+	(void)state;
+	add_seat(&other, &other_worker);
+	pool->queue_max = dispatcher->max_pending = CALLS_MAX;
+	dispatcher->call_count = CALLS_MAX - 3;
+	assert_int_equal(status_of_a_call_of(&seat, &worker), 0);
+	assert_int_equal(status_of_a_call_of(&seat, &worker), 0);
+	assert_int_equal(status_of_a_call_of(&seat, &worker), 503);
+	assert_int_equal(status_of_a_call_of(&other, &other_worker), 0);
+	assert_int_equal(status_of_a_call_of(&other, &other_worker), 503);
+	assert_int_equal(dispatcher->call_count, CALLS_MAX);
+	end_calls(&dispatcher->connections);
+	assert_int_equal(dispatcher->call_count, CALLS_MAX - 3);
+	seat_flush(&seat);
+	seat_flush(&other);
+	assert_int_equal(status_of_a_call_of(&seat, &worker), 0);
+	assert_int_equal(status_of_a_call_of(&seat, &worker), 0);
+	end_calls(&dispatcher->connections);
+	remove_seat(&other, &other_worker);
+}
+
+/* Nobody waits for them; those that nobody was to be told of are made, but not for ever. */
+static void who_dies_takes_the_calls_along_whose_answers_it_would_get(void **state)
+{
+	const uint64_t pool_ms = options.request_timeout_ms + options.queue_timeout_ms;
+	struct connection *forgotten;
+	struct call *calls[3];
+
+	(void)state;
+	seat.draining = true;
+	pool->queue_max = dispatcher->max_pending = 3;
+	call_pool("GET", "/", "");
+	call_pool_for(0, UINT32_MAX, "GET", "/", "");
+	forgotten = container_of(dispatcher->connections.prev, struct connection,
+				 in_dispatcher);
+	call_pool_for(8, UINT32_MAX, "GET", "/", "");
+	assert_int_equal(calls_of(calls, 3), 3);
+	assert_int_equal(pool->queued, 3);
+	assert_int_equal(dispatcher->call_count, 3);
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_int_equal(dispatcher->call_count, 1);
+	end_calls(&dispatcher->gone);
+	assert_int_equal(pool->queued, 1);
+	assert_int_equal(calls_of(calls, 1), 1);
+	assert_ptr_equal(calls[0], forgotten->call);
+	assert_int_equal(dispatcher->loop.timer_count, 2);
+	for (size_t i = 0; i < dispatcher->loop.timer_count; i++)
+		assert_true(dispatcher->loop.timers[i]->due_ms <=
+			    dispatcher->loop.now_ms + pool_ms);
+}
+
+static void answers_to_calls_hold_so_much_and_no_more(void **state)
+{
+	static const char body[1024];
+	struct call *calls[REQUESTS];
+	struct wire_call_answer answer;
+	struct message message;
+
+	(void)state;
+	seat.draining = true;
+	for (unsigned i = 0; i < REQUESTS; i++)
+		call_pool("GET", "/", "");
+	assert_int_equal(calls_of(calls, REQUESTS), REQUESTS);
+	dispatcher->answer_bytes = CALL_ANSWERS_MAX_BYTES - 2 * sizeof(body);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		call_head(calls[i], 200, (struct span){ 0 });
+		call_body(calls[i], (struct span){ body, sizeof(body) });
+	}
+	/* One worker takes half of the room that there is. */
+	assert_int_equal(dispatcher->call_count, 1);
+	call_over(calls[0]);
+	seat_flush(&seat);
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		assert_int_equal(link_receive(&worker, &message), 1);
+		memcpy(&answer, link_bytes(&worker, &message), sizeof(answer));
+		assert_int_equal(answer.status, i == 0 ? 502 : 200);
+		assert_int_equal(answer.body_size, i == 0 ? 0 : sizeof(body));
+	}
+	end_calls(&dispatcher->gone);
+	assert_int_equal(dispatcher->answer_bytes, CALL_ANSWERS_MAX_BYTES - 2 * sizeof(body));
+	assert_int_equal(seat.answer_bytes, 0);
 }
 
 /* What the worker reads of answers to its calls; how many of them are whole now. */
@@ -1231,6 +1349,9 @@ int main(void)
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
 		AT_A_SEAT(who_comes_after_a_caller_does_not_get_its_answer),
+		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
+		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
+		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
 		AT_A_SEAT(who_gets_many_large_answers_at_once_is_not_condemned_for_them),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
