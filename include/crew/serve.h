@@ -309,7 +309,8 @@ struct crew_server {
 					    answered: in memory up to 256 KiB, or up to 4 MiB
 					    if its length is announced and all of those
 					    hold no more than 32 MiB; else in an unlinked
-					    file in $TMPDIR, or /tmp */
+					    file in $TMPDIR, or /tmp, which must be a directory
+					    that may be written: else they are 507 */
 	unsigned connections_max;        /* 0: what the descriptor limit allows */
 	enum crew_level log_level;       /* 0: CREW_INFO */
 	enum crew_log_form log_form;

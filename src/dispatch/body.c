@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@ static size_t all_promised;
 
 static int write_whole(int fd, const char *data, size_t size);
 static int spill(struct body *body);
+static int open_unnamed(const char *directory);
 static bool fits(const struct body *body, size_t size);
 static void drop_memory(struct body *body);
 
@@ -95,16 +98,21 @@ void body_fini(struct body *body)
 	*body = (struct body){ 0 };
 }
 
-static int spill(struct body *body)
+const char *body_directory(void)
 {
 	const char *directory = getenv("TMPDIR");
+
+	return directory && *directory ? directory : "/tmp";
+}
+
+static int spill(struct body *body)
+{
 	struct span held = buffer_span(&body->memory);
-	int fd = open(directory && *directory ? directory : "/tmp",
-		      O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = open_unnamed(body_directory());
 	int r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = write_whole(fd, held.at, held.size);
 	if (r < 0) {
 		close(fd);
@@ -113,6 +121,24 @@ static int spill(struct body *body)
 	drop_memory(body);
 	body->fd = fd + 1;
 	return 0;
+}
+
+/* Not every file system knows files that never had a name (open(2)): overlayfs does since
+ * Linux 6.10, NFS does not. */
+static int open_unnamed(const char *directory)
+{
+	char name[PATH_MAX];
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+		return fd < 0 ? -errno : fd;
+	if ((size_t)snprintf(name, sizeof(name), "%s/crew-XXXXXX", directory) >= sizeof(name))
+		return -ENAMETOOLONG;
+	fd = mkostemp(name, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	(void)unlink(name);
+	return fd;
 }
 
 static bool fits(const struct body *body, size_t size)

@@ -26,6 +26,8 @@ char *body_place(struct body *body, size_t size);
 int body_append(struct body *body, const void *data, size_t size);
 /** Copy `size` bytes from `offset` on; they are there. 0, or -errno. */
 int body_read(const struct body *body, uint64_t offset, void *ret, size_t size);
+/** Where those are kept that go to files: for the log. */
+const char *body_directory(void);
 void body_fini(struct body *body);
 
 #endif

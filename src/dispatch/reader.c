@@ -397,7 +397,8 @@ static bool keep_body(struct connection *connection, struct span data)
 		r = -EMFILE;
 	if (r == 0)
 		return true;
-	log_error("cannot keep the body of a request: %s", strerror(-r));
+	log_error("cannot keep the body of a request in %s ($TMPDIR, else /tmp): %s",
+		  body_directory(), strerror(-r));
 	refusal_of_parser(connection, 507, "there is no room for the body");
 	return false;
 }

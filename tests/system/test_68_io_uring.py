@@ -3,34 +3,22 @@
 its own: all that holds so holds if all is by io_uring too (the tests of clients' wire are run
 again), and where there is no io_uring each read and write is a call."""
 # pylint: disable=wildcard-import,unused-wildcard-import,redefined-outer-name
+import errno
 import os
 import re
 import signal
-import sys
 
 import pytest
 
 from client import Closed
 from conftest import Server, is_alive, process_state, wait_for
+from filtered import IO_URING_SETUP, refusing
 from test_10_basics import *  # noqa: F401,F403
 from test_20_http import *  # noqa: F401,F403
 from test_25_timeouts import *  # noqa: F401,F403
 
 EPOLL = ("--loop", "epoll")
 IO_URING = ("--loop", "io_uring")
-# io_uring_setup(2) returns EPERM, as in most containers: a filter for seccomp(2).
-FORBID = """
-import ctypes, os, struct, sys
-LOAD, EQUAL, RETURN, IO_URING_SETUP = 0x20, 0x15, 0x06, 425
-steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 1, IO_URING_SETUP), (RETURN, 0, 0, 0x00050001),
-         (RETURN, 0, 0, 0x7fff0000)]
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0, "PR_SET_NO_NEW_PRIVS"
-assert libc.prctl(22, 2, program, 0, 0) == 0, "PR_SET_SECCOMP"
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +158,7 @@ def test_with_epoll_there_is_no_ring(server_of):
     ((), "read and written by system calls, not io_uring: Operation not permitted"),
     (IO_URING, "no io_uring: Operation not permitted; each connection is read")])
 def test_where_it_is_forbidden_it_is_epoll(server_of, loop, said):
-    server = server_of(*loop, before=[sys.executable, "-c", FORBID])
+    server = server_of(*loop, before=refusing(IO_URING_SETUP, errno.EPERM))
     assert said in server.log()
     assert server.get("/hello").status == 200
     assert server.stop() == 0
