@@ -292,15 +292,16 @@ static char *put_framing(char *at, const struct http_answer *answer)
 	return put(at, "\r\n");
 }
 
-/* Not in an interim answer. A body in HTTP/1.0 that has no length ends with the
- * connection, so it is not said to stay. */
+/* Not in an interim answer. That the connection ends is said to clients of HTTP/1.0 too: by
+ * our version they would take it to stay (RFC 9112, 9.3). A body there that has no length
+ * ends with it. */
 static char *put_connection(char *at, const struct http_answer *answer)
 {
 	if (answer->status < 200)
 		return at;
-	if (answer->minor > 0 && !answer->keep_alive)
+	if (!answer->keep_alive || (answer->minor == 0 && answer->chunked))
 		return put(at, "Connection: close\r\n");
-	if (answer->minor == 0 && answer->keep_alive && !answer->chunked)
+	if (answer->minor == 0)
 		return put(at, "Connection: keep-alive\r\n");
 	return at;
 }

@@ -58,7 +58,10 @@ static void old_clients_get_no_chunks(void **state)
 		    "Connection: keep-alive\r\n\r\n");
 	expect_head((struct http_answer){ .status = 200, .keep_alive = true,
 					  .chunked = true },
-		    "HTTP/1.1 200 OK\r\nDate: " DATE "\r\n\r\n");
+		    "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nConnection: close\r\n\r\n");
+	expect_head((struct http_answer){ .status = 200, .length_known = true, .length = 1 },
+		    "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Length: 1\r\n"
+		    "Connection: close\r\n\r\n");
 }
 
 static void answers_without_a_body_announce_none(void **state)

@@ -176,6 +176,7 @@ def test_head_has_the_same_head_and_no_body(server):
         for path in ("/hello", "/local/hello", "/bytes/100000", "/static/hello.txt"):
             whole = client.request("GET", path)
             head = client.request("HEAD", path)
+        assert answer.header("Connection") == "close"
             assert head.status == 200
             assert head.header("Content-Length") == str(len(whole.body))
 

@@ -47,11 +47,12 @@ def test_all_are_told_when_their_dispatcher_dies(start):
 
 def test_the_old_protocol_ends_with_the_connection(server):
     with server.client() as client:
-        client.send(b"GET /chunks/50 HTTP/1.0\r\n\r\n")
+        client.send(b"GET /chunks/50 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         while client.more():
             pass
         head, body = client.buffer.split(b"\r\n\r\n", 1)
         assert b"chunked" not in head
+        assert b"\r\nConnection: close" in head
         assert body == b"".join(b"chunk %d\n" % n for n in range(1, 51))
 
 
