@@ -295,15 +295,15 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 	struct dispatcher *dispatcher = connection->dispatcher;
 	const struct http_head *head = &dispatcher->head;
 	struct span body = { NULL, 0 };
-	struct exchange *exchange;
+	struct exchange *exchange = exchange_new(connection, head);
 
-	if (http_body_init(&connection->body, &dispatcher->limits, head) < 0) {
-		refusal_of_parser(connection, 413, "the body is too large");
-		return head_size;
-	}
-	exchange = exchange_new(connection, head);
 	if (!exchange) {
 		connection_drop(connection);
+		return head_size;
+	}
+	if (http_body_init(&connection->body, &dispatcher->limits, head) < 0) {
+		connection->reading = exchange;
+		refusal_of_parser(connection, 413, "the body is too large");
 		return head_size;
 	}
 	if (body_is_here(head, rest)) {

@@ -72,6 +72,21 @@ BAD_CHUNKS = [
 ]
 
 
+def test_a_length_that_is_refused_is_told_as_its_client_likes_it(server):
+    large = b" /echo HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nContent-Length: 999999999\r\n\r\n"
+    with server.client() as client:
+        client.send(b"GET /defer/100 HTTP/1.1\r\nHost: x\r\n\r\nPOST" + large)
+        assert client.answer().status == 200
+        answer = client.answer()
+        assert answer.status == 413 and answer.header("Connection") == "close"
+        assert answer.header("Content-Type").startswith("text/html")
+        assert client.is_closed()
+    with server.client() as client:
+        client.send(b"HEAD" + large)
+        assert client.answer("HEAD").status == 413
+        assert client.is_closed()
+
+
 @pytest.mark.parametrize("data,status", [row[1:] for row in BAD], ids=[row[0] for row in BAD])
 def test_bad_heads_are_refused(server, data, status):
     with server.client() as client:
@@ -161,6 +176,7 @@ def test_keep_alive_of_both_versions(server):
         client.send(b"GET /hello HTTP/1.0\r\n\r\n")
         answer = client.answer()
         assert answer.status == 200
+        assert answer.header("Connection") == "close"
         assert client.is_closed()
     with server.client() as client:
         for _ in range(3):
@@ -176,7 +192,6 @@ def test_head_has_the_same_head_and_no_body(server):
         for path in ("/hello", "/local/hello", "/bytes/100000", "/static/hello.txt"):
             whole = client.request("GET", path)
             head = client.request("HEAD", path)
-        assert answer.header("Connection") == "close"
             assert head.status == 200
             assert head.header("Content-Length") == str(len(whole.body))
 
