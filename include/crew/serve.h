@@ -297,11 +297,15 @@ struct crew_server {
 	unsigned shutdown_timeout_ms;    /* 0: 10000 */
 	unsigned head_timeout_ms;        /* first byte to whole head; 0: 5000 */
 	unsigned body_timeout_ms;        /* between two reads of a body; 0: 10000 */
-	unsigned idle_timeout_ms;        /* keep-alive; 0: 15000. (A client that takes no byte of
-					    an answer or stream for 30 seconds, while some
-					    wait for it, is given up in any case. TCP asks who is
-					    silent for 60 seconds whether it is still there, so
-					    that one that vanished is found in two minutes.) */
+	unsigned idle_timeout_ms;        /* keep-alive; 0: 15000. Behind a proxy more than it keeps
+					    idle connections to us (nginx and AWS's load
+					    balancers 60 s, Go's 90 s), or it may send a request
+					    into one that is being closed. (A client that takes
+					    no byte of an answer or stream for 30 seconds, while
+					    some wait for it, is given up in any case. TCP asks
+					    who is silent for 60 seconds whether it is still
+					    there, so that one that vanished is found in two
+					    minutes.) */
 	unsigned head_max_bytes;         /* line and headers; 0: 16384; at most 65536. Whatever
 					    it is, a request line has at most 8 KiB (414),
 					    and there are at most 100 header lines (431) */

@@ -11,6 +11,8 @@
 #define SPIN_US_MAX 1000u
 /* Who can wait longer for more has time to sleep. */
 #define COALESCE_US_MAX 1000u
+/* Who asks once a day may as well connect. */
+#define IDLE_TIMEOUT_S_MAX (24u * 60u * 60u)
 #define WORKERS_MAX 512u /* of one pool: a place each on the scoreboard */
 /* What makes up a mode; who may write may connect (unix(7)), so one of them must be there. */
 #define LISTEN_MODE_BITS  0777u

@@ -31,6 +31,7 @@ enum kind {
 	/* of unsigned, or an enum */
 	KIND_NUMBER,   /* from 1 to the row's max */
 	KIND_US,       /* that, auto (0) or off (CREW_NEVER) */
+	KIND_SECONDS,  /* that, kept as milliseconds */
 	KIND_MODE,     /* permissions of a file */
 	KIND_LEVEL,
 	KIND_NAME,     /* one of the row's names */
@@ -124,6 +125,10 @@ static const struct option_row rows[] = {
 	  "one call of io_uring where it may be used), epoll (a call each) or\n"
 	  "io_uring (also one alone)",
 	  .kind = KIND_NAME, .at = at(loop), .fallback = "auto", NAMES(loop_names) },
+	{ "idle-timeout", "S", "seconds that a connection may stay open between two requests;\n"
+	  "behind a proxy longer than it keeps idle connections itself",
+	  .kind = KIND_SECONDS, .at = at(idle_timeout_ms), .fallback = "15",
+	  .max = IDLE_TIMEOUT_S_MAX },
 	{ "log-level", "NAME", "debug, info, warning, error or critical",
 	  .kind = KIND_LEVEL, .at = at(log_level), .fallback = "info" },
 	{ "log-format", "NAME", "auto (systemd under the journal, else plain), plain, systemd, json\n"
@@ -298,6 +303,11 @@ static bool parse_value(const struct option_row *row, const char *value, unsigne
 	case KIND_LEVEL:
 		*ret_number = (unsigned)log_level_by_name(value);
 		return *ret_number != 0;
+	case KIND_SECONDS:
+		if (!parse_number(value, row->max, ret_number))
+			return false;
+		*ret_number *= 1000;
+		return true;
 	default:
 		return parse_number(value, row->max, ret_number);
 	}
@@ -313,7 +323,7 @@ static void say_what_it_takes(const struct command_line *line, const struct opti
 										 : "");
 	if (row->kind == KIND_US)
 		fprintf(stderr, "auto, off or ");
-	if (row->kind == KIND_US || row->kind == KIND_NUMBER)
+	if (row->kind == KIND_US || row->kind == KIND_NUMBER || row->kind == KIND_SECONDS)
 		fprintf(stderr, "a number from 1 to %u", row->max);
 	else if (row->kind == KIND_MODE)
 		fprintf(stderr, "three octal digits with a write permission, such as 0666, 0660 "
@@ -403,7 +413,10 @@ static const char *default_of(const struct option_row *row, const struct crew_se
 		return log_level_name((int)number);
 	if (row->kind == KIND_US && number == CREW_NEVER)
 		return "off";
-	snprintf(room, size, row->kind == KIND_MODE ? "%#o" : "%u", number);
+	if (row->kind == KIND_SECONDS)
+		snprintf(room, size, "%g", number / 1000.0);
+	else
+		snprintf(room, size, row->kind == KIND_MODE ? "%#o" : "%u", number);
 	return room;
 }
 

@@ -71,6 +71,12 @@ def test_an_idle_connection_is_closed(start):
         assert client.is_closed()
 
 
+def test_an_idle_connection_is_closed_when_the_command_line_says(start):
+    with start("--idle-timeout", "1").client(timeout=14) as client:  # without a word it is 15 s
+        assert client.get("/hello").status == 200
+        assert client.is_closed()
+
+
 def test_who_sent_in_time_is_answered_though_we_are_late(start):
     """More clients than events are taken in at once, and a dispatcher that stands still."""
     server = start(SAMPLER_IDLE_TIMEOUT_MS="2500", SAMPLER_HEAD_TIMEOUT_MS="2500",

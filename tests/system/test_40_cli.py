@@ -49,6 +49,7 @@ def test_help_and_version():
     (["--dispatchers", "17"], "from 1 to 16"), (["--spin", "1001"], "from 1 to 1000"),
     (["--spin", "often"], "auto, off or a number"), (["--spin", "0"], "auto, off or a number"),
     (["--coalesce", "1001"], "from 1 to 1000"), (["--coalesce", "yes"], "auto, off or a number"),
+    (["--idle-timeout", "0"], "from 1 to 86400"), (["--idle-timeout", "86401"], "from 1 to 86400"),
     (["--policy", "idle"], "beside, batch or normal"), (["--log-level", "loud"], "debug, info")])
 def test_what_is_not_understood(arguments, says):
     done = run(*arguments)
@@ -240,7 +241,7 @@ def test_the_help_says_what_holds_for_this_program(tmp_path):
         int main(int argc, char **argv) {
             return crew_main(argc, argv, &(struct crew_server){ .listen = "[::1]:9", .dispatchers = 3,
                 .listen_mode = 0600, .log_level = CREW_ERROR, .spin_us = CREW_NEVER,
-                .daemon.pidfile = "/run/x.pid", .pools = { { .app = &app, .workers = 7,
+                .idle_timeout_ms = 75000, .daemon.pidfile = "/run/x.pid", .pools = { { .app = &app, .workers = 7,
                 .kind = CREW_THREAD } } });
         }
     """)
@@ -253,7 +254,7 @@ def test_the_help_says_what_holds_for_this_program(tmp_path):
     options = dict(re.findall(r"^  --(\S+)(.*?)(?=^  --|^$)", text, re.M | re.S))
     for option, default in (("listen", "[::1]:9"), ("dispatchers", "3"), ("listen-mode", "0600"),
                             ("log-level", "error"), ("spin", "off"), ("pidfile", "/run/x.pid"),
-                            ("workers", "7"), ("worker-class", "thread"), ("policy", "beside"),
+                            ("workers", "7"), ("idle-timeout", "75"), ("worker-class", "thread"), ("policy", "beside"),
                             ("log-format", "auto")):
         assert f"(default {default})" in options[option], option
     assert "default" not in options["user"] and "default" not in options["daemon"]
