@@ -41,10 +41,17 @@ void local_answer_block(struct exchange *exchange)
 	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	struct wire_request *wire = (void *)exchange->block;
 	char *body = arena_alloc(&dispatcher->arena, exchange->body.size + 1);
+	int r;
 
-	if (!body || body_read(&exchange->body, 0, body, exchange->body.size) < 0) {
+	if (!body) {
 		arena_reset(&dispatcher->arena);
 		exchange_fail(exchange, 503, "out of memory");
+		return;
+	}
+	r = body_read(&exchange->body, 0, body, exchange->body.size);
+	if (r < 0) {
+		arena_reset(&dispatcher->arena);
+		exchange_fail_body(exchange, -r);
 		return;
 	}
 	wire->body_size = exchange->body.size;

@@ -144,7 +144,9 @@ void exchange_answer(struct exchange *exchange, int status, struct span headers,
 		     struct span body);
 /** Answer with an error; if an answer was begun, end the connection visibly. */
 void exchange_fail(struct exchange *exchange, int status, const char *message);
-/** The same with more header lines ("Allow: …\r\n"). */
+/** 500, and a line in the log: its body cannot be read where it is kept, for that errno. */
+void exchange_fail_body(struct exchange *exchange, int error);
+/** Answer with an error that has more header lines ("Allow: …\r\n"). */
 void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 		     const char *message);
 /** 405, with what the dispatcher's match allows. */

@@ -79,6 +79,13 @@ void exchange_fail(struct exchange *exchange, int status, const char *message)
 					: "", message);
 }
 
+void exchange_fail_body(struct exchange *exchange, int error)
+{
+	log_error("the body of request %llu cannot be read back: %s",
+		  (unsigned long long)exchange->id, strerror(error));
+	exchange_fail(exchange, 500, "the body of the request cannot be read back");
+}
+
 void exchange_refuse_method(struct exchange *exchange)
 {
 	char allow[160];

@@ -17,6 +17,7 @@ static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_
 		     uint32_t *ret_slot, void **ret_block);
 static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot,
 		     uint32_t size);
+static void lose_body(struct seat *seat, uint32_t slot, int error);
 static void untake(struct seat *seat, uint32_t slot);
 static struct span text_in(const char *block, uint32_t size, struct wire_text text);
 static void say(struct seat *seat, enum message_kind kind, unsigned flags,
@@ -81,6 +82,7 @@ void slot_send_parts(struct seat *seat, uint32_t number)
 	struct message message = { .kind = MESSAGE_BODY_PART, .slot = number };
 	uint64_t left;
 	void *place;
+	int r;
 
 	if (!exchange || exchange->body.size <= INLINE_BODY_BYTES)
 		return;
@@ -100,9 +102,13 @@ void slot_send_parts(struct seat *seat, uint32_t number)
 		if (!place)
 			break;
 		message.flags = message.size == left ? MESSAGE_LAST : 0;
-		if (body_read(&exchange->body, slot->body_sent, place,
-			      message.size) < 0 ||
-		    link_send(&seat->link, &message) < 0) {
+		r = body_read(&exchange->body, slot->body_sent, place, message.size);
+		if (r < 0) {
+			link_free(&seat->link, message.offset);
+			lose_body(seat, number, -r);
+			return;
+		}
+		if (link_send(&seat->link, &message) < 0) {
 			link_free(&seat->link, message.offset);
 			break;
 		}
@@ -306,6 +312,17 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	if (seat->at_work > 1 || seat->doubted || seat->dispatcher->server->dispatchers > 1)
 		pull_back_soon(seat->dispatcher);
 	return 0;
+}
+
+/* The disk fails: no other worker could be given it either. */
+static void lose_body(struct seat *seat, uint32_t number, int error)
+{
+	struct exchange *exchange = seat->slots[number].exchange;
+
+	pool_leave(exchange);
+	slot_label(seat, number);
+	slot_abandon(seat, number);
+	exchange_fail_body(exchange, error);
 }
 
 /* The slot is free again, unless parts of a body are still with the worker:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from conftest import Server, wait_for
-from filtered import OPENAT, refusing
+from filtered import OPENAT, PREAD64, refusing
 
 O_TMPFILE = 0x400000
 
@@ -52,3 +52,17 @@ def test_it_is_said_where_large_bodies_were_to_be_kept(start_on, tmp_path):
     says = f"{tmp_path}/nowhere ($TMPDIR, else /tmp): No such file"
     wait_for(lambda: says in server.log(), what="the line about the directory")
     assert server.get("/hello").status == 200
+
+
+@pytest.mark.parametrize("path", ["/echo", "/echo/1"])
+def test_a_body_that_cannot_be_read_back(start_on, path):
+    """Of its file the second MiB cannot be: the worker has some of it already."""
+    server = start_on(*refusing(PREAD64, errno.EIO, 3, 0x100000))
+    with server.client() as client:
+        answer = client.request("POST", path, b"x" * (5 << 20))
+        assert answer.status == 500
+        assert b"read back" in answer.body
+        for _ in range(3):
+            assert client.get("/hello").status == 200
+    wait_for(lambda: "cannot be read back: Input/output error" in server.log(),
+             what="the line about the disk")
