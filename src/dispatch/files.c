@@ -26,8 +26,6 @@
 
 #define PATH_BYTES 4096u
 #define ETAG_BYTES 64u
-/* Of a path and its query in a redirect: other lines there are none. */
-#define LOCATION_BYTES 448u
 /* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
  * times. */
 #define OPEN_TRIES 16
@@ -173,15 +171,9 @@ static void fail(struct file_answer *answer, int error)
 
 static void redirect(struct file_answer *answer, const struct http_head *head)
 {
-	struct span query = head->query;
+	const struct span query = head->query;
 	size_t extra;
 
-	if (head->path.size > 256) {
-		answer->status = 404;
-		return;
-	}
-	if (head->path.size + query.size > LOCATION_BYTES)
-		query.size = 0;
 	answer->status = 301;
 	/* One slash only: two would name another host. */
 	extra = strspn(head->path.at, "/");

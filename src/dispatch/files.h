@@ -10,9 +10,11 @@
 #include <time.h>
 
 #include "base/span.h"
+#include "dispatch/limits.h"
 #include "http/parse.h"
 
-#define FILE_HEADERS_MAX 512
+/* A redirect holds the path and query of its request. */
+#define FILE_HEADERS_MAX (LINE_MAX_BYTES + 512u)
 
 struct file_answer {
 	int status;       /* 200, 206, 304, 403, 404, 405, 416, 301 */
