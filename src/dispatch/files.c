@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Static files. The kernel resolves the path, beneath the root and without
- * leaving it by link or by dots (openat2(2)); what was opened is then looked
+ * Static files. What is opened lies beneath the root (root.c), and is then looked
  * at, so that nothing can change between a check and its use. Only regular
  * files are served, and none whose name begins with a dot, nor what lies below
  * such a directory, but for /.well-known, which is there to be found (RFC 8615).
@@ -9,26 +8,21 @@
 #include "dispatch/files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "http/respond.h"
 #include "http/scan.h"
+#include "dispatch/root.h"
 
 #define PATH_BYTES 4096u
 #define ETAG_BYTES 64u
-/* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
- * times. */
-#define OPEN_TRIES 16
 
 struct range {
 	bool given;
@@ -37,7 +31,6 @@ struct range {
 	uint64_t last;
 };
 
-static int open_beneath(int root_fd, const char *path);
 static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 		      bool *ret_is_directory);
 static bool has_hidden(struct span rest);
@@ -53,13 +46,6 @@ static struct span find_header(const struct http_head *head, const char *name);
 static void add_line(struct file_answer *answer, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 static const char *type_of(struct span name);
-
-int files_open_root(const char *directory)
-{
-	int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
 
 void files_answer(int root_fd, struct span rest, const struct http_head *head,
 		  struct file_answer *ret_answer)
@@ -107,22 +93,6 @@ void files_answer(int root_fd, struct span rest, const struct http_head *head,
 	}
 }
 
-static int open_beneath(int root_fd, const char *path)
-{
-	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
-	};
-	long fd;
-
-	for (int i = 0; i < OPEN_TRIES; i++) {
-		fd = syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-		if (fd >= 0 || errno != EAGAIN)
-			break;
-	}
-	return fd < 0 ? -errno : (int)fd;
-}
-
 /* -EISDIR: a directory that was named without its slash. */
 static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 		      bool *ret_is_directory)
@@ -138,7 +108,7 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 	*ret_is_directory = slash;
 	snprintf(path, sizeof(path), "./%.*s%s", (int)rest.size, rest.at,
 		 slash ? "index.html" : "");
-	fd = open_beneath(root_fd, path);
+	fd = root_find(root_fd, path);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, ret_status) < 0 || !S_ISREG(ret_status->st_mode)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Static files: open beneath the mount's root (openat2(2) RESOLVE_BENEATH),
- * look at what was opened, and say with which head it is to be sent.
+ * Static files: open beneath the mount's root (root.h), look at what was
+ * opened, and say with which head it is to be sent.
  */
 #ifndef DISPATCH_FILES_H
 #define DISPATCH_FILES_H
@@ -25,8 +25,6 @@ struct file_answer {
 	size_t headers_size;
 };
 
-/** Open a mount's root once, at start: a descriptor or -errno. */
-int files_open_root(const char *directory);
 /** Find what `rest` (decoded, below the mount, without a leading slash) names
  * and decide the answer: index.html of a directory, If-None-Match and
  * If-Modified-Since, one byte range. HEAD is given a length but no fd. */

@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/os/os.h"
 #include "base/path.h"
-#include "dispatch/files.h"
+#include "dispatch/root.h"
 #include "serve/address.h"
 #include "serve/defaults.h"
 #include "serve/private.h"
@@ -36,6 +36,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error);
 static void set_log(const struct crew_server *server);
 static int listen_all(struct server_run *run, struct crew_error *ret_error);
 static void warn_of_one_client(const struct crew_server *server);
+static void warn_of_links(void);
 static int stay_put(struct server_run *run, struct crew_error *ret_error);
 static int make_absolute(struct server_run *run, const char *prefix, const char *path,
 			 const char **ret_path);
@@ -175,6 +176,7 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 		log_info("crew %s listening on %s", crew_version(),
 			 run->listening_on);
 		warn_of_one_client(&run->server);
+		warn_of_links();
 		become_watch(&run->become, plan_loop(run->plan));
 		r = plan_start(run->plan);
 	}
@@ -200,7 +202,15 @@ static void warn_of_one_client(const struct crew_server *server)
 	}
 }
 
-/* Relative names mean what they mean here, in whatever directory we are later. */
+static void warn_of_links(void)
+{
+	if (root_refuses_links())
+		log_warning("openat2(2) is refused here (%s): links below mounts are not followed",
+			    strerror(root_refuses_links()));
+}
+
+/* Relative names mean what they mean here, in whatever directory we are later. A mount's is
+ * looked up again if its directory is removed. */
 static int stay_put(struct server_run *run, struct crew_error *ret_error)
 {
 	const struct crew_daemon *daemon = &run->server.daemon;
@@ -247,7 +257,7 @@ static int open_mounts(struct server_run *run, struct crew_error *ret_error)
 {
 	for (unsigned i = 0; i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++) {
 		const struct crew_mount *mount = &run->server.mounts[i];
-		int fd = files_open_root(mount->root);
+		int fd = root_open(mount->root);
 
 		if (fd < 0) {
 			error_set(ret_error, -fd,

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from conftest import Server, wait_for
-from filtered import OPENAT, PREAD64, refusing
+from filtered import OPENAT, OPENAT2, PREAD64, refusing
 
 O_TMPFILE = 0x400000
 
@@ -52,6 +52,44 @@ def test_it_is_said_where_large_bodies_were_to_be_kept(start_on, tmp_path):
     says = f"{tmp_path}/nowhere ($TMPDIR, else /tmp): No such file"
     wait_for(lambda: says in server.log(), what="the line about the directory")
     assert server.get("/hello").status == 200
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder of files, with links inside and out of it."""
+    folder = tmp_path / "root"
+    (folder / "deep" / "deeper").mkdir(parents=True)
+    (folder / "deep" / "file.txt").write_text("inside")
+    (folder / "deep" / "index.html").write_text("index")
+    (folder / "deep" / "deeper" / "file.txt").write_text("deeper")
+    (folder / "there").symlink_to("deep")
+    (folder / "file.txt").symlink_to("deep/file.txt")
+    (folder / "out").symlink_to("/etc")
+    (folder / "passwd").symlink_to("/etc/passwd")
+    return folder
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_files_where_openat2_is_refused(start_on, root, error):
+    server = start_on(*refusing(OPENAT2, error), SAMPLER_STATIC=str(root))
+    assert server.log().count("links below mounts are not followed") == 1
+    assert os.strerror(error) in server.log()
+    for path, body in (("deep/file.txt", b"inside"), ("deep//file.txt", b"inside"),
+                       ("deep/deeper/file.txt", b"deeper"), ("deep/", b"index")):
+        answer = server.get(f"/static/{path}")
+        assert (answer.status, answer.body) == (200, body), path
+    assert server.get("/static/deep").header("Location") == "/static/deep/"
+    for path in ("out/passwd", "passwd", "there/file.txt", "file.txt", "nothing", "deep/nothing",
+                 "deep/file.txt/", "deep/file.txt/x", "/etc/passwd", "%2fetc/passwd",
+                 "../root/deep/file.txt", "deep/%2e%2e/deep/file.txt", "deep/" + "x" * 300):
+        assert server.get(f"/static/{path}").status in (400, 404), path
+
+
+def test_where_openat2_is_allowed_links_inside_are_followed(start_on, root):
+    server = start_on(SAMPLER_STATIC=str(root))
+    assert "links" not in server.log()
+    assert server.get("/static/there/file.txt").body == b"inside"
+    assert server.get("/static/passwd").status == 404
 
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/1"])
