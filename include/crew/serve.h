@@ -188,11 +188,12 @@ struct crew_pool {
 /** Files of a directory, sent by the dispatcher. Mounts come before all routes, but for
  * one at "/": that has what no route takes by the method that is asked for. The directory
  * is opened at the start: a link that is turned to another one meanwhile is followed after a
- * restart, while links below it are followed each time, within it (not where openat2(2) is
+ * restart, or when what it led to is removed, as a directory that is removed and made again
+ * is found again. Links below it are followed each time, within it (not where openat2(2) is
  * refused, which is logged at the start). Regular files only, and none where a part of the
  * path below the mount begins with a dot, but for a first ".well-known" (RFC 8615). A
  * directory with an index.html that is named without its last slash, the mount itself too,
- * is redirected to it. */
+ * is redirected to it. What the disk fails to give is 500, and logged. */
 struct crew_mount {
 	const char *at;   /* URL prefix, "/static/" */
 	const char *root; /* directory */

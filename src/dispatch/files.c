@@ -4,6 +4,8 @@
  * at, so that nothing can change between a check and its use. Only regular
  * files are served, and none whose name begins with a dot, nor what lies below
  * such a directory, but for /.well-known, which is there to be found (RFC 8615).
+ *
+ * A disk that fails is a fault of ours: 404 is what caches may keep.
  */
 #include "dispatch/files.h"
 
@@ -17,9 +19,9 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "dispatch/root.h"
 #include "http/respond.h"
 #include "http/scan.h"
-#include "dispatch/root.h"
 
 #define PATH_BYTES 4096u
 #define ETAG_BYTES 64u
@@ -56,6 +58,7 @@ void files_answer(int root_fd, struct span rest, const struct http_head *head,
 	int fd;
 
 	answer->status = 200;
+	answer->error = 0;
 	answer->fd = -1;
 	answer->offset = 0;
 	answer->length = 0;
@@ -100,6 +103,7 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 	char path[PATH_BYTES];
 	bool slash;
 	int fd;
+	int r;
 
 	if (rest.size + sizeof("./index.html") > sizeof(path) ||
 	    memchr(rest.at, '\0', rest.size))
@@ -111,7 +115,12 @@ static int open_named(int root_fd, struct span rest, struct stat *ret_status,
 	fd = root_find(root_fd, path);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, ret_status) < 0 || !S_ISREG(ret_status->st_mode)) {
+	if (fstat(fd, ret_status) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	if (!S_ISREG(ret_status->st_mode)) {
 		close(fd);
 		return S_ISDIR(ret_status->st_mode) && !slash ? -EISDIR : -ENOENT;
 	}
@@ -134,9 +143,32 @@ static bool has_hidden(struct span rest)
 
 static void fail(struct file_answer *answer, int error)
 {
-	answer->status = error == EACCES || error == EPERM ? 403 : 404;
-	if (error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN)
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+	case ELOOP:
+	case EXDEV:
+	case ENXIO:
+	/* Names that this file system cannot have. */
+	case ENAMETOOLONG:
+	case EINVAL:
+	case EILSEQ:
+		answer->status = 404;
+		break;
+	case EACCES:
+	case EPERM:
+		answer->status = 403;
+		break;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EAGAIN:
 		answer->status = 503;
+		break;
+	default:
+		answer->status = 500;
+		answer->error = error;
+	}
 }
 
 static void redirect(struct file_answer *answer, const struct http_head *head)

@@ -17,7 +17,8 @@
 #define FILE_HEADERS_MAX (LINE_MAX_BYTES + 512u)
 
 struct file_answer {
-	int status;       /* 200, 206, 304, 403, 404, 405, 416, 301 */
+	int status;       /* 200, 206, 301, 304, 403, 404, 405, 412, 416, 500, 503 */
+	int error;        /* with 500: why, as errno */
 	int fd;           /* -1 unless there are bytes to send; becomes the caller's */
 	uint64_t offset;  /* of the first byte to send */
 	uint64_t length;  /* bytes to send */

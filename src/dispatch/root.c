@@ -6,6 +6,9 @@
  * followed: to follow one safely would be to do by hand what the kernel does there. Which of
  * the two it is is found out once, before anybody is forked, since a filter of system calls
  * stays.
+ *
+ * A directory that was removed, as by "rm -rf dist && make", still is what its descriptor
+ * names, empty for ever. Only its name leads to the next one.
  */
 #include "dispatch/root.h"
 
@@ -14,9 +17,11 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/span.h"
 
 /* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
@@ -55,6 +60,26 @@ int root_refuses_links(void)
 int root_find(int root_fd, const char *path)
 {
 	return refusal ? walk(root_fd, path) : resolve(root_fd, path, FILE_FLAGS);
+}
+
+bool root_renew(int root_fd, const char *directory)
+{
+	struct stat status;
+	int fd;
+	int r = 0;
+
+	if (fstat(root_fd, &status) < 0 || status.st_nlink > 0)
+		return false;
+	fd = open(directory, ROOT_FLAGS);
+	if (fd < 0 || dup3(fd, root_fd, O_CLOEXEC) < 0)
+		r = errno;
+	if (fd >= 0)
+		close(fd);
+	if (r == 0)
+		log_info("the directory %s was made anew", directory);
+	else
+		log_warning("the directory %s was removed: %s", directory, strerror(r));
+	return r == 0;
 }
 
 static int resolve(int root_fd, const char *path, unsigned flags)

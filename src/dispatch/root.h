@@ -6,6 +6,8 @@
 #ifndef DISPATCH_ROOT_H
 #define DISPATCH_ROOT_H
 
+#include <stdbool.h>
+
 /** Open a mount's directory once, at the start, in the parent: a descriptor or -errno. */
 int root_open(const char *directory);
 /** Links beneath the roots that were opened are not followed, since openat2(2) fails so
@@ -14,5 +16,8 @@ int root_refuses_links(void);
 /** Open a file or folder beneath it for reading. `path` is relative, has no dots but "./" at
  * its beginning, and names something behind its last slash. A descriptor or -errno. */
 int root_find(int root_fd, const char *path);
+/** If the directory itself was removed, open what has its name now in its place, as the same
+ * descriptor. Whether that was done; if it cannot be, the log says so. */
+bool root_renew(int root_fd, const char *directory);
 
 #endif

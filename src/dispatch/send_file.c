@@ -3,25 +3,34 @@
  * Answers that are files of a mount: which one it is files.c says, here its bytes go
  * from the file to the client's socket without being read (sendfile(2)), as much in a
  * turn as leaves time for others. A file that shrinks meanwhile cuts its answer short,
- * which its client sees.
+ * which its client sees, and the log says.
  */
 #include <errno.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "dispatch/files.h"
 #include "dispatch/private.h"
+#include "dispatch/root.h"
 #include "http/respond.h"
+
+static bool is_of_the_client(int error);
 
 void exchange_answer_file(struct exchange *exchange, const struct http_head *head)
 {
 	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	const struct route_match *match = &dispatcher->match;
+	const int root_fd = dispatcher->options->mount_fds[match->index];
+	const char *root = dispatcher->server->mounts[match->index].root;
 	struct file_answer answer;
 	struct span headers;
 
-	files_answer(dispatcher->options->mount_fds[match->index], match->rest,
-		     head, &answer);
+	files_answer(root_fd, match->rest, head, &answer);
+	if (answer.status == 404 && root_renew(root_fd, root))
+		files_answer(root_fd, match->rest, head, &answer);
+	if (answer.error)
+		log_error("a file of %s cannot be opened: %s", root, strerror(answer.error));
 	headers = (struct span){ answer.headers, answer.headers_size };
 	if (answer.status == 404 && match->allow[0]) {
 		exchange_refuse_method(exchange);
@@ -75,7 +84,9 @@ void exchange_send_file(struct exchange *exchange)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n <= 0) {
-			/* It shrank, or the disk or the client failed. */
+			if (n == 0 || !is_of_the_client(errno))
+				log_error("a file cannot be sent to its end: %s",
+					  n < 0 ? strerror(errno) : "it is shorter now");
 			connection_drop(connection);
 			return;
 		}
@@ -102,4 +113,10 @@ void exchange_close_file(struct exchange *exchange)
 	close(exchange->file_fd);
 	exchange->file_fd = -1;
 	exchange->connection->files--;
+}
+
+static bool is_of_the_client(int error)
+{
+	return error == EPIPE || error == ECONNRESET || error == ETIMEDOUT ||
+	       error == EHOSTUNREACH || error == ENETUNREACH;
 }

@@ -216,12 +216,12 @@ static int stay_put(struct server_run *run, struct crew_error *ret_error)
 	const struct crew_daemon *daemon = &run->server.daemon;
 	const char *listen = run->server.listen;
 	const size_t prefix = strlen(LOCAL);
+	const bool moves = daemon->detach || daemon->directory;
 	int r = 0;
 
-	if (!daemon->detach && !daemon->directory)
-		return 0;
 	/* What is none is told of later; what begins with @ is no file (unix(7)). */
-	if (strncmp(listen, LOCAL, prefix) == 0 && listen[prefix] && listen[prefix] != '@')
+	if (moves && strncmp(listen, LOCAL, prefix) == 0 && listen[prefix] &&
+	    listen[prefix] != '@')
 		r = make_absolute(run, LOCAL, listen + prefix, &run->server.listen);
 	for (unsigned i = 0; r == 0 && i < CREW_MOUNTS_MAX && run->server.mounts[i].at; i++) {
 		const char *root = run->server.mounts[i].root;

@@ -3,11 +3,12 @@
 files without a name, filters of system calls, disks that fail."""
 import errno
 import os
+import shutil
 
 import pytest
 
 from conftest import Server, wait_for
-from filtered import OPENAT, OPENAT2, PREAD64, refusing
+from filtered import OPENAT, OPENAT2, PREAD64, SENDFILE, refusing
 
 O_TMPFILE = 0x400000
 
@@ -90,6 +91,40 @@ def test_where_openat2_is_allowed_links_inside_are_followed(start_on, root):
     assert "links" not in server.log()
     assert server.get("/static/there/file.txt").body == b"inside"
     assert server.get("/static/passwd").status == 404
+
+
+def test_a_disk_that_fails_is_no_file_that_is_not_there(start_on, root):
+    server = start_on(*refusing(OPENAT2, errno.EIO), SAMPLER_STATIC=str(root))
+    assert server.get("/static/deep/file.txt").status == 500
+    says = f"a file of {root} cannot be opened: Input/output error"
+    wait_for(lambda: says in server.log(), what="the line about the disk")
+
+
+def test_a_file_that_cannot_be_read_is_told(start_on, root):
+    server = start_on(*refusing(SENDFILE, errno.EIO), SAMPLER_STATIC=str(root))
+    with server.client() as client:
+        client.send(b"GET /static/deep/file.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in client.read_until(b"\r\n\r\n")
+        assert client.is_closed()
+    wait_for(lambda: "cannot be sent to its end: Input/output error" in server.log(),
+             what="the line about the disk")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_folder_that_is_made_anew(start_on, root, tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    server = start_on(SAMPLER_STATIC="root" if relative else str(root))
+    assert server.get("/static/deep/file.txt").body == b"inside"
+    shutil.rmtree(root)
+    assert server.get("/static/deep/file.txt").status == 404
+    wait_for(lambda: f"{root} was removed: No such file" in server.log(), what="the line about it")
+    root.mkdir()
+    (root / "new.txt").write_text("new")
+    for _ in range(2):
+        answer = server.get("/static/new.txt")
+        assert (answer.status, answer.body) == (200, b"new")
+    assert server.get("/static/deep/file.txt").status == 404
+    assert server.log().count("was made anew") == 1
 
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/1"])
