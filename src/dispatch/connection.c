@@ -5,9 +5,11 @@
  *
  * A connection has one timer, which is moved lazily: it fires at the earliest
  * deadline known when it was set, looks at the real one, and is set again. So
- * a busy connection costs no timer operations at all. When descriptors run
- * out, one in reserve is used to answer 503, and the listener rests for a
- * moment instead of spinning.
+ * a busy connection costs no timer operations at all.
+ *
+ * Who cannot be taken, for whatever reason, is answered 503; where descriptors
+ * have run out one in reserve is used for that. Then the listener rests for a
+ * moment instead of spinning, and why is logged.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,11 +30,13 @@
 static bool must_reset(const struct connection *connection);
 static void free_of_call(struct connection *connection);
 static bool accept_one(struct dispatcher *dispatcher);
-static void refuse_one(struct dispatcher *dispatcher, int fd);
+static void refuse_one(struct dispatcher *dispatcher, int fd, int fault);
+static void let_listener_rest(struct dispatcher *dispatcher, int fault);
 static void say_full(struct dispatcher *dispatcher, int fd);
 static void warn_of_limit(const struct dispatcher *dispatcher);
-static void connection_new(struct dispatcher *dispatcher, int fd,
-			   const struct sockaddr_storage *address);
+static void warn_of_fault(const struct dispatcher *dispatcher, int fault);
+static int connection_new(struct dispatcher *dispatcher, int fd,
+			  const struct sockaddr_storage *address);
 static void ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
@@ -229,24 +233,26 @@ static bool accept_one(struct dispatcher *dispatcher)
 	socklen_t size = sizeof(address);
 	int fd = accept4(dispatcher->listener.fd, (struct sockaddr *)&address,
 			 &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fault = errno;
 
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-		    errno == ENOBUFS)
-			refuse_one(dispatcher, -1);
-		return errno == ECONNABORTED || errno == EINTR;
+		if (fault == EMFILE || fault == ENFILE || fault == ENOMEM ||
+		    fault == ENOBUFS)
+			refuse_one(dispatcher, -1, fault);
+		return fault == ECONNABORTED || fault == EINTR;
 	}
 	if (fd >= dispatcher->fds_max ||
-	    dispatcher->connection_count >= dispatcher->connections_max) {
-		refuse_one(dispatcher, fd);
-		return false;
-	}
-	connection_new(dispatcher, fd, &address);
-	return true;
+	    dispatcher->connection_count >= dispatcher->connections_max)
+		fault = EMFILE;
+	else
+		fault = -connection_new(dispatcher, fd, &address);
+	if (fault)
+		refuse_one(dispatcher, fd, fault);
+	return !fault;
 }
 
 /* No place for another client: tell this one (-1: the next), and let the listener rest. */
-static void refuse_one(struct dispatcher *dispatcher, int fd)
+static void refuse_one(struct dispatcher *dispatcher, int fd, int fault)
 {
 	if (fd < 0) {
 		if (dispatcher->reserve_fd >= 0)
@@ -261,12 +267,21 @@ static void refuse_one(struct dispatcher *dispatcher, int fd)
 	}
 	if (dispatcher->reserve_fd < 0)
 		dispatcher->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	loop_change(&dispatcher->loop, &dispatcher->listener, 0);
-	if (!loop_timer_is_set(&dispatcher->accept_rest)) {
+	let_listener_rest(dispatcher, fault);
+}
+
+/* Unless nobody would wake it again: then each turn refuses the next one. */
+static void let_listener_rest(struct dispatcher *dispatcher, int fault)
+{
+	if (loop_timer_is_set(&dispatcher->accept_rest))
+		return;
+	if (fault == EMFILE)
 		warn_of_limit(dispatcher);
-		loop_timer_set(&dispatcher->loop, &dispatcher->accept_rest,
-			       dispatcher->loop.now_ms + ACCEPT_REST_MS);
-	}
+	else
+		warn_of_fault(dispatcher, fault);
+	if (loop_timer_set(&dispatcher->loop, &dispatcher->accept_rest,
+			   dispatcher->loop.now_ms + ACCEPT_REST_MS) == 0)
+		loop_change(&dispatcher->loop, &dispatcher->listener, 0);
 }
 
 /* What it has asked is read, as a close before that would be a reset. */
@@ -308,35 +323,48 @@ static void warn_of_limit(const struct dispatcher *dispatcher)
 		    count, (unsigned long long)os_descriptor_limit(0));
 }
 
-static void connection_new(struct dispatcher *dispatcher, int fd,
-			   const struct sockaddr_storage *address)
+/* It is no limit of ours that is met. */
+static void warn_of_fault(const struct dispatcher *dispatcher, int fault)
+{
+	const char *where = fault == ENOSPC   ? " (fs.epoll.max_user_watches)"
+			    : fault == ENFILE ? " (fs.file-max)"
+					      : "";
+
+	log_warning("cannot take another client beside %u connections: %s%s: answering 503 to "
+		    "new ones",
+		    dispatcher->connection_count, strerror(fault), where);
+}
+
+/* 0; or -errno, and the descriptor stays the caller's. */
+static int connection_new(struct dispatcher *dispatcher, int fd,
+			  const struct sockaddr_storage *address)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
+	int r;
 
-	if (!connection) {
-		close(fd);
-		return;
-	}
-	connection->dispatcher = dispatcher;
+	if (!connection)
+		return -ENOMEM;
 	connection->watch.fd = fd;
 	connection->watch.ready = ready;
+	if (address->ss_family != AF_UNIX)
+		connection->edge = EPOLLET;
+	r = loop_add(&dispatcher->loop, &connection->watch, READ_EVENTS | connection->edge);
+	if (r < 0) {
+		free(connection);
+		return r;
+	}
+	connection->dispatcher = dispatcher;
 	connection->timer.fire = clock_ran;
 	list_init(&connection->in_dispatcher);
 	list_init(&connection->in_flush);
 	list_init(&connection->exchanges);
 	name_client(connection, address);
-	if (address->ss_family != AF_UNIX)
-		connection->edge = EPOLLET;
 	dispatcher->connection_count++;
 	atomic_store_explicit(&dispatcher->self->score->connections,
 			      dispatcher->connection_count, memory_order_relaxed);
-	if (loop_add(&dispatcher->loop, &connection->watch,
-		     READ_EVENTS | connection->edge) < 0) {
-		connection_free(connection);
-		return;
-	}
 	list_push_back(&dispatcher->connections, &connection->in_dispatcher);
 	reader_set_state(connection, CONNECTION_IDLE);
+	return 0;
 }
 
 struct connection *connection_to_read(const struct epoll_event *event)

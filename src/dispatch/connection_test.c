@@ -16,9 +16,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
 #include "supervise/scoreboard.h"
@@ -39,6 +41,32 @@ static struct dispatcher *dispatcher;
 static struct sockaddr_storage address; /* of the listener */
 static socklen_t address_size;
 static int client;
+static char last_line[200]; /* of the log */
+static int accept_fault;    /* of the next accept4(), and of the next to be watched; 0: none */
+static int watch_fault;
+
+/* These two stand in for libc's. */
+int accept4(int fd, __SOCKADDR_ARG where, socklen_t *size, int flags)
+{
+	errno = accept_fault;
+	accept_fault = 0;
+	return errno ? -1 : (int)syscall(SYS_accept4, fd, where.__sockaddr__, size, flags);
+}
+
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	errno = operation == EPOLL_CTL_ADD ? watch_fault : 0;
+	if (operation == EPOLL_CTL_ADD)
+		watch_fault = 0;
+	return errno ? -1 : (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
+}
+
+static bool take_line(void *context, const struct crew_log_line *line)
+{
+	(void)context;
+	snprintf(last_line, sizeof(last_line), "%s", line->message);
+	return true;
+}
 
 static void listen_on(const struct sockaddr *where, socklen_t size)
 {
@@ -98,6 +126,10 @@ static int set_up(void **state)
 	dispatcher->drain_timer.fire = drain_over;
 	listen_on((const struct sockaddr *)&anywhere, sizeof(anywhere));
 	client = -1;
+	accept_fault = 0;
+	watch_fault = 0;
+	last_line[0] = '\0';
+	log_set_taker(take_line, NULL);
 	return 0;
 }
 
@@ -106,6 +138,7 @@ static int tear_down(void **state)
 	struct list *link;
 
 	(void)state;
+	log_forget_taker(take_line, NULL);
 	if (client >= 0)
 		close(client);
 	while ((link = list_pop_front(&dispatcher->gone)))
@@ -527,21 +560,29 @@ static void who_sends_on_does_not_put_a_stop_off(void **state)
 	assert_false(lasts_for_more(connection, LINGER_MS / 2));
 }
 
-static void who_is_one_too_many_is_told_so(void **state)
+/* What a client reads that cannot be taken. */
+static const char *answer_to_one_too_many(void)
 {
 	struct pollfd asked;
+
+	connect_client();
+	ask(SMALL);
+	asked = (struct pollfd){ dispatcher->listener.fd, POLLIN, 0 };
+	assert_int_equal(poll(&asked, 1, 1000), 1);
+	assert_false(connection_accept_all(dispatcher));
+	assert_int_equal(dispatcher->connection_count, 0);
+	return client_reads();
+}
+
+static void who_is_one_too_many_is_told_so(void **state)
+{
 	const char *answer;
 	socklen_t size = sizeof(int);
 	int fault;
 
 	(void)state;
 	dispatcher->connections_max = 0;
-	connect_client();
-	ask(SMALL);
-	asked = (struct pollfd){ dispatcher->listener.fd, POLLIN, 0 };
-	assert_int_equal(poll(&asked, 1, 1000), 1);
-	assert_false(connection_accept_all(dispatcher));
-	answer = client_reads();
+	answer = answer_to_one_too_many();
 	/* It was not reset. */
 	assert_int_equal(getsockopt(client, SOL_SOCKET, SO_ERROR, &fault, &size), 0);
 	assert_int_equal(fault, 0);
@@ -551,6 +592,52 @@ static void who_is_one_too_many_is_told_so(void **state)
 	assert_non_null(strstr(answer, "\r\nContent-Length: 32\r\n"));
 	assert_non_null(strstr(answer, "\r\nConnection: close\r\n"));
 	assert_non_null(strstr(answer, "\r\n\r\n{\"error\":\"too many connections\"}"));
+}
+
+static bool listener_rests(void)
+{
+	return loop_timer_is_set(&dispatcher->accept_rest) &&
+	       !(dispatcher->listener.events & EPOLLIN);
+}
+
+static void who_cannot_be_watched_is_told_so(void **state)
+{
+	(void)state;
+	watch_fault = ENOSPC;
+	assert_memory_equal(answer_to_one_too_many(), "HTTP/1.1 503 ", 13);
+	assert_non_null(strstr(last_line, "No space left on device (fs.epoll.max_user_watches)"));
+	assert_true(listener_rests());
+	assert_int_equal(score.connections, 0);
+}
+
+static void a_limit_of_the_system_is_not_called_ours(void **state)
+{
+	(void)state;
+	accept_fault = ENFILE;
+	assert_memory_equal(answer_to_one_too_many(), "HTTP/1.1 503 ", 13);
+	assert_non_null(strstr(last_line, "Too many open files in system (fs.file-max)"));
+	assert_null(strstr(last_line, "LimitNOFILE"));
+	assert_true(listener_rests());
+}
+
+/* As long as nothing could wake it again. */
+static void the_listener_does_not_rest_without_a_timer(void **state)
+{
+	const size_t more_than_there_is = SIZE_MAX >> 6;
+	struct loop *loop = &dispatcher->loop;
+	const struct loop before = *loop;
+
+	(void)state;
+	dispatcher->connections_max = 0;
+	loop->timer_count = more_than_there_is;
+	loop->timer_room = more_than_there_is;
+	assert_memory_equal(answer_to_one_too_many(), "HTTP/1.1 503 ", 13);
+	loop->timer_count = before.timer_count;
+	loop->timer_room = before.timer_room;
+	assert_true(dispatcher->listener.events & EPOLLIN);
+	close(client);
+	assert_memory_equal(answer_to_one_too_many(), "HTTP/1.1 503 ", 13);
+	assert_true(listener_rests());
 }
 
 static void who_comes_by_ipv4_has_an_address_of_ipv4(void **state)
@@ -596,6 +683,9 @@ int main(void)
 		OF_A_CLIENT(who_has_sent_on_while_we_were_late_is_heard),
 		OF_A_CLIENT(who_sends_on_does_not_put_a_stop_off),
 		OF_A_CLIENT(who_is_one_too_many_is_told_so),
+		OF_A_CLIENT(who_cannot_be_watched_is_told_so),
+		OF_A_CLIENT(a_limit_of_the_system_is_not_called_ours),
+		OF_A_CLIENT(the_listener_does_not_rest_without_a_timer),
 		OF_A_CLIENT(who_comes_by_ipv4_has_an_address_of_ipv4),
 	};
 
