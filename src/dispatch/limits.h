@@ -124,6 +124,8 @@
  * and those of the link to each worker, for which no more than half of all are kept. */
 #define RESERVED_FDS 64u
 #define LINK_FDS 3u
+/* Requests that are named when their worker dies; of more it is said how many. */
+#define LOSSES_NAMED_MAX 8u
 /* How long the listener rests when descriptors have run out. */
 #define ACCEPT_REST_MS 100u
 

@@ -335,6 +335,14 @@ void slot_let_block_go(struct seat *seat, uint32_t slot);
 /** The worker reads the request's block no more: let it go, and keep what we may
  * need of it ourselves. */
 void slot_copied(struct seat *seat, uint32_t slot);
+/** What stands in the slot's block, which its worker may have changed: in the link's memory,
+ * bounded. "?" where there is none. */
+struct slot_label {
+	uint64_t id;
+	struct span method, path;
+};
+void slot_read_label(const struct seat *seat, const struct slot *slot,
+		     struct slot_label *ret);
 /** Note method and path, before the block goes. */
 void slot_label(struct seat *seat, uint32_t slot);
 /** Its handler has returned: the worker can do something else. */

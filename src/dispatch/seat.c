@@ -9,7 +9,8 @@
  * On a death each request that the worker had is settled by its claim: what
  * was not taken goes back to the head of the queue in its old order; what was
  * taken is answered with 502, or run once more where its route says that this
- * does no harm. If the worker wrote nonsense its claims prove nothing.
+ * does no harm. If the worker wrote nonsense its claims prove nothing. What was
+ * taken is named in the log, as the worker may have died of it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +27,11 @@ static void bell_rang(struct loop *loop, struct watch *watch, uint32_t events);
 static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot);
 static bool has_part(const struct slot *slot);
 static void part_came_back(void *context, uint32_t slot, uint32_t size);
-static void settle(struct seat *seat, struct slot *slot);
+static void settle(struct seat *seat, struct slot *slot, unsigned *held);
+static void tell_loss_of_nobody(const struct seat *seat, unsigned *held);
+static void tell_loss(const struct seat *seat, const struct slot *slot,
+		      struct exchange *exchange, const char *fate, unsigned *held);
+static bool was_at(const struct seat *seat, const struct slot *slot);
 static void forget_what_was_said(struct exchange *exchange);
 static int make_slots(struct seat *seat);
 static uint32_t *in_order(struct seat *seat, bool at_work, unsigned *ret_count);
@@ -105,6 +110,7 @@ void seat_drain(struct seat *seat)
 
 void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 {
+	unsigned held = 0;
 	uint32_t *slots;
 	unsigned count;
 
@@ -117,14 +123,18 @@ void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
 		seat_receive(seat);
 	seat->up = false;
 	seat->untold = false;
+	tell_loss_of_nobody(seat, &held);
 	slots = in_order(seat, false, &count);
 	while (count-- > 0)
-		settle(seat, &seat->slots[slots[count]]);
+		settle(seat, &seat->slots[slots[count]], &held);
 	/* Better in any order than not at all: what they point to is about to go. */
 	for (uint32_t slot = slots_next(&seat->used_slots, 0); !slots && slot < LINK_SLOTS;
 	     slot = slots_next(&seat->used_slots, slot + 1))
-		settle(seat, &seat->slots[slot]);
+		settle(seat, &seat->slots[slot], &held);
 	free(slots);
+	if (held > LOSSES_NAMED_MAX)
+		log_error("%s[%u] (pid %d) died holding %u requests more", seat->pool->name,
+			  seat->index, (int)seat->pid, held - LOSSES_NAMED_MAX);
 	list_remove(&seat->in_active);
 	seat->in_hand = 0;
 	seat->at_work = 0;
@@ -415,8 +425,8 @@ static void part_came_back(void *context, uint32_t number, uint32_t size)
 		slots_add(&seat->free_slots, number);
 }
 
-/* What becomes of one request of a dead worker. */
-static void settle(struct seat *seat, struct slot *slot)
+/* What becomes of one request of a dead worker; `held`: how many so far that it was not at. */
+static void settle(struct seat *seat, struct slot *slot, unsigned *held)
 {
 	struct exchange *exchange = slot->exchange;
 	const uint32_t number = (uint32_t)(slot - seat->slots);
@@ -436,12 +446,16 @@ static void settle(struct seat *seat, struct slot *slot)
 	if (claim != CLAIM_QUEUED || seat->condemned)
 		exchange->deaths++;
 	if (exchange->state == EXCHANGE_ANSWERING) {
+		tell_loss(seat, slot, exchange,
+			  exchange_is_first(exchange) ? "its answer is cut short" : "502", held);
 		exchange_fail(exchange, 502, "the worker died in the middle of its answer");
 		return;
 	}
 	slot->exchange = exchange;
 	again = again && slot_keep_block(seat, slot);
 	slot->exchange = NULL;
+	if (!again || claim != CLAIM_QUEUED)
+		tell_loss(seat, slot, exchange, again ? "run again" : "502", held);
 	if (again) {
 		forget_what_was_said(exchange);
 		pool_return(exchange, claim != CLAIM_QUEUED);
@@ -456,6 +470,50 @@ static void forget_what_was_said(struct exchange *exchange)
 {
 	topic_forget(exchange);
 	buffer_fini(&exchange->early);
+}
+
+/* The client had left, or was told 504: what the worker was at is told all the same. */
+static void tell_loss_of_nobody(const struct seat *seat, unsigned *held)
+{
+	for (uint32_t i = slots_next(&seat->used_slots, 0); i < LINK_SLOTS;
+	     i = slots_next(&seat->used_slots, i + 1)) {
+		const struct slot *slot = &seat->slots[i];
+
+		if (!slot->exchange && slot->holds_block && was_at(seat, slot))
+			tell_loss(seat, slot, NULL, "nobody waits for it any more", held);
+	}
+}
+
+/* What it was at is named whatever else it held, of which there may be thousands. Without an
+ * exchange the request stands in the arena. */
+static void tell_loss(const struct seat *seat, const struct slot *slot,
+		      struct exchange *exchange, const char *fate, unsigned *held)
+{
+	const bool is_held = !was_at(seat, slot);
+	struct slot_label label;
+	const char *method;
+	const char *path;
+
+	if (is_held && ++*held > LOSSES_NAMED_MAX)
+		return;
+	slot_read_label(seat, slot, &label);
+	if (exchange) {
+		exchange_describe(exchange, &method, &path);
+		label = (struct slot_label){ exchange->id, span_of(method), span_of(path) };
+	}
+	log_error("%s[%u] (pid %d) died %s request %llu (%.*s %.*s): %s", seat->pool->name,
+		  seat->index, (int)seat->pid, is_held ? "holding" : "at",
+		  (unsigned long long)label.id, (int)label.method.size, label.method.at,
+		  (int)label.path.size, label.path.at, fate);
+}
+
+/* Its handler had begun, and not returned; as far as a worker is to be believed. */
+static bool was_at(const struct seat *seat, const struct slot *slot)
+{
+	const uint32_t number = (uint32_t)(slot - seat->slots);
+
+	return slot->at_work &&
+	       link_claim(&seat->link, number, slot->generation) == CLAIM_TAKEN;
 }
 
 /* Fresh memory for each link: of so many slots nearly all are never touched. */

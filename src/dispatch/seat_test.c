@@ -17,6 +17,7 @@
 
 #include <crew/crew.h>
 
+#include "base/log.h"
 #include "base/os/os.h"
 #include "dispatch/private.h"
 
@@ -55,6 +56,14 @@ static struct connection *connection;
 static struct message requests[REQUESTS];
 static unsigned answered;
 static bool talks_on;
+static char last_line[200]; /* of the log */
+
+static bool take_line(void *context, const struct crew_log_line *line)
+{
+	(void)context;
+	snprintf(last_line, sizeof(last_line), "%s", line->message);
+	return true;
+}
 
 static void open_seat(struct seat *place, struct link *its_worker)
 {
@@ -145,6 +154,8 @@ static int set_up(void **state)
 	list_init(&connection->exchanges);
 	answered = 0;
 	talks_on = false;
+	last_line[0] = '\0';
+	log_set_taker(take_line, NULL);
 	return 0;
 }
 
@@ -159,6 +170,7 @@ static void end_requests(void)
 static int tear_down(void **state)
 {
 	(void)state;
+	log_forget_taker(take_line, NULL);
 	end_requests();
 	end_calls(&dispatcher->connections);
 	end_calls(&dispatcher->gone);
@@ -847,6 +859,50 @@ static void what_runs_again_does_not_hide_who_waits_behind_it(void **state)
 	assert_true(list_empty(&connection->exchanges));
 }
 
+/* What its worker died of is in it, though nobody waits for it. */
+static void what_a_worker_died_at_is_named(void **state)
+{
+	struct exchange *exchange = request_of(0);
+	struct wire_request *wire = (void *)exchange->block;
+
+	(void)state;
+	wire->id = 42;
+	wire->size = BLOCK_SIZE;
+	wire->method = (struct wire_text){ sizeof(*wire), 3 };
+	wire->path = (struct wire_text){ sizeof(*wire) + 4, 5 };
+	memcpy(wire + 1, "GET\0/last", sizeof("GET\0/last"));
+	assert_int_equal(slot_send(&seat, exchange), 0);
+	take();
+	exchange_free(exchange);
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_string_equal(last_line, "pool[0] (pid 0) died at request 42 (GET /last): "
+				       "nobody waits for it any more");
+}
+
+static void what_is_run_again_is_named_too(void **state)
+{
+	struct exchange *again = ask(0);
+	char line[100];
+
+	(void)state;
+	again->route = &rows[0];
+	take();
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	snprintf(line, sizeof(line), "pool[0] (pid 0) died at request %u ( ): run again",
+		 (unsigned)again->id);
+	assert_string_equal(last_line, line);
+}
+
+/* Nothing has become of it. */
+static void what_was_not_begun_is_not_named(void **state)
+{
+	(void)state;
+	ask(0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	assert_int_equal(pool->queued, 1);
+	assert_string_equal(last_line, "");
+}
+
 /* Of that the parent has told long ago. */
 static void who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting(void **state)
 {
@@ -1344,6 +1400,9 @@ int main(void)
 		AT_A_SEAT(who_is_slow_is_not_thought_to_be_quicker),
 		AT_A_SEAT(who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
+		AT_A_SEAT(what_a_worker_died_at_is_named),
+		AT_A_SEAT(what_is_run_again_is_named_too),
+		AT_A_SEAT(what_was_not_begun_is_not_named),
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),

@@ -19,6 +19,7 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t slot
 		     uint32_t size);
 static void lose_body(struct seat *seat, uint32_t slot, int error);
 static void untake(struct seat *seat, uint32_t slot);
+static void read_label(const char *block, uint32_t size, struct slot_label *ret);
 static struct span text_in(const char *block, uint32_t size, struct wire_text text);
 static void say(struct seat *seat, enum message_kind kind, unsigned flags,
 		uint32_t slot, uint32_t size);
@@ -175,30 +176,40 @@ void slot_let_block_go(struct seat *seat, uint32_t number)
 	slot->holds_block = false;
 }
 
+void slot_read_label(const struct seat *seat, const struct slot *slot,
+		     struct slot_label *ret)
+{
+	*ret = (struct slot_label){ 0, { "?", 1 }, { "?", 1 } };
+	if (slot->holds_block)
+		read_label((const char *)seat->link.arena + slot->offset, slot->size, ret);
+}
+
 void slot_label(struct seat *seat, uint32_t number)
 {
 	const struct slot *slot = &seat->slots[number];
 	struct exchange *exchange = slot->exchange;
-	const char *block = (const char *)seat->link.arena + slot->offset;
-	uint32_t size = slot->size;
-	struct wire_request wire;
-	struct span method;
-	struct span path;
+	struct slot_label label;
 
 	if (!exchange || exchange->label || (!exchange->block && !slot->holds_block))
 		return;
-	if (exchange->block) {
-		block = (const char *)exchange->block;
-		size = exchange->block_size;
-	}
-	memcpy(&wire, block, sizeof(wire));
-	method = text_in(block, size, wire.method);
-	path = text_in(block, size, wire.path);
-	exchange->label = calloc(1, method.size + 1 + path.size + 1);
+	if (exchange->block)
+		read_label((const char *)exchange->block, exchange->block_size, &label);
+	else
+		slot_read_label(seat, slot, &label);
+	exchange->label = calloc(1, label.method.size + 1 + label.path.size + 1);
 	if (!exchange->label)
 		return;
-	memcpy(exchange->label, method.at, method.size);
-	memcpy(exchange->label + method.size + 1, path.at, path.size);
+	memcpy(exchange->label, label.method.at, label.method.size);
+	memcpy(exchange->label + label.method.size + 1, label.path.at, label.path.size);
+}
+
+static void read_label(const char *block, uint32_t size, struct slot_label *ret)
+{
+	struct wire_request wire;
+
+	memcpy(&wire, block, sizeof(wire));
+	*ret = (struct slot_label){ wire.id, text_in(block, size, wire.method),
+				    text_in(block, size, wire.path) };
 }
 
 /* Its offset and size are a copy; what they were taken from, the worker may have written. */

@@ -312,6 +312,8 @@ def test_a_crash_costs_one_request(start, how, says):
         assert client.get("/hello").status == 200, "the connection is kept"
         assert other.get("/hello").status == 200
     wait_for(lambda: says in server.log(), what=f"{says} in the log")
+    named = rf"sampler\[\d\] \(pid \d+\) died at request \d+ \(GET /crash/{how}\): 502"
+    wait_for(lambda: re.search(named, server.log()), what="the request in the log")
 
 
 @pytest.mark.parametrize("how", ["stop", "deadlock"])

@@ -200,6 +200,21 @@ def test_a_death_costs_what_was_deferred_and_no_more(start):
         client.socket.close()
 
 
+def test_of_many_that_a_death_costs_some_are_named(start):
+    server = start("--workers", "1")
+    clients = [server.client() for _ in range(20)]
+    for client in clients:
+        client.send(b"GET /defer/60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until_deferred(server, 20)
+    assert server.get("/crash/segv").status == 502
+    for client in clients:
+        assert client.answer().status == 502
+        client.socket.close()
+    wait_for(lambda: "(GET /crash/segv)" in server.log())
+    wait_for(lambda: "died holding 12 requests more" in server.log())
+    assert server.log().count("(GET /defer/60000): 502") == 8
+
+
 @pytest.mark.parametrize("how", ["reload", "stop"])
 def test_what_is_deferred_is_finished_before_the_worker_leaves(start, how):
     server = start("--workers", "1")
