@@ -176,6 +176,7 @@ static int tear_down(void **state)
 	end_calls(&dispatcher->gone);
 	router_free(router);
 	buffer_fini(&connection->out);
+	buffer_fini(&dispatcher->chunk);
 	buffer_free_kept();
 	free(connection);
 	close_seat(&seat, &worker);

@@ -1618,38 +1618,36 @@ static void who_crashes_as_soon_as_executed_is_not_back_at_once(void **state)
 	plan_free(story.plan);
 }
 
-static void write_program(const char *path, const char *text)
+/* A program of that name from now on. */
+static void put_program(const char *name, const char *program)
 {
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
+	unlink(name);
+	assert_int_equal(symlink(program, name), 0);
 }
 
 /* Which says nothing of itself: that it is executed does not show that it works. */
 static void no_program_is_replaced_by_one_that_fails_at_once(void **state)
 {
-	static const char path[] = "supervise-plan-test-program.sh";
-	static const char *const command[] = { "/bin/sh", path, NULL };
+	static const char name[] = "./supervise-plan-test-program";
+	static const char *const command[] = { name, "60", NULL };
 	struct story story;
 	pid_t pids[3];
 
 	(void)state;
-	write_program(path, "exec sleep 60\n");
+	put_program(name, "/bin/sleep");
 	begin(&story, (struct crew_group){ .name = "kids", .kind = CREW_EXEC, .count = 3,
 					   .command = command });
 	turn_until(&story, &story.ready, 3);
 	for (unsigned i = 0; i < COUNT_OF(pids); i++)
 		pids[i] = plan_child(story.plan, 0, i)->pid;
-	write_program(path, "exit 1\n");
+	put_program(name, "/bin/false");
 	listen_for("rolling restart given up");
 	plan_reload(story.plan, 0);
 	turn_until(&story, &ear.count, 1);
 	assert_int_equal(story.retiring, 0);
 	for (unsigned i = 0; i < COUNT_OF(pids); i++)
 		assert_int_equal(plan_child(story.plan, 0, i)->pid, pids[i]);
-	write_program(path, "exec sleep 60\n");
+	put_program(name, "/bin/sleep");
 	plan_reload(story.plan, 0);
 	turn_until(&story, &story.ready, 6);
 	turn_until(&story, &story.died, 4);
@@ -1658,7 +1656,7 @@ static void no_program_is_replaced_by_one_that_fails_at_once(void **state)
 		assert_int_not_equal(plan_child(story.plan, 0, i)->pid, pids[i]);
 	listen_for(NULL);
 	stop(&story);
-	unlink(path);
+	unlink(name);
 }
 
 /* Of a process that is traced its debugger is told first, who may take his time. */

@@ -124,7 +124,7 @@ def test_a_folder_that_is_made_anew(start_on, root, tmp_path, monkeypatch, relat
         answer = server.get("/static/new.txt")
         assert (answer.status, answer.body) == (200, b"new")
     assert server.get("/static/deep/file.txt").status == 404
-    assert server.log().count("was made anew") == 1
+    wait_for(lambda: server.log().count("was made anew") == 1, what="one line about it")
 
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/1"])

@@ -166,22 +166,22 @@ def test_the_console():
     assert not is_alive(pid)
 
 
-def restarts_who_is_killed(parent):
-    before = wait_for(lambda: children_of(parent))
+def goes_on(parent):
+    """After "help" it obeyed "add kids 5" too, and it restarts who is killed."""
+    before = wait_for(lambda: (found := children_of(parent)) and len(found) == 2 and found)
     os.kill(before[0], signal.SIGKILL)
-    wait_for(lambda: (after := children_of(parent)) and after[0] != before[0],
-             what="the successor")
+    wait_for(lambda: (after := children_of(parent)) and len(after) == 2 and
+             before[0] not in after, what="the successor")
 
 
 def test_a_console_on_a_stopped_terminal_holds_nobody_up():
     terminal = Terminal("--console", "--quiet", "--count", "1")
     terminal.expect(r"crew> ")
     os.write(terminal.fd, b"\x13")  # Ctrl-S
-    terminal.type("help")
-    time.sleep(0.2)  # the more surely it is at it
-    restarts_who_is_killed(terminal.pid)
+    terminal.type("help\nadd kids 5")
+    goes_on(terminal.pid)
     os.write(terminal.fd, b"\x11")  # Ctrl-Q
-    terminal.expect(r"reload +\[GROUP\]: rolling restart.*crew> ")
+    terminal.expect(r"reload +\[GROUP\]: rolling restart.*crew> .*kids\[5\] starts.*crew> ")
     terminal.type("stop")
     assert terminal.wait() == 0
 
@@ -202,8 +202,8 @@ def test_a_console_whose_output_nobody_reads_holds_nobody_up():
     os.close(slave)
     os.close(write_end)
     try:
-        os.write(master, b"help\n")
-        restarts_who_is_killed(process.pid)
+        os.write(master, b"help\nadd kids 5\n")
+        goes_on(process.pid)
         text = b""
         while b"crew> " not in text.partition(b"stop at once")[2]:
             text += os.read(read_end, 4096)

@@ -89,7 +89,8 @@ bool os_same_file(int fd, int other);
 void os_set_process_name(const char *name);
 /** Close `count` descriptors; those of a message that nobody takes, say. Whoever sent them cannot
  * make us wait: the last one of a socket with SO_LINGER (socket(7)) is closed until its peer has
- * taken all, for as long as the sender wants. */
+ * taken all, for as long as the sender wants. (With a file of a file system that he serves
+ * himself, fuse(4), he still can.) */
 void os_close_each(const int *fds, size_t count);
 /** Close all descriptors from 3 up but the `count` given ones. */
 void os_close_all_but(const int *keep, size_t count);

@@ -479,7 +479,8 @@ static int lingering_socket(void)
 static void send_lingering(int to, size_t size, size_t count)
 {
 	int fds[OS_CHANNEL_FDS_MAX + 1];
-	struct iovec part = { "word", size };
+	char word[] = "word";
+	struct iovec part = { word, size };
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(fds))];
