@@ -59,10 +59,11 @@ const struct score *sisters_worker(const struct dispatcher *dispatcher,
 
 	for (unsigned i = 0; i < used; i++) {
 		const struct score *score = scoreboard_line(board, i);
+		const struct score_owner *owner = scoreboard_owner(board, score);
 
 		if (score_state(score) != CREW_CHILD_EMPTY &&
-		    load(score->group) == dispatcher->options->first_group + pool &&
-		    load(score->index) == index && load(score->generation) == generation)
+		    load(owner->group) == dispatcher->options->first_group + pool &&
+		    load(owner->index) == index && load(owner->generation) == generation)
 			return score;
 	}
 	return NULL;

@@ -24,18 +24,24 @@ struct page {
 	bool failed; /* there was no memory for some of it */
 };
 
+/* Of the scoreboard. */
+struct line {
+	const struct score *score;
+	const struct score_owner *owner;
+};
+
 static void say_all(struct page *page, struct dispatcher *dispatcher);
-static void say_dispatcher(struct page *page, const struct score *score);
+static void say_dispatcher(struct page *page, const struct line *line);
 static void say_deaths(struct page *page, const struct dispatcher *dispatcher);
 static void say_pool(struct page *page, struct dispatcher *dispatcher, struct pool *pool,
-		     const struct score *const *scores, unsigned count);
+		     const struct line *lines, unsigned count);
 static void say_workers(struct page *page, struct dispatcher *dispatcher,
 			const struct pool *pool);
-static const struct score **scores_of(const struct dispatcher *dispatcher,
-				      unsigned group, unsigned *ret_count);
+static struct line *lines_of(const struct dispatcher *dispatcher, unsigned group,
+			     unsigned *ret_count);
 static int by_index(const void *a, const void *b);
 static void say_worker(struct page *page, struct dispatcher *dispatcher,
-		       const struct pool *pool, const struct score *score);
+		       const struct pool *pool, const struct line *line);
 static void say_requests(struct page *page, const struct seat *seat);
 static const char *pool_state(const struct pool *pool);
 static bool ready(const struct dispatcher *dispatcher);
@@ -86,12 +92,12 @@ void status_note_death(struct dispatcher *dispatcher, const struct control *deat
 
 static void say_all(struct page *page, struct dispatcher *dispatcher)
 {
-	const struct score **scores;
+	struct line *lines;
 	unsigned count;
 
 	sisters_note(dispatcher);
-	scores = scores_of(dispatcher, dispatcher->options->own_group, &count);
-	page->failed = !scores;
+	lines = lines_of(dispatcher, dispatcher->options->own_group, &count);
+	page->failed = !lines;
 	begin(page, NULL, '{');
 	text(page, "version", crew_version());
 	number(page, "pid", dispatcher->self->parent);
@@ -99,17 +105,17 @@ static void say_all(struct page *page, struct dispatcher *dispatcher)
 					    dispatcher->options->started_ms) / 1000));
 	begin(page, "dispatchers", '[');
 	for (unsigned i = 0; i < count; i++) {
-		if (score_state(scores[i]) != CREW_CHILD_DEAD)
-			say_dispatcher(page, scores[i]);
+		if (score_state(lines[i].score) != CREW_CHILD_DEAD)
+			say_dispatcher(page, &lines[i]);
 	}
 	end(page, ']');
 	begin(page, "pools", '[');
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
-		say_pool(page, dispatcher, &dispatcher->pools[i], scores, count);
+		say_pool(page, dispatcher, &dispatcher->pools[i], lines, count);
 	end(page, ']');
 	say_deaths(page, dispatcher);
 	end(page, '}');
-	free(scores);
+	free(lines);
 }
 
 /* The newest is the first. */
@@ -139,14 +145,15 @@ static void say_deaths(struct page *page, const struct dispatcher *dispatcher)
 	end(page, ']');
 }
 
-static void say_dispatcher(struct page *page, const struct score *score)
+static void say_dispatcher(struct page *page, const struct line *line)
 {
+	const struct score *score = line->score;
 	const _Atomic uint64_t *figures = score->figures;
 
 	begin(page, NULL, '{');
-	number(page, "index", load(score->index));
-	number(page, "pid", load(score->pid));
-	number(page, "generation", load(score->generation));
+	number(page, "index", load(line->owner->index));
+	number(page, "pid", load(line->owner->pid));
+	number(page, "generation", load(line->owner->generation));
 	number(page, "connections", (int64_t)load(score->connections));
 	number(page, "served", (int64_t)load(figures[FIGURE_SERVED]));
 	number(page, "bells", (int64_t)load(score->bells));
@@ -160,18 +167,18 @@ static void say_dispatcher(struct page *page, const struct score *score)
 	end(page, '}');
 }
 
-/* Figures are of all dispatchers; `scores` are theirs. */
+/* Figures are of all dispatchers; `lines` are theirs. */
 static void say_pool(struct page *page, struct dispatcher *dispatcher, struct pool *pool,
-		     const struct score *const *scores, unsigned count)
+		     const struct line *lines, unsigned count)
 {
 	int64_t sums[FIGURES_A_POOL] = { 0 };
 
 	for (unsigned i = 0; i < count; i++) {
-		if (score_state(scores[i]) == CREW_CHILD_DEAD)
+		if (score_state(lines[i].score) == CREW_CHILD_DEAD)
 			continue;
 		for (unsigned j = 0; j < FIGURES_A_POOL; j++)
 			sums[j] += (int64_t)load(
-				scores[i]->figures[FIGURE_OF_POOL(pool->number, j)]);
+				lines[i].score->figures[FIGURE_OF_POOL(pool->number, j)]);
 	}
 	begin(page, NULL, '{');
 	text(page, "name", pool->name);
@@ -192,44 +199,44 @@ static void say_workers(struct page *page, struct dispatcher *dispatcher,
 			const struct pool *pool)
 {
 	unsigned count;
-	const struct score **scores = scores_of(
+	struct line *lines = lines_of(
 		dispatcher, dispatcher->options->first_group + pool->number, &count);
 
-	page->failed = page->failed || !scores;
+	page->failed = page->failed || !lines;
 	begin(page, "workers", '[');
 	for (unsigned i = 0; i < count; i++)
-		say_worker(page, dispatcher, pool, scores[i]);
+		say_worker(page, dispatcher, pool, &lines[i]);
 	end(page, ']');
-	free(scores);
+	free(lines);
 }
 
 /* The lines of a group, by index and generation; to be freed. None where there is
  * no memory. */
-static const struct score **scores_of(const struct dispatcher *dispatcher,
-				      unsigned group, unsigned *ret_count)
+static struct line *lines_of(const struct dispatcher *dispatcher, unsigned group,
+			     unsigned *ret_count)
 {
 	const struct scoreboard *board = dispatcher->self->board;
 	const unsigned used = scoreboard_used(board);
-	const struct score **scores = calloc(used, sizeof(*scores));
+	struct line *lines = calloc(used, sizeof(*lines));
 	unsigned count = 0;
 
-	for (unsigned i = 0; scores && i < used; i++) {
+	for (unsigned i = 0; lines && i < used; i++) {
 		const struct score *score = scoreboard_line(board, i);
+		const struct score_owner *owner = scoreboard_owner(board, score);
 
-		if (score_state(score) != CREW_CHILD_EMPTY &&
-		    load(score->group) == group)
-			scores[count++] = score;
+		if (score_state(score) != CREW_CHILD_EMPTY && load(owner->group) == group)
+			lines[count++] = (struct line){ score, owner };
 	}
 	if (count > 0)
-		qsort(scores, count, sizeof(const struct score *), by_index);
+		qsort(lines, count, sizeof(*lines), by_index);
 	*ret_count = count;
-	return scores;
+	return lines;
 }
 
 static int by_index(const void *a, const void *b)
 {
-	const struct score *left = *(const struct score *const *)a;
-	const struct score *right = *(const struct score *const *)b;
+	const struct score_owner *left = ((const struct line *)a)->owner;
+	const struct score_owner *right = ((const struct line *)b)->owner;
 	const uint64_t l = (uint64_t)load(left->index) << 32 | load(left->generation);
 	const uint64_t r = (uint64_t)load(right->index) << 32 | load(right->generation);
 
@@ -237,23 +244,25 @@ static int by_index(const void *a, const void *b)
 }
 
 static void say_worker(struct page *page, struct dispatcher *dispatcher,
-		       const struct pool *pool, const struct score *score)
+		       const struct pool *pool, const struct line *line)
 {
+	const struct score *score = line->score;
 	const uint64_t beat = load(score->heartbeat_ms);
 	const uint64_t now = dispatcher->loop.now_ms;
-	const pid_t pid = load(score->pid);
+	const pid_t pid = load(line->owner->pid);
 
 	begin(page, NULL, '{');
-	number(page, "index", load(score->index));
+	number(page, "index", load(line->owner->index));
 	number(page, "pid", pid);
 	text(page, "state", crew_child_state_name(score_state(score)));
-	number(page, "generation", load(score->generation));
+	number(page, "generation", load(line->owner->generation));
 	number(page, "last_seen_ms", (int64_t)(now > beat ? now - beat : 0));
 	number(page, "served", (int64_t)load(score->served));
 	number(page, "rss_bytes", (int64_t)os_resident_bytes(pid));
 	number(page, "bells", (int64_t)load(score->bells));
 	number(page, "moves", (int64_t)load(score->moves));
-	say_requests(page, seat_find(pool, load(score->index), load(score->generation)));
+	say_requests(page, seat_find(pool, load(line->owner->index),
+				     load(line->owner->generation)));
 	end(page, '}');
 }
 

@@ -38,7 +38,7 @@ static int set_up(void **state)
 		struct score *score = scoreboard_line(&board, i);
 
 		scoreboard_use(&board, i);
-		atomic_store(&score->group, i);
+		atomic_store(&scoreboard_owner(&board, score)->group, i);
 		score_set_state(score, CREW_CHILD_READY);
 	}
 	self.score = scoreboard_line(&board, DISPATCHERS);

@@ -77,7 +77,7 @@ void life_free(struct life *life)
 	if (!life)
 		return;
 	place = life->place;
-	atomic_store_explicit(&life->child.score->pid, 0, memory_order_relaxed);
+	life_note_pid(life, 0);
 	if (place && !place->removed && !place->now && place->dead_line < 0) {
 		place->dead_line = (int)life->child.line;
 		score_set_state(life->child.score, CREW_CHILD_DEAD);

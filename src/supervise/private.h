@@ -272,6 +272,8 @@ void place_gone(struct place *place, const struct crew_death *death);
 int spawn_process(struct life *life);
 /** Its line of the scoreboard, for a new life. */
 void life_begin_line(struct life *life);
+/** Whose process it is, where all can read it; 0: nobody's. */
+void life_note_pid(struct life *life, pid_t pid);
 void name_life(const struct life *life, char *ret_name, size_t size);
 /** In the child, when all that it does not keep is closed: the limit that we have found. */
 void give_limit_back(const struct plan *plan);

@@ -2,14 +2,18 @@
 /*
  * The scoreboard: anonymous shared memory, made before the first fork and so
  * inherited by every child. A line is a page, so that a child can make all the
- * others read-only for itself: a wild pointer cannot forge a neighbour's pulse.
+ * others read-only for itself: a wild pointer cannot forge a neighbour's pulse. A
+ * child that was taken over still could; but not whose line it is, which is memory
+ * that children cannot make writable.
  */
 #include "supervise/scoreboard.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/check.h"
+#include "base/os/os.h"
 
 _Static_assert(sizeof(struct score) <= SCORE_STRIDE, "a line fits into a page");
 
@@ -21,6 +25,11 @@ static const char *const state_names[] = {
 };
 _Static_assert(COUNT_OF(state_names) == CREW_CHILD_COUNT, "every state has a name");
 
+static size_t head_size(unsigned lines)
+{
+	return sizeof(struct scoreboard_head) + lines * sizeof(struct score_owner);
+}
+
 const char *crew_child_state_name(enum crew_child_state state)
 {
 	return (unsigned)state < CREW_CHILD_COUNT ? state_names[state] : "unknown";
@@ -28,20 +37,29 @@ const char *crew_child_state_name(enum crew_child_state state)
 
 int scoreboard_init(struct scoreboard *board, unsigned lines)
 {
-	unsigned char *base = mmap(NULL, ((size_t)lines + 1) * SCORE_STRIDE,
-				   PROT_READ | PROT_WRITE,
+	unsigned char *base = mmap(NULL, (size_t)lines * SCORE_STRIDE, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *head;
+	int fd;
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
-	*board = (struct scoreboard){ (void *)base, base + SCORE_STRIDE, lines };
+	fd = os_memory_publish("crew-scoreboard", head_size(lines), &head);
+	if (fd < 0) {
+		munmap(base, (size_t)lines * SCORE_STRIDE);
+		return fd;
+	}
+	*board = (struct scoreboard){ head, base, lines, fd };
 	return 0;
 }
 
 void scoreboard_fini(struct scoreboard *board)
 {
-	if (board->head)
-		munmap(board->head, ((size_t)board->lines + 1) * SCORE_STRIDE);
+	if (board->head) {
+		munmap(board->head, head_size(board->lines));
+		munmap(board->base, (size_t)board->lines * SCORE_STRIDE);
+		close(board->head_fd);
+	}
 	*board = (struct scoreboard){ 0 };
 }
 
@@ -49,6 +67,15 @@ struct score *scoreboard_line(const struct scoreboard *board, unsigned line)
 {
 	check(line < board->lines);
 	return (struct score *)(void *)(board->base + (size_t)line * SCORE_STRIDE);
+}
+
+struct score_owner *scoreboard_owner(const struct scoreboard *board,
+				     const struct score *line)
+{
+	const size_t at = (size_t)((const unsigned char *)line - board->base);
+
+	check(at / SCORE_STRIDE < board->lines);
+	return &board->head->owners[at / SCORE_STRIDE];
 }
 
 unsigned scoreboard_used(const struct scoreboard *board)
@@ -65,9 +92,11 @@ void scoreboard_use(struct scoreboard *board, unsigned line)
 
 int scoreboard_become(struct scoreboard *board, unsigned line)
 {
-	const size_t all = ((size_t)board->lines + 1) * SCORE_STRIDE;
+	const int r = os_memory_only_read(board->head, head_size(board->lines), board->head_fd);
 
-	if (mprotect(board->head, all, PROT_READ) < 0)
+	if (r < 0)
+		return r;
+	if (mprotect(board->base, (size_t)board->lines * SCORE_STRIDE, PROT_READ) < 0)
 		return -errno;
 	return scoreboard_open_line(board, line);
 }

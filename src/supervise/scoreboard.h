@@ -4,7 +4,8 @@
  * alone, read by all. A heartbeat is a store into it, not a message. The
  * parent makes it before it forks, with room for children that come later, and
  * re-initialises a line (when its child is dead) for the next one. For another
- * program, which knows nothing of it, the parent writes the line.
+ * program, which knows nothing of it, the parent writes the line. Whose a line is
+ * stands before them all, where no child can write it: none can pass for another.
  */
 #ifndef SUPERVISE_SCOREBOARD_H
 #define SUPERVISE_SCOREBOARD_H
@@ -26,10 +27,6 @@ struct score {
 	_Atomic uint32_t mark;  /* the parent's: it is to be seen as draining, or as
 				   stale; 0 */
 	_Atomic uint32_t log_level; /* the parent's: what the child is to log */
-	_Atomic uint32_t group;
-	_Atomic uint32_t index;
-	_Atomic uint32_t generation;
-	_Atomic int32_t pid;
 	_Atomic uint64_t heartbeat_ms; /* monotonic */
 	_Atomic uint64_t served;
 	_Atomic uint64_t request_id;   /* in hand, 0 if none */
@@ -49,25 +46,39 @@ struct score {
 /* Address space only: a page is memory once it is written to. */
 #define SCOREBOARD_LINES 4096u
 
+/** Whose a line is. */
+struct score_owner {
+	_Atomic uint32_t group;
+	_Atomic uint32_t index;
+	_Atomic uint32_t generation;
+	_Atomic int32_t pid;
+};
+
 struct scoreboard_head {
 	_Atomic uint32_t used; /* lines from here on were never used */
+	struct score_owner owners[]; /* of each line */
 };
 
 struct scoreboard {
-	struct scoreboard_head *head; /* a page before the lines; the parent's */
+	struct scoreboard_head *head; /* the parent's */
 	unsigned char *base;
 	unsigned lines;
+	int head_fd;
 };
 
-/** 0 or -ENOMEM. */
+/** 0 or -errno. */
 int scoreboard_init(struct scoreboard *board, unsigned lines);
 void scoreboard_fini(struct scoreboard *board);
 struct score *scoreboard_line(const struct scoreboard *board, unsigned line);
+/** Whose a line of it is: the parent's to write. */
+struct score_owner *scoreboard_owner(const struct scoreboard *board,
+				     const struct score *line);
 /** How many lines there may be something in: all below that. */
 unsigned scoreboard_used(const struct scoreboard *board);
 /** In the parent: this line is going to be used. */
 void scoreboard_use(struct scoreboard *board, unsigned line);
-/** In a child: make all lines but its own read-only. 0 or -errno. */
+/** In a child: make all lines but its own read-only, which guards against wild pointers, and
+ * whose they are for good. 0 or -errno. */
 int scoreboard_become(struct scoreboard *board, unsigned line);
 /** In a host of threads: one more line is its own. 0 or -errno. */
 int scoreboard_open_line(struct scoreboard *board, unsigned line);

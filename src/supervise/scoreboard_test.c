@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Lines of the scoreboard: one writer each, and walls between them. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,49 @@ static void a_child_writes_its_own_line_only(void **state)
 	assert_int_equal(score_state(scoreboard_line(&board, 3)), CREW_CHILD_BUSY);
 	assert_int_equal(score_state(scoreboard_line(&board, 4)), CREW_CHILD_EMPTY);
 	scoreboard_fini(&board);
+	scoreboard_fini(&board);
+}
+
+/* Neither by a wild pointer nor on purpose. */
+static void no_child_writes_whose_a_line_is(void **state)
+{
+	const struct sigaction usual = { .sa_handler = SIG_DFL };
+	struct scoreboard board;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(scoreboard_init(&board, 8), 0);
+	atomic_store(&scoreboard_owner(&board, scoreboard_line(&board, 3))->pid, 3);
+	pid = fork();
+	if (pid == 0) {
+		struct score_owner *owner = scoreboard_owner(&board, scoreboard_line(&board, 3));
+		void *page = (void *)((uintptr_t)owner & ~(uintptr_t)4095);
+
+		if (scoreboard_become(&board, 3) < 0 || atomic_load(&owner->pid) != 3 ||
+		    mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0 ||
+		    fcntl(board.head_fd, F_GETFD) >= 0)
+			_exit(1);
+		sigaction(SIGSEGV, &usual, NULL); /* not cmocka's */
+		atomic_store(&owner->pid, 4);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(atomic_load(&board.head->owners[3].pid), 3);
+	/* What the parent writes its children see. */
+	pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		if (scoreboard_become(&board, 3) < 0)
+			_exit(1);
+		while (atomic_load(&board.head->owners[4].pid) != 4)
+			usleep(1000);
+		_exit(0);
+	}
+	atomic_store(&board.head->owners[4].pid, 4);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	scoreboard_fini(&board);
 }
 
@@ -97,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_child_writes_its_own_line_only),
+		cmocka_unit_test(no_child_writes_whose_a_line_is),
 		cmocka_unit_test(lines_are_known_up_to_the_last_that_was_used),
 		cmocka_unit_test(the_parents_mark_is_seen_but_for_the_dead),
 		cmocka_unit_test(a_status_is_cut_and_always_ends),

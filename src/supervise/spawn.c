@@ -169,13 +169,15 @@ static void close_birth(struct birth *birth)
 void life_begin_line(struct life *life)
 {
 	struct score *score = life->child.score;
+	struct score_owner *owner = scoreboard_owner(&life->child.plan->board, score);
 
 	memset((void *)score, 0, sizeof(*score));
-	atomic_store_explicit(&score->group, life->child.group_index,
+	atomic_store_explicit(&owner->pid, 0, memory_order_relaxed);
+	atomic_store_explicit(&owner->group, life->child.group_index,
 			      memory_order_relaxed);
-	atomic_store_explicit(&score->index, life->child.index,
+	atomic_store_explicit(&owner->index, life->child.index,
 			      memory_order_relaxed);
-	atomic_store_explicit(&score->generation, life->child.generation,
+	atomic_store_explicit(&owner->generation, life->child.generation,
 			      memory_order_relaxed);
 	atomic_store_explicit(&score->heartbeat_ms, clock_now_ms(),
 			      memory_order_relaxed);
@@ -187,6 +189,14 @@ void life_begin_line(struct life *life)
 					     : CREW_CHILD_STARTING);
 }
 
+void life_note_pid(struct life *life, pid_t pid)
+{
+	struct score_owner *owner =
+		scoreboard_owner(&life->child.plan->board, life->child.score);
+
+	atomic_store_explicit(&owner->pid, pid, memory_order_relaxed);
+}
+
 /* The parent's side: what it watches of the child. */
 static int adopt(struct life *life, struct birth *birth)
 {
@@ -194,8 +204,7 @@ static int adopt(struct life *life, struct birth *birth)
 	struct group_state *group = group_of(life);
 	int r;
 
-	atomic_store_explicit(&life->child.score->pid, life->child.pid,
-			      memory_order_relaxed);
+	life_note_pid(life, life->child.pid);
 	life->child.pidfd = os_process_open(life->child.pid);
 	if (life->child.pidfd < 0)
 		return life->child.pidfd;
@@ -273,12 +282,12 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 		print_by_line();
 	log_become_child();
 	log_use_level_word(&life->child.score->log_level);
+	if (scoreboard_become(&plan->board, self.line) < 0)
+		_exit(EX_OSERR);
 	close_inherited(group, &self);
 	/* Threads take descriptors of their host: it keeps what we have. */
 	if (!life->is_host)
 		give_limit_back(plan);
-	if (scoreboard_become(&plan->board, self.line) < 0)
-		_exit(EX_OSERR);
 	seed_random();
 	code = run_child(life, &self);
 	fflush(NULL);

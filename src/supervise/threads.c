@@ -42,8 +42,7 @@ int spawn_thread(struct life *life)
 	life->far_end = ends[1];
 	life->channel_watch = (struct watch){ .fd = ends[0],
 					      .ready = reap_channel_ready };
-	atomic_store_explicit(&life->child.score->pid, life->child.pid,
-			      memory_order_relaxed);
+	life_note_pid(life, life->child.pid);
 	r = loop_add(&group->plan->loop, &life->channel_watch, EPOLLIN);
 	if (r == 0)
 		r = tell_host(life);

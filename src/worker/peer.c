@@ -70,6 +70,7 @@ void peer_take(struct worker *worker, struct peer *peer, const struct control *c
 	peer->rung_at = 0;
 	peer->pid = control->pid;
 	peer->score = control->pid ? line_of(worker, control->pid) : NULL;
+	peer->owner = peer->score ? scoreboard_owner(worker->self->board, peer->score) : NULL;
 	if (worker->paused)
 		(void)peer_say(worker, peer, MESSAGE_PAUSE, 0, NULL);
 	peer->bell.fd = peer->link.sleeper.fd;
@@ -90,7 +91,8 @@ static const struct score *line_of(const struct worker *worker, int32_t pid)
 	for (unsigned i = 0; i < used; i++) {
 		const struct score *score = scoreboard_line(board, i);
 
-		if (atomic_load_explicit(&score->pid, memory_order_relaxed) == pid)
+		if (atomic_load_explicit(&scoreboard_owner(board, score)->pid,
+					 memory_order_relaxed) == pid)
 			return score;
 	}
 	return NULL;
@@ -101,7 +103,7 @@ bool peer_is_gone(const struct peer *peer)
 {
 	return peer->score &&
 	       (score_state(peer->score) == CREW_CHILD_DEAD ||
-		atomic_load_explicit(&peer->score->pid, memory_order_relaxed) != peer->pid);
+		atomic_load_explicit(&peer->owner->pid, memory_order_relaxed) != peer->pid);
 }
 
 void peer_drop(struct worker *worker, struct peer *peer)

@@ -164,6 +164,7 @@ struct peer {
 	bool linked;
 	struct link link;
 	const struct score *score; /* the dispatcher's line; NULL: not known */
+	const struct score_owner *owner; /* whose that is by now */
 	int32_t pid;
 	struct watch bell;
 	uint32_t rung_at;     /* its progress: see link_progress() */

@@ -393,7 +393,8 @@ unsigned crew_pool_streams(const struct crew_worker *public)
 
 		if (state != CREW_CHILD_EMPTY && state != CREW_CHILD_DEAD &&
 		    score != worker->self->score &&
-		    atomic_load_explicit(&score->group, memory_order_relaxed) ==
+		    atomic_load_explicit(&scoreboard_owner(board, score)->group,
+					 memory_order_relaxed) ==
 			    worker->self->group_index)
 			count += (unsigned)atomic_load_explicit(
 				&score->streams, memory_order_relaxed);

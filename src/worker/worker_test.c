@@ -611,7 +611,7 @@ static void start(const struct crew_app *of)
 
 	memset(shared, 0, sizeof(*shared));
 	atomic_store(&scoreboard_line(&board, 0)->state, CREW_CHILD_READY);
-	atomic_store(&scoreboard_line(&board, 0)->pid, getpid());
+	atomic_store(&board.head->owners[0].pid, getpid());
 	assert_int_equal(os_channel_create(ends), 0);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -1429,13 +1429,13 @@ static void who_sends_for_ever_learns_that_its_dispatcher_is_dead(void **state)
 		if (i % 2 == 0)
 			score_set_state(line, CREW_CHILD_DEAD);
 		else
-			atomic_store(&line->pid, 1); /* its successor's */
+			atomic_store(&board.head->owners[0].pid, 1); /* its successor's */
 		for (unsigned ms = 0; atomic_load(&shared->result) == 0 && ms < PATIENCE_MS; ms++)
 			poll(NULL, 0, 1);
 		assert_int_equal(atomic_load(&shared->result), -EPIPE);
 		assert_int_equal(atomic_load(&shared->cancelled), 1);
 		score_set_state(line, CREW_CHILD_READY);
-		atomic_store(&line->pid, getpid());
+		atomic_store(&board.head->owners[0].pid, getpid());
 		link_fini(&link_);
 		give_link();
 		ask(0, HELLO, 9);

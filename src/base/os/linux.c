@@ -92,6 +92,39 @@ int os_memory_create(const char *name, size_t size)
 	return fd;
 }
 
+int os_memory_publish(const char *name, size_t size, void **ret_memory)
+{
+	/* By mprotect(2) a mapping of our own could be made writable again; not one that
+	 * was made when this was so sealed. */
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+	int fd = os_raise_descriptor(os_memory_file(name));
+	void *memory = MAP_FAILED;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)size) == 0)
+		memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory != MAP_FAILED && fcntl(fd, F_ADD_SEALS, seals) == 0) {
+		*ret_memory = memory;
+		return fd;
+	}
+	r = -errno;
+	if (memory != MAP_FAILED)
+		munmap(memory, size);
+	close(fd);
+	return r;
+}
+
+int os_memory_only_read(void *memory, size_t size, int fd)
+{
+	void *place = mmap(memory, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	const int r = place == MAP_FAILED ? -errno : 0;
+
+	close(fd);
+	return r;
+}
+
 int os_bell_create(void)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -19,6 +19,12 @@
 /** Shared memory of `size` bytes, all of it allocated now and zeroed, sealed
  * against shrinking and growing (memfd_create(2), fcntl(2) F_ADD_SEALS). */
 int os_memory_create(const char *name, size_t size);
+/** Memory of `size` bytes, zeroed, that this process writes and those that it forks read: they
+ * share it, and once they have called os_memory_only_read() nothing gives them a place of it that
+ * they can write. Returns a descriptor, for that call. */
+int os_memory_publish(const char *name, size_t size, void **ret_memory);
+/** In a fork: from now on this process only reads it. Closes the descriptor. 0 or -errno. */
+int os_memory_only_read(void *memory, size_t size, int fd);
 /** An empty file in memory that grows as it is written. >= 0 or -errno. */
 int os_memory_file(const char *name);
 /** All is written: from now on nobody changes it or its size. 0 or -errno. */
