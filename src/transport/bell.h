@@ -6,6 +6,12 @@
  * a sequentially consistent fence on both sides at least one sees the other:
  * tests/model proves that no wake-up is lost. One sleep is rung at most once. Who rings
  * can also say on which processor it is, as a hint to the sleeper.
+ *
+ * A known limit: both sides share the open file. A worker that was taken over can make
+ * it a blocking one and fill it, so that its dispatcher stands still when it rings, until
+ * its heartbeat is missed and it is replaced. What could not be so held up is dearer for
+ * everybody: a pipe by a quarter of a ring, and by one more system call of who wakes; a
+ * socket by several times.
  */
 #ifndef TRANSPORT_BELL_H
 #define TRANSPORT_BELL_H
