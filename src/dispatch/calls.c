@@ -7,8 +7,9 @@
  * What differs is where the answer goes: it is put together here and handed over
  * whole, for which there is a deadline; and that the application's check is not
  * asked, which judges what clients show. Each call ends exactly once; whatever
- * becomes of it, its caller is told. An answer to a worker waits here as long as
- * that has much to read already: it may be large, and so may many others be.
+ * becomes of it, its caller is told; where none wants to be, that it failed is
+ * logged and counted. An answer to a worker waits here as long as that has much to
+ * read already: it may be large, and so may many others be.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +23,9 @@
 #define FIELDS 2u
 /* Of an answer that is told in parts: they share the room of requests. */
 #define ANSWER_PART_BYTES (16u * 1024u)
+/* What is kept for the log of whom is called; and how seldom a line of it is. */
+#define NAME_BYTES    128u
+#define FAILED_LOG_MS 1000u
 
 struct call {
 	struct dispatcher *dispatcher;
@@ -42,6 +46,7 @@ struct call {
 	uint32_t headers_size;
 	bool over;
 	bool untold;           /* it is over, and its caller does not know yet */
+	char name[NAME_BYTES]; /* whom, if nobody is told of its end */
 	char *bytes;           /* a call of this process, not yet submitted */
 	size_t size;
 };
@@ -57,7 +62,10 @@ struct parts {
 
 static int take_apart(struct span bytes, struct parts *ret_parts);
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
-			     const struct wire_call *head);
+			     const struct parts *parts);
+static void name_it(char name[NAME_BYTES], const struct parts *parts);
+static void refuse(struct seat *seat, const struct parts *parts);
+static void note_failed(struct dispatcher *dispatcher, const char *name, int status);
 static void hurry(struct call *call);
 static bool keep(struct call *call, struct span data);
 static void drop_answer(struct call *call);
@@ -84,15 +92,15 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	if (take_apart(bytes, &parts) < 0)
 		return -EBADMSG;
 	if (seat && seat->call_count + dispatcher->call_count >= CALLS_MAX) {
-		tell(seat, parts.head.token, 503, (struct span){ NULL, 0 }, 0);
+		refuse(seat, &parts);
 		return 0;
 	}
 	copy = malloc(bytes.size);
-	call = copy ? call_new(dispatcher, seat, &parts.head) : NULL;
+	call = copy ? call_new(dispatcher, seat, &parts) : NULL;
 	if (!call) {
 		free(copy);
 		if (seat)
-			tell(seat, parts.head.token, 503, (struct span){ NULL, 0 }, 0);
+			refuse(seat, &parts);
 		return -ENOMEM;
 	}
 	memcpy(copy, bytes.at, bytes.size);
@@ -100,6 +108,8 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	memcpy(copy, &parts.head, sizeof(parts.head));
 	call->done = done;
 	call->context = context;
+	if (!done && !call->token)
+		name_it(call->name, &parts);
 	call->bytes = copy;
 	call->size = bytes.size;
 	if (dispatcher->call_count > CALLS_MAX)
@@ -298,7 +308,7 @@ static int take_apart(struct span bytes, struct parts *parts)
 }
 
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
-			     const struct wire_call *head)
+			     const struct parts *parts)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct call *call = calloc(1, sizeof(*call));
@@ -321,9 +331,9 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	call->dispatcher = dispatcher;
 	call->connection = connection;
 	call->timer.fire = too_long;
-	call->token = head->token;
-	call->depth = head->depth;
-	call->timeout_ms = head->timeout_ms;
+	call->token = parts->head.token;
+	call->depth = parts->head.depth;
+	call->timeout_ms = parts->head.timeout_ms;
 	list_init(&call->in_list);
 	call->seat = seat;
 	if (seat) {
@@ -332,6 +342,37 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	}
 	dispatcher->call_count++;
 	return call;
+}
+
+static void name_it(char name[NAME_BYTES], const struct parts *parts)
+{
+	snprintf(name, NAME_BYTES, "%.*s%s%.*s", (int)parts->pool.size, parts->pool.at,
+		 parts->pool.size ? ": " : "", (int)parts->target.size, parts->target.at);
+}
+
+/* There is no room for it. */
+static void refuse(struct seat *seat, const struct parts *parts)
+{
+	char name[NAME_BYTES];
+
+	if (parts->head.token) {
+		tell(seat, parts->head.token, 503, (struct span){ NULL, 0 }, 0);
+		return;
+	}
+	name_it(name, parts);
+	note_failed(seat->dispatcher, name, 503);
+}
+
+static void note_failed(struct dispatcher *dispatcher, const char *name, int status)
+{
+	const uint64_t now_ms = dispatcher->loop.now_ms;
+
+	if (dispatcher->calls_failed++ &&
+	    now_ms - dispatcher->call_failed_ms < FAILED_LOG_MS)
+		return;
+	dispatcher->call_failed_ms = now_ms;
+	log_warning("a call without a callback (%s) ended with %d; so far %llu have failed",
+		    name, status, (unsigned long long)dispatcher->calls_failed);
 }
 
 static struct pool *pool_named(struct dispatcher *dispatcher, struct span name)
@@ -474,6 +515,8 @@ static void settle(struct call *call, int status)
 		drop_answer(call);
 	call->status = status;
 	dispatcher->call_count--;
+	if (!call->token && !call->done && status >= 400)
+		note_failed(dispatcher, call->name, status);
 	list_remove(&call->in_list);
 	loop_timer_clear(&dispatcher->loop, &call->timer);
 	if (call->seat && call->token) {

@@ -458,6 +458,8 @@ struct dispatcher {
 	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
 	size_t answer_bytes;  /* that all calls hold */
+	uint64_t calls_failed; /* of those whose end nobody is told of */
+	uint64_t call_failed_ms; /* when that was last logged */
 	struct list calls_new;  /* calls of this process, to be submitted */
 	struct list calls_done; /* calls of this process, to be called back */
 	uint64_t slow_subscribers; /* cut off */

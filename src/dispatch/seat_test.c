@@ -1170,6 +1170,9 @@ static void who_calls_much_leaves_as_many_places_to_others(void **state)
 	assert_int_equal(status_of_a_call_of(&other, &other_worker), 0);
 	assert_int_equal(status_of_a_call_of(&other, &other_worker), 503);
 	assert_int_equal(dispatcher->call_count, CALLS_MAX);
+	call_pool_for(0, 0, "GET", "/", "");
+	assert_int_equal(dispatcher->call_count, CALLS_MAX);
+	assert_int_equal(dispatcher->calls_failed, 1);
 	end_calls(&dispatcher->connections);
 	assert_int_equal(dispatcher->call_count, CALLS_MAX - 3);
 	seat_flush(&seat);

@@ -33,6 +33,7 @@ void sisters_note(struct dispatcher *dispatcher)
 	set(score, FIGURE_SERVED, dispatcher->served);
 	set(score, FIGURE_PENDING, dispatcher->pending);
 	set(score, FIGURE_CALLS, dispatcher->call_count);
+	set(score, FIGURE_CALLS_FAILED, dispatcher->calls_failed);
 	set(score, FIGURE_PUBLISHED, dispatcher->published);
 	set(score, FIGURE_SLOW_SUBSCRIBERS, dispatcher->slow_subscribers);
 	set(score, FIGURE_SPINS, dispatcher->few.found);

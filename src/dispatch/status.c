@@ -162,6 +162,7 @@ static void say_dispatcher(struct page *page, const struct line *line)
 	number(page, "naps", (int64_t)load(figures[FIGURE_NAPS]));
 	number(page, "pending", (int64_t)load(figures[FIGURE_PENDING]));
 	number(page, "calls", (int64_t)load(figures[FIGURE_CALLS]));
+	number(page, "calls_failed", (int64_t)load(figures[FIGURE_CALLS_FAILED]));
 	number(page, "published", (int64_t)load(figures[FIGURE_PUBLISHED]));
 	number(page, "slow_subscribers", (int64_t)load(figures[FIGURE_SLOW_SUBSCRIBERS]));
 	end(page, '}');

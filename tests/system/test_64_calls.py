@@ -2,6 +2,7 @@
 """Calls of workers and of the dispatcher to pools; checks before requests are run."""
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -144,6 +145,25 @@ def test_fire_and_forget(start, tmp_path):
     seen = json.loads(server.get("/local/responses").body)
     assert seen["count"] == 10, "calls are not told to on_response"
     assert seen["last"] == "GET /call 202"
+
+
+def test_calls_that_nobody_waits_for_are_missed_when_they_fail(start):
+    server = start("--workers", "1")
+
+    def failed():
+        return server.status()["dispatchers"][0]["calls_failed"]
+    with server.client() as client:
+        assert client.get("/call?target=/hello&forget=1").status == 202
+        assert call(client, "target=/nothing")["status"] == 404, "its caller knows"
+        wait_for(lambda: server.status()["pools"][0]["served"] == 3)
+        assert failed() == 0
+        assert client.get("/call?pool=items&target=/nothing&forget=1").status == 202
+        wait_for(lambda: failed() == 1)
+        assert client.get("/call?target=/defer/60000&timeout=200&forget=1").status == 202
+        wait_for(lambda: failed() == 2)
+        assert client.get("/call?target=/crash/segv&forget=1").status in (202, 502)
+        wait_for(lambda: failed() == 3)
+    wait_for(lambda: re.search(r"\(items: /nothing\) ended with 404", server.log()))
 
 
 def test_many_calls_at_once(start):
