@@ -148,8 +148,10 @@ void pool_linked(struct exchange *exchange)
 
 void pool_alive(struct exchange *exchange)
 {
-	list_remove(&exchange->in_pool);
-	pool_linked(exchange);
+	if (exchange->state == EXCHANGE_LINKED) {
+		list_remove(&exchange->in_pool);
+		pool_linked(exchange);
+	}
 	if (exchange->connection->call)
 		call_alive(exchange->connection->call, exchange->pool);
 }

@@ -256,7 +256,8 @@ void pool_enter(struct exchange *exchange);
 void pool_feed(struct pool *pool);
 /** It was put into a link. */
 void pool_linked(struct exchange *exchange);
-/** Its deadline starts anew. */
+/** Its worker goes on with it: its deadline starts anew; of a stream, which has none, that of
+ * the call that it answers. */
 void pool_alive(struct exchange *exchange);
 /** Back to the head of the queue; it has waited since it came, unless a worker had begun with
  * it. It may have waited too long, and be answered. */

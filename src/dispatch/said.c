@@ -28,7 +28,7 @@ void said_received(struct seat *seat, const struct message *message)
 		break;
 	case MESSAGE_ALIVE:
 		exchange = exchange_of(seat, message);
-		if (exchange && exchange->state == EXCHANGE_LINKED)
+		if (exchange)
 			pool_alive(exchange);
 		break;
 	case MESSAGE_SUBSCRIBE:
