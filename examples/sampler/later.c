@@ -244,17 +244,23 @@ static struct {
 	int64_t errors;
 	int64_t bytes;
 	char last[200];
+	char last_other[200]; /* that no pool answered */
 } responses;
 
 void sampler_responded(struct crew_worker *dispatcher,
 		       const struct crew_response *response)
 {
+	const bool of_pool = *response->pool;
+	char *last = of_pool ? responses.last : responses.last_other;
+
 	(void)dispatcher;
+	snprintf(last, sizeof(responses.last), "%s %s %d%s", response->method,
+		 response->path, response->status, response->whole ? "" : " not whole");
+	if (!of_pool)
+		return;
 	responses.count++;
 	responses.errors += response->status >= 500;
 	responses.bytes += (int64_t)response->body_bytes;
-	snprintf(responses.last, sizeof(responses.last), "%s %s %d", response->method,
-		 response->path, response->status);
 }
 
 crew_reply page_responses(struct crew_request *request)
@@ -262,5 +268,6 @@ crew_reply page_responses(struct crew_request *request)
 	return crew_json(request, 200, crew_int("count", responses.count),
 			 crew_int("errors", responses.errors),
 			 crew_int("bytes", responses.bytes),
-			 crew_str("last", responses.last));
+			 crew_str("last", responses.last),
+			 crew_str("last_other", responses.last_other));
 }

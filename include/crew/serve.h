@@ -199,16 +199,18 @@ struct crew_mount {
 	const char *root; /* directory */
 };
 
-/** A request that was answered, as on_response sees it; valid in that call. */
+/** A request that is over, as on_response sees it; valid in that call. */
 struct crew_response {
 	uint64_t id;
 	const char *method;
 	const char *path;
 	const char *client; /* the peer's address: behind a proxy the proxy's */
-	const char *pool;
-	int status;
-	uint64_t body_bytes;
-	unsigned duration_ms; /* since the request was whole */
+	const char *pool;   /* "": none, it was for a file, a local route or nothing at all */
+	int status;         /* 0: its client left before there was an answer */
+	uint64_t body_bytes; /* of the answer, as far as it was written */
+	unsigned duration_ms; /* since the request was whole; or its head, if it never was */
+	bool whole;         /* the answer was written whole; false: it was cut short, or its
+			       client left */
 };
 
 /** What runs in the dispatcher besides local handlers; all must be quick. Each
@@ -224,8 +226,11 @@ struct crew_hooks {
 	/* The paths for which it is called, as crew_pool.prefix; NULL: all. Others
 	 * are spared what it costs. */
 	const char *const *check_prefix;
-	/* Called when an answer of a pool was written whole; not for calls, files and
-	 * local routes. It sees neither headers nor bodies. */
+	/* Called once for each request of a client, when its answer was written, or will not
+	 * be: also for what the dispatcher answers itself (files, local routes, its check, 404)
+	 * and for streams and requests whose clients have left. Not for crew_call(), nor for
+	 * what is refused before its head was accepted, which is logged. It sees neither
+	 * headers nor bodies. */
 	void (*on_response)(struct crew_worker *dispatcher,
 			    const struct crew_response *response);
 	/* Called when there is nothing to do, every second. */

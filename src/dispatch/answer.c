@@ -171,8 +171,6 @@ static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange)
 {
 	seat->pool->served++;
-	if (seat->pool->dispatcher->server->hooks.on_response)
-		slot_label(seat, message->slot);
 	slot_free(seat, message->slot);
 	if (message->flags & MESSAGE_ABORT)
 		exchange_abort(exchange);

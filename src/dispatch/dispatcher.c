@@ -220,10 +220,13 @@ static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 
 static void fini(struct dispatcher *dispatcher)
 {
-	hooks_fini(dispatcher);
-	list_each(link, &dispatcher->connections)
+	struct list *link;
+
+	/* What on_response is told of them is before on_stop. */
+	while ((link = dispatcher->connections.next) != &dispatcher->connections)
 		connection_free(container_of(link, struct connection,
 					     in_dispatcher));
+	hooks_fini(dispatcher);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
 

@@ -79,6 +79,10 @@ void exchange_free(struct exchange *exchange)
 {
 	struct connection *connection = exchange->connection;
 
+	topic_forget(exchange);
+	if (exchange->state != EXCHANGE_DONE && !connection->call &&
+	    connection->dispatcher->server->hooks.on_response)
+		hooks_responded(exchange);
 	if (exchange->pool)
 		pool_leave(exchange);
 	if (exchange->seat)
@@ -89,7 +93,6 @@ void exchange_free(struct exchange *exchange)
 	list_remove(&exchange->in_connection);
 	connection->exchange_count--;
 	connection->promised -= exchange->promised;
-	topic_forget(exchange);
 	buffer_fini(&exchange->out);
 	buffer_fini(&exchange->early);
 	free(exchange->label);
@@ -208,8 +211,7 @@ void exchange_end(struct exchange *exchange)
 		write_bytes(exchange, (struct span){ "0\r\n\r\n", 5 });
 	exchange->state = EXCHANGE_DONE;
 	exchange->connection->dispatcher->served++;
-	if (exchange->pool &&
-	    exchange->connection->dispatcher->server->hooks.on_response)
+	if (exchange->connection->dispatcher->server->hooks.on_response)
 		hooks_responded(exchange);
 	if (exchange_is_first(exchange))
 		exchange_advance(exchange->connection);
@@ -370,6 +372,9 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		.body_size = inline_body.size,
 	};
 
+	if (dispatcher->server->hooks.on_response)
+		hooks_note(exchange, head, n < 0 ? head->path
+						 : (struct span){ dispatcher->path, (size_t)n });
 	if (n < 0) {
 		exchange_fail(exchange, 400, "broken percent-encoding in the path");
 		return;
@@ -448,7 +453,6 @@ static void to_pool(struct exchange *exchange, struct encode_input *input)
 			pool_note_full(seat);
 	}
 	if (!exchange_take_block(exchange, encode_size(input))) {
-		exchange->pool = NULL;
 		exchange_fail(exchange, 503, "out of memory");
 		return;
 	}

@@ -67,7 +67,6 @@ bool hooks_check(struct exchange *exchange, struct encode_input *input)
 	arena_reset(&dispatcher->arena);
 	block = arena_alloc(&dispatcher->arena, size);
 	if (!block) {
-		exchange->pool = NULL;
 		exchange_fail(exchange, 503, "out of memory");
 		return false;
 	}
@@ -76,12 +75,10 @@ bool hooks_check(struct exchange *exchange, struct encode_input *input)
 		     &dispatcher->arena);
 	request.values = values;
 	answered = request_check(&request, dispatcher->server->hooks.check, "check");
-	if (answered) {
-		exchange->pool = NULL;
+	if (answered)
 		exchange_answer(exchange, request.status,
 				(struct span){ request.headers, request.headers_size },
 				request.reply_body);
-	}
 	request_fini(&request);
 	/* The values stay in the arena until the request was encoded. */
 	input->values = values;
@@ -89,19 +86,38 @@ bool hooks_check(struct exchange *exchange, struct encode_input *input)
 	return !answered;
 }
 
+void hooks_note(struct exchange *exchange, const struct http_head *head, struct span path)
+{
+	const struct span method = head->method_text;
+	char *label;
+
+	exchange->began_ms = exchange->connection->dispatcher->loop.now_ms;
+	label = calloc(1, method.size + path.size + 2);
+	if (!label)
+		return;
+	memcpy(label, method.at, method.size);
+	memcpy(label + method.size + 1, path.at, path.size);
+	exchange->label = label;
+}
+
+/* What has no name is no request: nothing was parsed. */
 void hooks_responded(struct exchange *exchange)
 {
 	struct dispatcher *dispatcher = exchange->connection->dispatcher;
 	struct crew_response response = {
 		.id = exchange->id,
 		.client = exchange->connection->client,
-		.pool = exchange->pool->name,
+		.pool = exchange->pool ? exchange->pool->name : "",
 		.status = exchange->status,
-		.body_bytes = exchange->answer_sent,
+		.body_bytes = exchange->is_bodyless ? 0 : exchange->answer_sent,
 		.duration_ms = (unsigned)(dispatcher->loop.now_ms - exchange->began_ms),
+		.whole = exchange->state == EXCHANGE_DONE,
 	};
 
-	exchange_describe(exchange, &response.method, &response.path);
+	if (!exchange->label)
+		return;
+	response.method = exchange->label;
+	response.path = exchange->label + strlen(exchange->label) + 1;
 	dispatcher->server->hooks.on_response(&dispatcher->local_worker, &response);
 }
 

@@ -95,7 +95,8 @@ struct exchange {
 	uint64_t queued_ms;   /* since when it has waited for a worker to begin */
 	struct list subscriptions; /* of a stream (topics.c) */
 	struct buffer early;  /* events published before its head */
-	char *label;          /* "METHOD" NUL "/path", once its block is gone */
+	char *label;          /* "METHOD" NUL "/path", once its block is gone; at once if there
+				 is an on_response */
 	int status;
 	bool events;          /* a stream that its client takes up again */
 	bool chunked;
@@ -414,6 +415,8 @@ void hooks_fini(struct dispatcher *dispatcher);
 /** Ask the application's check. True: the request goes on, and `input` has the
  * values; false: it was answered. */
 bool hooks_check(struct exchange *exchange, struct encode_input *input);
+/** For on_response, if there is one: note what the request is; and tell that it is over. */
+void hooks_note(struct exchange *exchange, const struct http_head *head, struct span path);
 void hooks_responded(struct exchange *exchange);
 void hooks_idle(struct dispatcher *dispatcher);
 void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);

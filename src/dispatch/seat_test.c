@@ -196,6 +196,7 @@ static struct exchange *request_of(size_t size)
 	assert_non_null(exchange);
 	exchange->pool = pool;
 	exchange->queued_ms = dispatcher->loop.now_ms;
+	hooks_note(exchange, &head, (struct span){ "", 0 });
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
 	((struct wire_request *)(void *)exchange->block)->size = BLOCK_SIZE;

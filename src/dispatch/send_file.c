@@ -91,6 +91,7 @@ void exchange_send_file(struct exchange *exchange)
 			return;
 		}
 		exchange->answer_left -= (uint64_t)n;
+		exchange->answer_sent += (uint64_t)n;
 		turn -= (uint64_t)n;
 		connection->write_since_ms = 0;
 	}

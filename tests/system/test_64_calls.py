@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -191,7 +192,9 @@ def test_what_on_response_sees(start):
         return json.loads(server.get("/local/responses").body)
     with server.client() as client:
         assert client.get("/hello").status == 200
-        assert seen() == {"count": 1, "errors": 0, "bytes": 19, "last": "GET /hello 200"}
+        now = seen()
+        assert (now["count"], now["errors"], now["bytes"]) == (1, 0, 19)
+        assert now["last"] == "GET /hello 200"
         assert client.request("POST", "/echo", b"x" * 100000).status == 200
         assert seen()["last"] == "POST /echo 200" and seen()["bytes"] == 100019
         assert client.get("/crash/abort").status == 502
@@ -200,8 +203,56 @@ def test_what_on_response_sees(start):
         assert seen()["last"] == "GET /defer/5 200"
         assert client.get("/count/2").status == 200
         assert seen()["last"] == "GET /count/2 200"
-        assert client.get("/static/hello.txt").status == 200
-        assert seen()["count"] == 5, "files are no pool's"
+        before = seen()["bytes"]
+        assert client.request("HEAD", "/hello").status == 200
+        assert seen()["last"] == "HEAD /hello 200" and seen()["bytes"] == before
+        assert client.get("/private/a").status == 401
+        assert seen()["last"] == "GET /private/a 401"
+        assert client.request("POST", "/private/p", b"x" * 30000).status == 401
+        assert seen()["last"] == "POST /private/p 401" and seen()["count"] == 8
+        for path, status in [("/static/hello.txt", 200), ("/local/hello", 200), ("/live", 200),
+                             ("/nowhere", 404)]:
+            assert client.get(path).status == status
+            assert seen()["last_other"] == f"GET {path} {status}"
+        assert client.request("DELETE", "/hello").status == 405
+        assert seen()["last_other"] == "DELETE /hello 405"
+        assert seen()["count"] == 8, "these are no pool's"
+
+
+@pytest.mark.parametrize("path,mark,last", [
+    ("/ticks/10", b"data:", "GET /ticks/10 200 not whole"),
+    ("/defer/60000", b"", "GET /defer/60000 0 not whole")])
+def test_on_response_is_told_of_those_who_leave(start, path, mark, last):
+    server = start("--workers", "1", SAMPLER_RESPONSES="1")
+
+    def seen():
+        return json.loads(server.get("/local/responses").body)
+    with server.client() as client:
+        client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        while mark not in client.buffer:
+            assert client.more()
+        wait_for(lambda: server.status()["pools"][0]["workers"][0]["requests"])
+        assert seen()["count"] == 0
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_for(lambda: seen()["count"] > 0)
+    assert (seen()["count"], seen()["last"]) == (1, last)
+
+
+def test_on_response_is_told_of_what_is_cut_short(start):
+    server = start("--workers", "1", SAMPLER_RESPONSES="1")
+
+    def seen():
+        return json.loads(server.get("/local/responses").body)
+    with server.client() as client:
+        client.send(b"GET /ticks/10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        while b"data:" not in client.buffer:
+            assert client.more()
+        os.kill(server.workers()[0], signal.SIGKILL)
+        while client.more():
+            pass
+        wait_for(lambda: seen()["count"] > 0)
+        assert seen()["last"] == "GET /ticks/10 200 not whole"
+        assert seen()["bytes"] > 0
 
 
 def test_checks(server):
