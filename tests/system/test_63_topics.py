@@ -357,7 +357,7 @@ def test_a_stream_has_some_topics_and_no_more(hooked):
         with pytest.raises((Closed, ConnectionError)):
             client.begin("/topics/300")
             client.chunk()
-    assert "it has as many topics as a stream may have" in server.log()
+    wait_for(lambda: "it has as many topics as a stream may have" in server.log())
     assert server.status()["pools"][0]["restarts"] == 0
 
 
