@@ -59,8 +59,9 @@ int crew_finish(struct crew_request *request, crew_reply reply);
  * then, and stop its work: what it answers is dropped. Also true when the
  * client has closed only its sending side; then the answer is still sent. */
 bool crew_cancelled(struct crew_request *request);
-/** The request's deadline starts anew, and the worker is seen to be alive. May
- * be called often: it says something at most eight times in a timeout. */
+/** The request's deadline starts anew, and the worker is seen to be alive; one that is to
+ * leave (reload, scaling, but not a stop of the server) stays for as long as it has such a
+ * request. May be called often: it says something at most eight times in a timeout. */
 void crew_keep_alive(struct crew_request *request);
 /** A pointer of yours that belongs to this request; crew does not own it. */
 void crew_set_data(struct crew_request *request, void *data);

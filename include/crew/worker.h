@@ -203,9 +203,10 @@ const struct json_t *crew_config(const struct crew_worker *worker);
 int crew_pool_config(struct crew_worker *worker, const char *pool,
 		     const char *json, struct crew_error *ret_error);
 /** Replace the workers of a pool one by one, as SIGHUP does with all (NULL: all):
- * each goes when its successor is ready, and nothing is dropped. What is asked for
- * while they are replaced, and within a second after it, is done once more then.
- * Returns at once: 0, -ENOENT (no such pool), or -errno. */
+ * each goes when its successor is ready and what it has begun is done, for which it has the
+ * pool's request timeout, anew with crew_keep_alive(). What is asked for while they are
+ * replaced, and within a second after it, is done once more then. Returns at once:
+ * 0, -ENOENT (no such pool), or -errno. */
 int crew_reload_pool(struct crew_worker *worker, const char *pool);
 /** In the dispatcher (local handlers, hooks): what /status answers, as JSON text
  * that the caller frees; NULL elsewhere, and without memory. */

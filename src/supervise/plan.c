@@ -257,6 +257,19 @@ unsigned plan_patience_ms(const struct group_state *group)
 	return retire_ms && !group->told ? retire_ms : group->options.is.stop_timeout_ms;
 }
 
+/* Who is to retire may go on with what it has begun, as long as it says so. */
+static uint64_t waited_ms(const struct group_state *group, const struct life *life)
+{
+	const uint64_t alive_ms =
+		atomic_load_explicit(&life->child.score->alive_ms, memory_order_relaxed);
+	const uint64_t now_ms = clock_now_ms();
+	const uint64_t waited_ms = now_ms - life->told_ms;
+
+	if (!group->options.retire_timeout_ms || group->told || alive_ms <= life->told_ms)
+		return waited_ms;
+	return alive_ms < now_ms ? now_ms - alive_ms : 0;
+}
+
 /* Whoever was told, for whatever reason, and is late. */
 void plan_check_late(struct group_state *group)
 {
@@ -270,7 +283,7 @@ void plan_check_late(struct group_state *group)
 		/* A stale thread was late before. */
 		if (!life->told_ms || life->killed || patience == CREW_NEVER ||
 		    (life->stale && !group->told) ||
-		    now - life->told_ms <= patience || now <= life->extended_ms)
+		    waited_ms(group, life) <= patience || now <= life->extended_ms)
 			continue;
 		name_life(life, name, sizeof(name));
 		log_warning("%s (pid %d) did not stop within its stop timeout of "

@@ -107,6 +107,17 @@ static int linger(struct crew_child *self)
 	return 0;
 }
 
+/* What it has begun takes longer than it is given, as it says. */
+static int go_on(struct crew_child *self)
+{
+	rest(self);
+	for (unsigned i = 0; crew_generation(self) == 1 && i < 200; i++) {
+		atomic_store(&self->score->alive_ms, clock_now_ms());
+		poll(NULL, 0, 10);
+	}
+	return 0;
+}
+
 /* As a worker does. */
 static int leave_when_the_parent_says_so(struct crew_child *self)
 {
@@ -612,6 +623,30 @@ static void reloads_during_a_reload_are_one_more(void **state)
 		assert_int_equal(plan_child(story.plan, 0, i)->generation, 3);
 	assert_int_equal(story.died, 4);
 	stop(&story);
+}
+
+/* But where all are to go. */
+static void who_retires_and_goes_on_is_let(void **state)
+{
+	struct group group =
+		with_hooks((struct crew_group){ .name = "kids", .run = go_on, .count = 1,
+						.stop_timeout_ms = 1 });
+	struct story story;
+
+	(void)state;
+	group.retire_timeout_ms = 1000;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	plan_reload(story.plan, 0);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.signal, 0);
+	stop(&story);
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	plan_stop(story.plan);
+	assert_int_equal(plan_run(story.plan), 0);
+	assert_int_equal(story.last.signal, SIGKILL);
+	plan_free(story.plan);
 }
 
 static void places_come_and_go(void **state)
@@ -2035,6 +2070,7 @@ int main(void)
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
 		cmocka_unit_test(reloads_during_a_reload_are_one_more),
+		cmocka_unit_test(who_retires_and_goes_on_is_let),
 		cmocka_unit_test(places_come_and_go),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(no_place_is_removed_before_a_fork),

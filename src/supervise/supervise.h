@@ -40,7 +40,8 @@ struct group {
 	 * SIGINT is ignored, nothing is interrupted. */
 	bool raw;
 	/* From SIGTERM until SIGKILL where only this child is to go (reload, scaling)
-	 * and the others stay; 0: is.stop_timeout_ms. */
+	 * and the others stay, or from when it said last that it goes on (its line's
+	 * alive_ms); 0: is.stop_timeout_ms. */
 	unsigned retire_timeout_ms;
 	/* Descriptors, given by the caller, that children keep besides. */
 	int (*keep)(const struct crew_child *self, int *ret_fds, int room);

@@ -165,6 +165,7 @@ void crew_keep_alive(struct crew_request *request)
 	    now_ms - job->alive_ms < (timeout_ms ? timeout_ms : TIMEOUT_MS) / ALIVE_SHARE)
 		return;
 	job->alive_ms = now_ms;
+	worker_goes_on(worker, now_ms);
 	(void)peer_say_of(worker, job, MESSAGE_ALIVE, 0, 0, NULL);
 }
 

@@ -229,6 +229,9 @@ void worker_fail(struct worker *worker, int error);
  * handler has returned. Cheap: the system is asked some times a second. */
 bool worker_must_stop(struct worker *worker);
 
+/** A request is kept alive: if the worker is to stop, its time for that begins anew too. */
+void worker_goes_on(struct worker *worker, uint64_t now_ms);
+
 /** A dispatcher has rung while we slept. */
 void worker_rung(struct worker *worker, const struct peer *peer);
 

@@ -34,6 +34,7 @@ static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t event
 static void hear_stop(struct worker *worker);
 static void stop_orderly(struct worker *worker);
 static uint64_t served_max(const struct crew_pool *pool);
+static void drain_from(struct worker *worker, uint64_t now_ms);
 static void prepare_spin(struct worker *worker);
 static bool may_spin(const struct worker *worker);
 static bool may_sleep(struct loop *loop);
@@ -302,19 +303,29 @@ static void show_state(const struct worker *worker)
 
 static void stop_orderly(struct worker *worker)
 {
-	const unsigned patience_ms = worker->options->pool->request_timeout_ms;
-
 	if (worker->draining)
 		return;
 	worker->draining = true;
-	worker->drain_until_ms = clock_now_ms() +
-				 (patience_ms ? patience_ms : DRAIN_MS);
+	drain_from(worker, clock_now_ms());
 	atomic_store_explicit(&worker->self->score->state, CREW_CHILD_DRAINING,
 			      memory_order_relaxed);
 	if (worker->options->pool->app->on_stop)
 		worker->options->pool->app->on_stop(&worker->public);
 	worker->last_awaited = worker->next_token;
 	stream_drain(worker);
+}
+
+static void drain_from(struct worker *worker, uint64_t now_ms)
+{
+	const unsigned patience_ms = worker->options->pool->request_timeout_ms;
+
+	worker->drain_until_ms = now_ms + (patience_ms ? patience_ms : DRAIN_MS);
+}
+
+void worker_goes_on(struct worker *worker, uint64_t now_ms)
+{
+	atomic_store_explicit(&worker->self->score->alive_ms, now_ms, memory_order_relaxed);
+	drain_from(worker, now_ms);
 }
 
 static void asked_to_stop(struct loop *loop, struct watch *watch, uint32_t events)

@@ -52,6 +52,7 @@ static int channel;
 static pid_t pid;
 static struct link link_;
 static uint32_t generations[LINK_SLOTS];
+static unsigned request_timeout_ms; /* of the next worker's pool */
 static uint32_t blocks[LINK_SLOTS]; /* offset of the request in each slot */
 static unsigned char big[BIG_BYTES];
 static unsigned char received[BIG_BYTES];
@@ -61,7 +62,7 @@ static unsigned char received[BIG_BYTES];
 enum { HELLO, BIG, ECHO, WAIT, HEAD, STREAM, ROOM, PUBLISH, PAUSE, DEFER,
        EVENTS, PARTS, ENDED, FAIL, RESET, MANY, UNTIL_OVER, LATER, TALK, LOOK,
        LOYAL, DEFERRED, COUNT, ENDLESS, HUGE, CALL, LOOK_ON, IN_VAIN, POOR,
-       GREEDY, HISTORY, MEMORY };
+       GREEDY, HISTORY, MEMORY, KEPT };
 
 static crew_reply hello(struct crew_request *request)
 {
@@ -379,6 +380,27 @@ static void answer_later(struct crew_request *request, int status, const char *t
 					      crew_ticket_of(request) == 0);
 }
 
+static void keep_alive(struct crew_worker *worker, void *context)
+{
+	struct crew_request *request = crew_claim_context(worker, context);
+
+	if (atomic_load(&shared->gate)) {
+		crew_finish(request, crew_text(request, 200, "kept"));
+		return;
+	}
+	crew_keep_alive(request);
+	crew_after(worker, 10, keep_alive, context);
+}
+
+static crew_reply keep_until_gate(struct crew_request *request)
+{
+	crew_ticket ticket;
+	const crew_reply reply = crew_defer(request, &ticket);
+
+	keep_alive(crew_worker(request), crew_ticket_context(ticket));
+	return reply;
+}
+
 /* As who passes on the -1 of a read that failed. */
 static crew_reply send_endless(struct crew_request *request)
 {
@@ -557,6 +579,7 @@ static const struct crew_route routes[] = {
 	[GREEDY] = { .on = "GET /greedy", .run = use_up_memory },
 	[HISTORY] = { .on = "GET /history", .run = begin_with_much },
 	[MEMORY] = { .on = "GET /memory", .run = tell_memory },
+	[KEPT] = { .on = "GET /kept", .run = keep_until_gate },
 	{ 0 },
 };
 static const struct crew_app app = { .name = "test", .routes = routes,
@@ -592,7 +615,8 @@ static void give_link(void)
 
 static int be_worker(int end, const struct crew_app *of)
 {
-	const struct crew_pool pool = { .app = of, .idle_interval_ms = 20 };
+	const struct crew_pool pool = { .app = of, .idle_interval_ms = 20,
+					.request_timeout_ms = request_timeout_ms };
 	const struct worker_options options = { .pool = &pool,
 						.pool_name = of->name };
 	struct crew_child self = {
@@ -1564,6 +1588,32 @@ static void who_has_no_memory_for_a_request_says_so(void **state)
 }
 #endif
 
+static void who_keeps_a_request_alive_stays_for_it(void **state)
+{
+	struct message message;
+	uint64_t until_ms;
+
+	(void)state;
+	request_timeout_ms = 1000;
+	start(&app);
+	request_timeout_ms = 0;
+	give_link();
+	ask(0, KEPT, 1);
+	expect_message(0, MESSAGE_ALIVE, 0);
+	kill(pid, SIGTERM);
+	wait_until(&shared->score.state, CREW_CHILD_DRAINING);
+	until_ms = clock_now_ms() + 1500;
+	do {
+		assert_true(next_message(&message, PATIENCE_MS));
+		release(&message);
+		if (clock_now_ms() >= until_ms)
+			atomic_store(&shared->gate, 1);
+	} while (message.kind != MESSAGE_ANSWER);
+	assert_int_equal(atomic_load(&shared->gate), 1);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->told), 0);
+}
+
 static void events_that_begin_at_a_stop_end_at_once(void **state)
 {
 	(void)state;
@@ -1708,6 +1758,7 @@ int main(void)
 		with_worker(an_answer_without_memory_for_it_is_none),
 		with_worker(who_has_no_memory_for_a_request_says_so),
 #endif
+		cmocka_unit_test_teardown(who_keeps_a_request_alive_stays_for_it, stop),
 		with_worker(events_that_begin_at_a_stop_end_at_once),
 		with_worker(without_a_parent_it_leaves),
 		cmocka_unit_test_teardown(a_failed_setup_is_the_exit_code, stop),
