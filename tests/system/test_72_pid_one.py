@@ -93,12 +93,14 @@ def test_an_interrupt_from_outside_of_its_namespace(as_pid_one):
 
 class Terminal:
     """A program on a terminal of its own."""
+    running = []  # whose end was not waited for
 
     def __init__(self, *arguments):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execv(SUPERVISED, [SUPERVISED, *arguments])
         self.text = ""
+        Terminal.running.append(self)
 
     def expect(self, pattern, seconds=5):
         end = time.monotonic() + seconds
@@ -126,7 +128,17 @@ class Terminal:
                 break
         _, status = os.waitpid(self.pid, 0)
         os.close(self.fd)
+        Terminal.running.remove(self)
         return os.waitstatus_to_exitcode(status)
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left():
+    """Also where a test has failed."""
+    yield
+    for terminal in list(Terminal.running):
+        os.kill(terminal.pid, signal.SIGKILL)
+        terminal.wait()
 
 
 def test_the_console():
