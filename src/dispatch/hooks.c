@@ -91,6 +91,8 @@ void hooks_note(struct exchange *exchange, const struct http_head *head, struct 
 	const struct span method = head->method_text;
 	char *label;
 
+	if (exchange->connection->call)
+		return;
 	exchange->began_ms = exchange->connection->dispatcher->loop.now_ms;
 	label = calloc(1, method.size + path.size + 2);
 	if (!label)

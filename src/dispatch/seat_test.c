@@ -190,13 +190,14 @@ static int tear_down(void **state)
 static struct exchange *request_of(size_t size)
 {
 	static const char body[PARTS * LINK_PART_BYTES];
-	const struct http_head head = { .method = HTTP_GET, .minor = 1, .keep_alive = true };
+	const struct http_head head = { .method = HTTP_GET, .method_text = { "GET", 3 },
+					.minor = 1, .keep_alive = true };
 	struct exchange *exchange = exchange_new(connection, &head);
 
 	assert_non_null(exchange);
 	exchange->pool = pool;
 	exchange->queued_ms = dispatcher->loop.now_ms;
-	hooks_note(exchange, &head, (struct span){ "", 0 });
+	hooks_note(exchange, &head, (struct span){ "/", 1 });
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
 	((struct wire_request *)(void *)exchange->block)->size = BLOCK_SIZE;
@@ -352,12 +353,15 @@ static struct wire_request *written_by_worker(const struct message *request)
 	return (void *)((char *)arena + request->offset);
 }
 
+/* As encoded straight into the link, and for no hook. */
 static struct exchange *ask_without_a_copy(void)
 {
 	struct exchange *exchange = ask(0);
 
 	exchange->route = &rows[0];
 	exchange_drop_block(exchange);
+	free(exchange->label);
+	exchange->label = NULL;
 	return exchange;
 }
 
