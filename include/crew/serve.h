@@ -239,6 +239,8 @@ struct crew_hooks {
 	 * not return 0, or not within 10 s, the dispatcher ends and is started again; if
 	 * none comes up so three times, the program ends with 3. */
 	int (*on_start)(struct crew_worker *dispatcher);
+	/* Called when the dispatcher has ended its work: crew_call() and crew_publish() are
+	 * refused with -ENOTCONN, timers and watched descriptors call no more. */
 	void (*on_stop)(struct crew_worker *dispatcher);
 	/* Called when a worker has ended: its pool, index and why. Each dispatcher calls it
 	 * once, so that what is to be done once for all is the first one's; one that is

@@ -45,6 +45,7 @@ int hooks_start(struct dispatcher *dispatcher)
 
 void hooks_fini(struct dispatcher *dispatcher)
 {
+	dispatcher->over = true;
 	if (dispatcher->server->hooks.on_stop)
 		dispatcher->server->hooks.on_stop(&dispatcher->local_worker);
 	worker_events_fini(&dispatcher->local_worker);
@@ -157,6 +158,8 @@ static int publish(struct crew_worker *worker, void *bytes, size_t size,
 	unsigned count;
 	int r;
 
+	if (dispatcher_of(worker)->over)
+		return -ENOTCONN;
 	memcpy(&head, bytes, sizeof(head));
 	r = sisters_publish(dispatcher_of(worker), bytes, size);
 	if (r < 0)
@@ -171,6 +174,8 @@ static int publish(struct crew_worker *worker, void *bytes, size_t size,
 static int call(struct crew_worker *worker, void *bytes, size_t size,
 		crew_answered *done, void *context)
 {
+	if (dispatcher_of(worker)->over)
+		return -ENOTCONN;
 	return call_begin(dispatcher_of(worker), NULL, (struct span){ bytes, size },
 			  done, context);
 }

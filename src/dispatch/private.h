@@ -480,6 +480,7 @@ struct dispatcher {
 	bool draining;
 	bool streams_to_end; /* some began while draining */
 	bool may_exit;
+	bool over;           /* its loop has ended: nothing is sent or heard any more */
 	uint64_t next_id;
 	uint64_t served;
 	time_t date_at;

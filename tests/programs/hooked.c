@@ -583,7 +583,12 @@ static void dispatcher_idle(struct crew_worker *dispatcher)
 
 static void dispatcher_stops(struct crew_worker *dispatcher)
 {
-	say(dispatcher, "the dispatcher stops");
+	static const struct crew_call call = { .target = "/early" };
+	const struct crew_event event = { .data = "too late" };
+
+	say(dispatcher, "the dispatcher stops: %s, %s",
+	    strerror(-crew_call(dispatcher, &call, NULL, NULL)),
+	    strerror(-crew_publish(dispatcher, "last", &event, NULL, NULL)));
 }
 
 static void worker_ended(struct crew_worker *dispatcher, const char *pool, unsigned index,
