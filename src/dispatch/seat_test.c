@@ -1135,6 +1135,22 @@ static unsigned calls_of(struct call *ret_calls[], unsigned room)
 	return count;
 }
 
+/* So large that there is no memory for it. */
+static void who_would_miss_an_event_is_cut_off(void **state)
+{
+	const struct span topic = { "news", 4 };
+	const struct span event = { "data", (size_t)1 << 50 };
+	struct exchange *exchange = ask(0);
+
+	(void)state;
+	assert_int_equal(topic_subscribe(exchange, topic), 0);
+	list_init(&connection->in_dispatcher);
+	assert_int_equal(topic_publish(dispatcher, topic, event), 0);
+	assert_true(connection->gone);
+	assert_int_equal(dispatcher->slow_subscribers, 1);
+	list_remove(&connection->in_dispatcher);
+}
+
 static uint64_t latest_due_ms(void)
 {
 	uint64_t latest = 0;
@@ -1446,6 +1462,7 @@ int main(void)
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
 		AT_A_SEAT(who_comes_after_a_caller_does_not_get_its_answer),
+		AT_A_SEAT(who_would_miss_an_event_is_cut_off),
 		AT_A_SEAT(a_stream_that_is_called_can_be_kept_alive),
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),

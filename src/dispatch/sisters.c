@@ -117,7 +117,7 @@ void sisters_tell(struct dispatcher *dispatcher)
 	}
 	if (r == 0)
 		return;
-	if (r != -EAGAIN)
+	if (!os_channel_is_full(r))
 		log_error("events wait for the other dispatchers: %s", strerror(-r));
 	retry_soon(dispatcher);
 }
@@ -125,12 +125,16 @@ void sisters_tell(struct dispatcher *dispatcher)
 void sisters_heard(struct dispatcher *dispatcher, int fd)
 {
 	size_t size;
-	void *const file = os_map_file(fd, &size);
-	struct span rest = { file, size };
+	void *const file = fd < 0 ? NULL : os_map_file(fd, &size);
+	struct span rest;
 	size_t used;
 
-	if (!file)
+	if (!file) {
+		log_error("events of another dispatcher are lost, our clients miss them: %s",
+			  fd < 0 ? "no descriptor is left" : "they cannot be mapped");
 		return;
+	}
+	rest = (struct span){ file, size };
 	while ((used = hear_one(dispatcher, rest)) > 0) {
 		rest.at += used;
 		rest.size -= used;

@@ -52,7 +52,7 @@ bool sisters_keep_busy(const struct seat *seat);
 int sisters_publish(struct dispatcher *dispatcher, const void *bytes, size_t size);
 /** Say those of this turn. */
 void sisters_tell(struct dispatcher *dispatcher);
-/** A file of them came. */
+/** A file of them came; -1: it was lost. */
 void sisters_heard(struct dispatcher *dispatcher, int fd);
 
 #endif

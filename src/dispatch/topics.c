@@ -39,7 +39,7 @@ static bool frame(struct dispatcher *dispatcher, struct span event,
 		  struct span *ret_framed);
 static bool deliver(struct exchange *exchange, struct span event, struct span framed);
 static bool is_or_may_be_stream(const struct exchange *exchange);
-static void cut_off(struct exchange *exchange);
+static void cut_off(struct exchange *exchange, const char *why);
 
 int topic_subscribe(struct exchange *exchange, struct span name)
 {
@@ -107,8 +107,18 @@ unsigned topic_publish(struct dispatcher *dispatcher, struct span name,
 	unsigned count = 0;
 
 	dispatcher->published++;
-	if (!topic || event.size == 0 || !frame(dispatcher, event, &framed))
+	if (!topic || event.size == 0)
 		return 0;
+	if (!frame(dispatcher, event, &framed)) {
+		list_each(link, &topic->subscriptions) {
+			struct exchange *exchange =
+				container_of(link, struct subscription, in_topic)->exchange;
+
+			if (is_or_may_be_stream(exchange))
+				cut_off(exchange, "no memory for an event: cut off a subscriber");
+		}
+		return 0;
+	}
 	list_each(link, &topic->subscriptions) {
 		struct exchange *exchange =
 			container_of(link, struct subscription, in_topic)->exchange;
@@ -135,7 +145,7 @@ static bool deliver(struct exchange *exchange, struct span event, struct span fr
 	if (connection->gone)
 		return false;
 	if (waiting + framed.size > SUBSCRIBER_MAX_BYTES && waiting > 0) {
-		cut_off(exchange);
+		cut_off(exchange, "cut off a subscriber that reads too slowly");
 		return false;
 	}
 	/* Before its head, or amid an event of its worker's, it has to wait. */
@@ -155,12 +165,14 @@ static bool is_or_may_be_stream(const struct exchange *exchange)
 	       (exchange->state == EXCHANGE_ANSWERING && exchange->answer_left == WIRE_UNKNOWN);
 }
 
-static void cut_off(struct exchange *exchange)
+static void cut_off(struct exchange *exchange, const char *why)
 {
 	struct connection *connection = exchange->connection;
 
+	if (connection->gone)
+		return;
 	connection->dispatcher->slow_subscribers++;
-	refusal_note(connection, "cut off a subscriber that reads too slowly");
+	refusal_note(connection, why);
 	connection_drop(connection);
 }
 

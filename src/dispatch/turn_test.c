@@ -265,6 +265,25 @@ static void nobody_naps_before_all_are_rung(void **state)
 	assert_int_equal(coalesce->naps, 1);
 }
 
+/* There was no descriptor left for the file. */
+static void events_that_are_lost_are_no_word_of_a_pool(void **state)
+{
+	const struct control order = { .kind = CONTROL_PUBLISH };
+	struct watch channel;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(os_channel_create(ends), 0);
+	dispatcher->pools[0].restarts = 5;
+	assert_int_equal(os_channel_send(ends[0], &order, sizeof(order), NULL, 0), 0);
+	channel = (struct watch){ .fd = ends[1] };
+	control_came(&dispatcher->loop, &channel, EPOLLIN);
+	assert_int_equal(dispatcher->pools[0].restarts, 5);
+	assert_int_equal(dispatcher->published, 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static unsigned called_back;
 
 /* Nobody takes it: there are too many of them. */
@@ -323,6 +342,7 @@ int main(void)
 		ON_A_TURN(nobody_naps_before_all_are_rung),
 		ON_A_TURN(who_has_gone_is_forgotten),
 		ON_A_TURN(who_is_awake_or_rung_keeps_nobody_awake),
+		ON_A_TURN(events_that_are_lost_are_no_word_of_a_pool),
 		ON_A_TURN(who_calls_again_when_called_back_waits_for_the_next_turn),
 	};
 
