@@ -19,8 +19,6 @@
 #include "http/respond.h"
 #include "transport/control.h"
 
-#define CONFIG_MAX_BYTES (16u * 1024u * 1024u)
-
 static int ask_parent(struct crew_worker *worker, enum control_kind kind,
 		      const char *pool, int32_t detail);
 static bool is_token(const char *text);

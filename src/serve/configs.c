@@ -42,12 +42,14 @@ void configs_fini(struct server_run *run)
 	}
 }
 
-void configs_take(struct server_run *run, int fd)
+void configs_take(struct server_run *run, const struct child *from, int fd)
 {
 	const int pool = pool_of(run, fd);
 
 	if (pool < 0) {
-		log_error("a configuration for a pool that is not there is dropped");
+		log_error("a configuration of %s[%u] is dropped: %s", from->group->is.name,
+			  from->index, pool == -EMSGSIZE ? "it is too large"
+						     : "its pool is not there");
 		os_close_each(&fd, 1);
 		return;
 	}
@@ -63,20 +65,21 @@ void configs_give(struct server_run *run, struct child *child)
 		offer(run, child);
 }
 
-/* The file begins with the pool's name and a NUL. */
+/* The file begins with the pool's name and a NUL. -ENOENT; -EMSGSIZE if what follows is larger
+ * than any worker's library lets it be. */
 static int pool_of(const struct server_run *run, int fd)
 {
 	size_t size;
 	const char *text = os_map_file(fd, &size);
-	int found = -1;
+	int found = -ENOENT;
 
 	if (!text)
-		return -1;
-	for (int i = 0; found < 0 && i < CREW_POOLS_MAX && run->server.pools[i].app; i++) {
+		return -ENOENT;
+	for (int i = 0; found == -ENOENT && i < CREW_POOLS_MAX && run->server.pools[i].app; i++) {
 		const char *name = run->server.pools[i].name;
 
 		if (strlen(name) < size && memcmp(text, name, strlen(name) + 1) == 0)
-			found = i;
+			found = size - strlen(name) - 1 > CONFIG_MAX_BYTES ? -EMSGSIZE : i;
 	}
 	os_unmap_file((void *)(uintptr_t)text, size);
 	return found;

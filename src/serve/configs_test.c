@@ -105,7 +105,44 @@ static void send_one(unsigned number)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, (size_t)size), size);
 	assert_int_equal(os_memory_seal(fd), 0);
-	configs_take(run, fd);
+	configs_take(run, plan_child(run->plan, 1, 0), fd);
+}
+
+/* A worker that does not go by its library may send what it likes. */
+static void what_is_too_large_does_not_replace_the_last_one(void **state)
+{
+	const struct group groups[] = {
+		{ .is = { .name = "dispatcher", .run = rest, .count = 1 } },
+		{ .is = { .name = "kids", .run = rest, .count = 1 } },
+	};
+	const struct plan_options options = { .groups = groups, .group_count = 2 };
+	const struct child sender = { .group = &groups[1] };
+	const struct crew_app app = { 0 };
+	int kept = -1;
+
+	(void)state;
+	run = calloc(1, sizeof(*run));
+	assert_non_null(run);
+	configs_init(run);
+	run->server.pools[0] = (struct crew_pool){ .name = "kids", .app = &app };
+	run->group_count = 2;
+	assert_int_equal(plan_new(&options, &run->plan), 0);
+	for (off_t more = 0; more <= 1; more++) {
+		const int fd = os_memory_file("config");
+
+		assert_true(fd >= 0);
+		assert_int_equal(write(fd, "kids", 5), 5);
+		assert_int_equal(ftruncate(fd, 5 + (off_t)CONFIG_MAX_BYTES + more), 0);
+		assert_int_equal(os_memory_seal(fd), 0);
+		configs_take(run, &sender, fd);
+		if (more == 0)
+			kept = run->configs[0];
+		assert_true(kept >= 0);
+		assert_int_equal(run->configs[0], kept);
+	}
+	plan_free(run->plan);
+	configs_fini(run);
+	free(run);
 }
 
 static void the_last_one_is_taken_when_there_is_room(void **state)
@@ -151,6 +188,7 @@ static void the_last_one_is_taken_when_there_is_room(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_too_large_does_not_replace_the_last_one),
 		cmocka_unit_test(the_last_one_is_taken_when_there_is_room),
 	};
 

@@ -72,7 +72,7 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 	struct child *worker;
 
 	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
-		configs_take(run, fds[0]);
+		configs_take(run, child, fds[0]);
 		return;
 	}
 	if (size == sizeof(*order) && order->kind == CONTROL_PUBLISH && fd_count == 1)
@@ -100,7 +100,7 @@ void links_worker_said(void *context, struct child *child, const void *data,
 	const struct control *order = data;
 
 	if (size == sizeof(*order) && order->kind == CONTROL_CONFIG && fd_count == 1) {
-		configs_take(context, fds[0]);
+		configs_take(context, child, fds[0]);
 		return;
 	}
 	if (size == sizeof(*order)) {

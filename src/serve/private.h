@@ -88,7 +88,7 @@ void orders_forget(struct server_run *run, unsigned dispatcher);
 void orders_init(struct server_run *run);
 
 /* A configuration that came (its file becomes ours): keep it, and pass it on. */
-void configs_take(struct server_run *run, int fd);
+void configs_take(struct server_run *run, const struct child *from, int fd);
 /* Give a new worker the last one of its pool. */
 void configs_give(struct server_run *run, struct child *child);
 void configs_init(struct server_run *run);

@@ -37,6 +37,9 @@ enum control_kind {
 
 #define CONTROL_ALL UINT32_MAX
 
+/* The text of a configuration. The parent keeps the last one for each worker to come. */
+#define CONFIG_MAX_BYTES (16u * 1024u * 1024u)
+
 struct control {
 	uint32_t kind;
 	uint32_t pool;

@@ -420,6 +420,8 @@ static void take_config(struct worker *worker, int fd)
 		return;
 	}
 	text = memchr(data, '\0', size);
+	if (text && size - (size_t)(text + 1 - (char *)data) > CONFIG_MAX_BYTES)
+		text = NULL;
 	config = text ? json_loadb(text + 1, size - (size_t)(text + 1 - (char *)data),
 				   JSON_DECODE_ANY, &error)
 		      : NULL;
