@@ -211,10 +211,11 @@ typedef void crew_answered(struct crew_worker *worker,
 /** Ask a pool. The dispatcher's check is not asked, and sets no values (crew_value());
  * that of the pool's application is. `done` is called once, from the loop, whatever
  * happens; NULL: fire and forget (if it fails, that is logged and counted). A worker that is
- * to stop waits, as for a request, for the answers of calls that it made before it was told,
- * or in on_stop; those that it makes later may be told 502. 0; -EINVAL (target, method or
- * type are not legal); -ENOENT (no such pool); -ELOOP (calls within calls, more than 8
- * deep); -EMSGSIZE; -EAGAIN, -ENOMEM, -ENOTCONN as crew_publish(). */
+ * to leave (reload, scaling) waits, as for a request, for the answers of calls that it made
+ * before it was told, or in on_stop; those that it makes later may be told 502. When the
+ * server stops, its workers are told when the dispatchers have gone, and all are. 0; -EINVAL
+ * (target, method or type are not legal); -ENOENT (no such pool); -ELOOP (calls within calls,
+ * more than 8 deep); -EMSGSIZE; -EAGAIN, -ENOMEM, -ENOTCONN as crew_publish(). */
 int crew_call(struct crew_worker *worker, const struct crew_call *call,
 	      crew_answered *done, void *context);
 

@@ -85,6 +85,11 @@ static int set_its_heart_to_the_end_of_time(struct crew_child *self)
 	return pause();
 }
 
+static int start_the_first_only(struct crew_child *self)
+{
+	return crew_generation(self) == 1 ? 0 : 70;
+}
+
 static void ready(void *context, struct child *child)
 {
 	(void)context;
@@ -192,6 +197,39 @@ static void a_heartbeat_of_the_future_is_not_believed(void **state)
 	end();
 }
 
+/* Its threads have no successors: they are not to end with it. */
+static void a_host_that_is_too_large_stays_while_no_other_comes_up(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { start_the_first_only, NULL };
+	const struct group group = {
+		.is = { .name = "kids", .kind = CREW_THREAD, .count = 2, .run = rest,
+			.on_start = starts },
+		.raw = true, .ready = ready, .died = died };
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+	const uint64_t until_ms = clock_now_ms() + PATIENCE_MS;
+	uint64_t enough_ms;
+	pid_t host;
+
+	(void)state;
+	births = 0;
+	heard[0] = '\0';
+	log_set_taker(hear, NULL);
+	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_start(plan), 0);
+	turn_until(&births, 2);
+	host = plan_child(plan, 0, 0)->pid;
+	plan->groups[0].options.is.max_rss_bytes = os_resident_bytes(host) / 10 * 9;
+	while (!strstr(heard, "rolling restart given up"))
+		turn(until_ms);
+	enough_ms = clock_now_ms() + 3000;
+	while (clock_now_ms() < enough_ms)
+		turn(until_ms);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(plan_child(plan, 0, i)->pid, host);
+	log_set_taker(NULL, NULL);
+	end();
+}
+
 static void limits_that_cannot_be_held_are_told_of(void **state)
 {
 	static const char said[] = "kids: /proc cannot be read, so that nobody is held to "
@@ -224,6 +262,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_else_was_killed_for_memory_is_forgotten,
 						make_root, remove_root),
 		cmocka_unit_test(a_heartbeat_of_the_future_is_not_believed),
+		cmocka_unit_test(a_host_that_is_too_large_stays_while_no_other_comes_up),
 		cmocka_unit_test_setup_teardown(limits_that_cannot_be_held_are_told_of,
 						make_root, remove_root),
 	};

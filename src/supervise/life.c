@@ -211,18 +211,23 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 		return; /* one at a time: it can wait */
 	if (put_off_leave(life, now_ms))
 		return;
+	if (life->is_host) {
+		/* It goes when its threads have gone: should those of another not come up, later. */
+		life->leave_ms = now_ms + BACKOFF_MAX_MS - LEAVE_MS;
+		if (!host_has_places(life))
+			return;
+	}
 	name_life(life, name, sizeof(name));
 	log_info("%s (pid %d) %s: another one takes its place", name, (int)life->child.pid,
 		 leave_texts[life->leave]);
-	if (!life->is_host && life->ready && place && place->now == life) {
-		place_start(place);
-		return;
-	}
-	life->leave_ms = 0;
-	if (life->is_host && group_of(life)->host == life)
+	if (life->is_host) {
 		plan_reload(plan, life->child.group_index);
-	else
+	} else if (life->ready && place && place->now == life) {
+		place_start(place);
+	} else {
+		life->leave_ms = 0;
 		life_tell(life, SIGTERM);
+	}
 }
 
 void life_leave_later(struct life *life)

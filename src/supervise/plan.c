@@ -257,17 +257,23 @@ unsigned plan_patience_ms(const struct group_state *group)
 	return retire_ms && !group->told ? retire_ms : group->options.is.stop_timeout_ms;
 }
 
-/* Who is to retire may go on with what it has begun, as long as it says so. */
+/* Who is to retire may go on with what it has begun, as long as it says so; but one that says it of
+ * the future is not believed (its memory may be spoilt). */
 static uint64_t waited_ms(const struct group_state *group, const struct life *life)
 {
 	const uint64_t alive_ms =
 		atomic_load_explicit(&life->child.score->alive_ms, memory_order_relaxed);
 	const uint64_t now_ms = clock_now_ms();
-	const uint64_t waited_ms = now_ms - life->told_ms;
+	uint64_t since_ms = life->told_ms;
 
-	if (!group->options.retire_timeout_ms || group->told || alive_ms <= life->told_ms)
-		return waited_ms;
-	return alive_ms < now_ms ? now_ms - alive_ms : 0;
+	if (group->options.retire_timeout_ms && !group->told && alive_ms &&
+	    alive_ms <= now_ms + HEALTH_MS) {
+		if (alive_ms > since_ms)
+			since_ms = alive_ms;
+		if (group->plan->resumed_ms > since_ms)
+			since_ms = group->plan->resumed_ms; /* it could say nothing */
+	}
+	return now_ms > since_ms ? now_ms - since_ms : 0;
 }
 
 /* Whoever was told, for whatever reason, and is late. */

@@ -297,6 +297,8 @@ void threads_fire(struct loop *loop, struct timer *timer);
 void thread_replace(struct life *life);
 /** No thread is left in this host: it may go. */
 void host_check(struct life *host);
+/** Does a thread of it still serve, and has no successor yet? */
+bool host_has_places(const struct life *host);
 /* life.c */
 struct life *life_new(struct group_state *group, struct place *place);
 void life_free(struct life *life);

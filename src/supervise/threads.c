@@ -158,6 +158,17 @@ void host_check(struct life *host)
 	life_tell(host, SIGTERM);
 }
 
+bool host_has_places(const struct life *host)
+{
+	list_each(link, &group_of(host)->places) {
+		const struct place *place = container_of(link, struct place, in_group);
+
+		if (place->now && place->now->host == host)
+			return true;
+	}
+	return false;
+}
+
 /* What it has not been told of this thread: that it is there, and then what it is to do. Its
  * channel holds some two hundred messages: what finds no room is said later. 0 or -errno. */
 static int tell_host(struct life *life)

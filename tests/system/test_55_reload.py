@@ -101,8 +101,9 @@ def test_a_reload_lets_a_slow_request_finish(start, kind):
         assert client.answer().status == 200
 
 
-def test_a_reload_lets_a_request_finish_that_is_kept_alive(start):
-    server = start("--workers", "1", SAMPLER_REQUEST_TIMEOUT_MS="1000")
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_reload_lets_a_request_finish_that_is_kept_alive(start, kind):
+    server = start("--workers", "1", "--worker-class", kind, SAMPLER_REQUEST_TIMEOUT_MS="1000")
     with server.client(timeout=30) as client:
         client.send(b"GET /alive/8000 HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for(lambda: server.status()["pools"][0]["workers"][0]["requests"])
