@@ -212,7 +212,7 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 	if (put_off_leave(life, now_ms))
 		return;
 	if (life->is_host) {
-		/* It goes when its threads have gone: should those of another not come up, later. */
+		/* It goes when its threads have gone; if no others come up, later. */
 		life->leave_ms = now_ms + BACKOFF_MAX_MS - LEAVE_MS;
 		if (!host_has_places(life))
 			return;
