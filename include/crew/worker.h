@@ -199,7 +199,8 @@ const struct json_t *crew_config(const struct crew_worker *worker);
  * pool: to those that are there, in the order in which it is sent, and to those
  * that start later, before their first request. May be called in any worker and
  * in the dispatcher. 0, -EINVAL (not JSON; `ret_error` says where, and may be
- * NULL), -ENOENT (no such pool), -EMSGSIZE, or -errno. */
+ * NULL), -ENOENT (no such pool), -EMSGSIZE, -EAGAIN (the parent is behind with what it was
+ * sent: later), or -errno. */
 int crew_pool_config(struct crew_worker *worker, const char *pool,
 		     const char *json, struct crew_error *ret_error);
 /** Replace the workers of a pool one by one, as SIGHUP does with all (NULL: all):
