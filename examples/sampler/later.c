@@ -237,6 +237,18 @@ crew_reply page_reload(struct crew_request *request)
 	return crew_json(request, 202, crew_bool("reloading", true));
 }
 
+/* So many workers of the pool of ?pool=… more, or fewer. */
+crew_reply page_scale(struct crew_request *request)
+{
+	const int by = (int)crew_path_int(request, "by");
+	const int r = crew_pool_scale(crew_worker(request), crew_query(request, "pool"), by);
+
+	sampler_ran(request);
+	if (r < 0)
+		return crew_error(request, 404, "%s", strerror(-r));
+	return crew_json(request, 202, crew_int("by", by));
+}
+
 /* ---- in the dispatcher: what it has answered ---- */
 
 static struct {

@@ -73,6 +73,7 @@ static const struct crew_route routes[] = {
 	{ .on = "POST /log/{level:int}",    .run = page_log },
 	{ .on = "POST /level/{level:int}",  .run = page_level },
 	{ .on = "POST /reload",             .run = page_reload },
+	{ .on = "POST /scale/{by:int}",     .run = page_scale },
 	{ .on = "GET /chunks/{n:int}",      .run = page_chunks },
 	{ .on = "GET /drip/{n:int}",        .run = page_drip },
 	{ .on = "GET /events",              .run = page_events },

@@ -43,6 +43,7 @@ static const char index_page[] =
 "<tr><td><a href=\"/call?target=/api/items\">any /call?target=/…</a><td>a worker asks another pool"
 "<tr><td>POST /pause/{ms}<td>this worker takes nothing for ms"
 "<tr><td>POST /reload?pool=items<td>new workers for that pool, or for all"
+"<tr><td>POST /scale/2?pool=items<td>two workers more for that pool; /scale/-1: one less"
 "<tr><td>POST /log/{level}?text=…, POST /level/{level}<td>a line in the log; what is logged at all"
 "<tr><td><a href=\"/local/responses\">GET /local/responses</a><td>what on_response has seen"
 "<tr><td><a href=\"/crash/segv\">GET /crash/{how}</a>"

@@ -18,7 +18,7 @@ crew_handler page_index, page_hello, page_plain, page_echo, page_headers,
 
 /* later.c: answers that come later, and what the server is asked for. */
 crew_handler page_defer, page_cancelled, page_private, page_config,
-	page_set_config, page_call, page_pause, page_log, page_level, page_reload,
+	page_set_config, page_call, page_pause, page_log, page_level, page_reload, page_scale,
 	page_responses;
 crew_handler sampler_check, sampler_dispatcher_check;
 void sampler_responded(struct crew_worker *dispatcher,

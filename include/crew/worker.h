@@ -209,6 +209,12 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
  * replaced, and within a second after it, is done once more then. Returns at once:
  * 0, -ENOENT (no such pool), or -errno. */
 int crew_reload_pool(struct crew_worker *worker, const char *pool);
+/** Start `by` workers of a pool more, or if it is negative stop so many, as SIGTTIN and SIGTTOU
+ * do with one of the first pool: who is to stop finishes what it has begun. One is always left,
+ * and a pool has at most 1024; what was done is logged. It holds until the server ends. To be
+ * called where crew_reload_pool() may. Returns at once: 0, -EINVAL (no name), -ENOENT (no such
+ * pool), or -errno. */
+int crew_pool_scale(struct crew_worker *worker, const char *pool, int by);
 /** In the dispatcher (local handlers, hooks): what /status answers, as JSON text
  * that the caller frees; NULL elsewhere, and without memory. */
 char *crew_status_json(struct crew_worker *dispatcher);

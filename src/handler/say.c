@@ -164,6 +164,11 @@ int crew_reload_pool(struct crew_worker *worker, const char *pool)
 	return ask_parent(worker, CONTROL_RELOAD, pool, 0);
 }
 
+int crew_pool_scale(struct crew_worker *worker, const char *pool, int by)
+{
+	return pool ? ask_parent(worker, CONTROL_SCALE, pool, by) : -EINVAL;
+}
+
 char *crew_status_json(struct crew_worker *dispatcher)
 {
 	return dispatcher->status ? dispatcher->status(dispatcher) : NULL;

@@ -195,6 +195,8 @@ static void obey(struct server_run *run, const struct control *order)
 	if (order->kind == CONTROL_LOG_LEVEL && order->detail >= CREW_DEBUG &&
 	    order->detail <= CREW_CRITICAL)
 		plan_set_log_level(run->plan, all ? -1 : (int)group, order->detail);
+	else if (order->kind == CONTROL_SCALE && !all)
+		plan_scale(run->plan, group, order->detail);
 	else if (order->kind == CONTROL_RELOAD && all)
 		plan_reload_all(run->plan);
 	else if (order->kind == CONTROL_RELOAD)

@@ -39,7 +39,7 @@ enum kind {
 
 enum pools {
 	POOLS_NONE = 0, /* the option is the server's */
-	POOLS_FIRST,
+	POOLS_ONE,      /* the one that is named ("POOL=…"), or else the first */
 	POOLS_ALL,
 };
 
@@ -94,8 +94,9 @@ static const struct option_row rows[] = {
 	{ "listen-mode", "OCTAL", "permissions of the file of unix:PATH: who may write may\n"
 	  "connect",
 	  .kind = KIND_MODE, .at = at(listen_mode), .fallback = "0666: all" },
-	{ "workers", "N", "workers of the first pool",
-	  .kind = KIND_NUMBER, .at = at(pools[0].workers), .pools = POOLS_FIRST, .max = WORKERS_MAX,
+	{ "workers", "[POOL=]N", "workers of that pool, or without a name of the first one; may be\n"
+	  "given for each",
+	  .kind = KIND_NUMBER, .at = at(pools[0].workers), .pools = POOLS_ONE, .max = WORKERS_MAX,
 	  .fallback = "$WEB_CONCURRENCY,\n"
 		      "else the processors that may be used less one, at least 2" },
 	{ "dispatchers", "N", "processes that talk to clients, for machines with many\n"
@@ -162,6 +163,9 @@ enum { OPTION_FIRST = 1000, OPTION_HELP = 2000, OPTION_VERSION };
 static const char *base_name(const char *path);
 static void make_options(struct option *options);
 static int take(struct command_line *line, const struct option_row *row, const char *value);
+static int take_pool(const struct command_line *line, const struct option_row *row,
+		     const char **value);
+static const char *pool_name(const struct crew_pool *pool);
 static bool parse_value(const struct option_row *row, const char *value, unsigned *ret_number);
 static void say_what_it_takes(const struct command_line *line, const struct option_row *row,
 			      const char *value);
@@ -233,6 +237,18 @@ static int take(struct command_line *line, const struct option_row *row, const c
 	char *at = (char *)server + row->at;
 	unsigned number = 0;
 
+	if (row->pools != POOLS_NONE && !server->pools[0].app) {
+		fprintf(stderr, "%s: --%s: this server has no workers\n", line->program,
+			row->name);
+		return CREW_EXIT_USAGE;
+	}
+	if (row->pools == POOLS_ONE && strchr(value, '=')) {
+		const int pool = take_pool(line, row, &value);
+
+		if (pool < 0)
+			return CREW_EXIT_USAGE;
+		at += (size_t)pool * sizeof(server->pools[0]);
+	}
 	if (row->kind == KIND_FLAG) {
 		memcpy(at, &(bool){ true }, sizeof(bool));
 	} else if (row->kind == KIND_TEXT) {
@@ -244,16 +260,44 @@ static int take(struct command_line *line, const struct option_row *row, const c
 		}
 		memcpy(at, &number, sizeof(number));
 	}
-	if (row->pools != POOLS_NONE && !server->pools[0].app) {
-		fprintf(stderr, "%s: --%s: this server has no workers\n", line->program,
-			row->name);
-		return CREW_EXIT_USAGE;
-	}
 	if (row->pools == POOLS_ALL) {
 		for (unsigned i = 1; i < CREW_POOLS_MAX && server->pools[i].app; i++)
 			memcpy(at + i * sizeof(server->pools[0]), &number, sizeof(number));
 	}
 	return row->then ? row->then(line, value) : 0;
+}
+
+/* The number of the pool that is named before the value, which is what is left; -1: there is none
+ * of that name, which was told. */
+static int take_pool(const struct command_line *line, const struct option_row *row,
+		     const char **value)
+{
+	const struct crew_pool *pools = line->server.pools;
+	const char *sign = strrchr(*value, '=');
+	const size_t size = (size_t)(sign - *value);
+
+	for (int i = 0; i < (int)CREW_POOLS_MAX && pools[i].app; i++) {
+		const char *name = pool_name(&pools[i]);
+
+		if (strlen(name) == size && strncmp(name, *value, size) == 0) {
+			*value = sign + 1;
+			return i;
+		}
+	}
+	fprintf(stderr, "%s: --%s: there is no pool \"%.*s\"; there is", line->program,
+		row->name, (int)size, *value);
+	for (int i = 0; i < (int)CREW_POOLS_MAX && pools[i].app; i++)
+		fprintf(stderr, "%s \"%s\"", i > 0 ? "," : "", pool_name(&pools[i]));
+	fprintf(stderr, "\n");
+	return -1;
+}
+
+/* A table that is wrong is refused later. */
+static const char *pool_name(const struct crew_pool *pool)
+{
+	const char *name = pool->name ? pool->name : pool->app->name;
+
+	return name ? name : "";
 }
 
 /* From 1 to `max`. */
@@ -455,7 +499,7 @@ static void print_help(const char *program, const struct crew_server *server)
 	printf("\nSignals: TERM, INT and QUIT stop it gracefully; one more, half a second later or\n"
 	       "after that, at once. HUP replaces all workers one after another, with the code\n"
 	       "and tables that were loaded at the start. TTIN and TTOU start one worker of the\n"
-	       "first pool more, or stop one. USR1 reopens the log file. USR2 means nothing.\n"
+	       "first pool more, or stop one (of others crew_pool_scale does). USR1 reopens the log file. USR2 means nothing.\n"
 	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
 	       "table, 3 no worker, or no dispatcher, ever came up.\n");
 }

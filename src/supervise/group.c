@@ -21,6 +21,7 @@ static void reopen(void *context, struct rotate *file);
 static void fill_defaults(struct crew_group *group);
 static int make_places(struct group_state *group);
 static struct life *life_at(const struct plan *plan, unsigned group, unsigned index);
+static void tell_scaled(const struct group_state *group, unsigned by, const char *what);
 
 int group_init(struct plan *plan, unsigned number, const struct group *options)
 {
@@ -186,36 +187,42 @@ ssize_t plan_send(struct plan *plan, unsigned group, unsigned index,
 	return n < 0 ? -errno : n;
 }
 
-void plan_scale(struct plan *plan, int by)
+void plan_scale(struct plan *plan, unsigned number, int by)
 {
-	for (unsigned i = 0; i < plan->options.group_count; i++) {
-		struct group_state *group = &plan->groups[i];
-		const char *name = group->options.is.name;
-		struct place *last;
-		int r;
+	struct group_state *group = &plan->groups[number];
+	const unsigned before = group->place_count;
+	int r = 0;
 
-		if (group->options.is.fixed)
-			continue;
-		if (by > 0) {
-			r = plan_add(plan, i, CREW_NEVER);
-			if (r < 0)
-				log_error("%s: cannot add a child: %s", name,
-					  strerror(-r));
-			else
-				log_info("%s: one more, %u now", name,
-					 group->place_count);
-			return;
-		}
-		if (group->place_count < 2) {
-			log_warning("%s: only one is left: it stays", name);
-			return;
-		}
-		last = container_of(group->places.prev, struct place, in_group);
-		plan_remove(plan, i, last->index, SIGTERM, NULL, NULL);
-		log_info("%s: one less, %u now", name, group->place_count);
+	if (plan->stopping)
 		return;
-	}
-	log_warning("there is no group that could be scaled");
+	for (; by > 0 && r >= 0; by--)
+		r = plan_add(plan, number, CREW_NEVER);
+	for (; by < 0 && r >= 0 && group->place_count > 1; by++)
+		r = plan_remove(plan, number,
+				container_of(group->places.prev, struct place, in_group)->index,
+				SIGTERM, NULL, NULL);
+	if (group->place_count > before)
+		tell_scaled(group, group->place_count - before, "more");
+	else if (group->place_count < before)
+		tell_scaled(group, before - group->place_count, "less");
+	if (r == -ENOSPC)
+		log_warning("%s: more than %u are not possible", group->options.is.name,
+			    group->place_count);
+	else if (r < 0)
+		log_error("%s: cannot %s a child: %s", group->options.is.name,
+			  by < 0 ? "remove" : "add", strerror(-r));
+	else if (by < 0)
+		log_warning("%s: only one is left: it stays", group->options.is.name);
+}
+
+static void tell_scaled(const struct group_state *group, unsigned by, const char *what)
+{
+	const char *name = group->options.is.name;
+
+	if (by == 1)
+		log_info("%s: one %s, %u now", name, what, group->place_count);
+	else
+		log_info("%s: %u %s, %u now", name, by, what, group->place_count);
 }
 
 void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate *file),

@@ -665,12 +665,44 @@ static void places_come_and_go(void **state)
 	assert_int_equal(plan_remove(story.plan, 0, 7, 0, NULL, NULL), 0);
 	turn_until(&story, &story.died, 1);
 	assert_null(plan_child(story.plan, 0, 7));
-	plan_scale(story.plan, -1);
+	plan_scale(story.plan, 0, -1);
 	turn_until(&story, &story.died, 2);
 	assert_int_equal(story.last.index, 3); /* the last of 0 and 3 */
-	plan_scale(story.plan, -1);
+	plan_scale(story.plan, 0, -1);
 	assert_non_null(plan_child(story.plan, 0, 0)); /* never below one */
 	stop(&story);
+}
+
+static void a_group_is_scaled_as_far_as_may_be(void **state)
+{
+	const struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "others", .run = rest, .count = 2 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = rest, .count = 1 }),
+		{ .is = { .name = "many", .run = rest, .count = 1, .max_starting = 1 } },
+	};
+	struct story story;
+
+	(void)state;
+	begin_groups(&story, groups, COUNT_OF(groups));
+	turn_until(&story, &story.ready, 3);
+	plan_scale(story.plan, 1, 0);
+	plan_scale(story.plan, 1, 3);
+	turn_until(&story, &story.ready, 6);
+	plan_scale(story.plan, 1, -2);
+	turn_until(&story, &story.died, 2);
+	assert_non_null(plan_child(story.plan, 1, 1));
+	assert_null(plan_child(story.plan, 1, 2));
+	plan_scale(story.plan, 2, INT_MAX);
+	assert_int_equal(plan_add(story.plan, 2, CREW_NEVER), -ENOSPC);
+	plan_scale(story.plan, 2, INT_MIN);
+	assert_non_null(plan_child(story.plan, 2, 0));
+	assert_int_equal(plan_remove(story.plan, 2, 1, 0, NULL, NULL), -ENOENT);
+	assert_non_null(plan_child(story.plan, 0, 1)); /* another group's */
+	plan_stop(story.plan);
+	plan_scale(story.plan, 2, 1);
+	assert_int_equal(plan_remove(story.plan, 2, 1, 0, NULL, NULL), -ENOENT);
+	assert_int_equal(plan_run(story.plan), 0);
+	plan_free(story.plan);
 }
 
 static void a_place_may_be_removed_when_its_successor_dies(void **state)
@@ -1036,8 +1068,8 @@ static void a_place_that_comes_back_goes_on_counting(void **state)
 	(void)state;
 	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 2 });
 	turn_until(&story, &story.ready, 2);
-	plan_scale(story.plan, -1);
-	plan_scale(story.plan, 1);
+	plan_scale(story.plan, 0, -1);
+	plan_scale(story.plan, 0, 1);
 	assert_int_equal(plan_child(story.plan, 0, 1)->generation, 2);
 	assert_non_null(plan_life(story.plan, 0, 1, 1));
 	turn_until(&story, &story.died, 1);
@@ -1491,7 +1523,7 @@ static void a_crash_is_no_orderly_end(void **state)
 	begin(&story, (struct crew_group){ .name = "kids", .run = crash_when_told, .count = 2 });
 	turn_until(&story, &story.ready, 2);
 	listen_for("(SIGUSR2)");
-	plan_scale(story.plan, -1);
+	plan_scale(story.plan, 0, -1);
 	turn_until(&story, &story.died, 1);
 	assert_int_equal(ear.count, 1);
 	assert_int_equal(story.last.cause, CREW_CAUSE_SIGNAL);
@@ -2072,6 +2104,7 @@ int main(void)
 		cmocka_unit_test(reloads_during_a_reload_are_one_more),
 		cmocka_unit_test(who_retires_and_goes_on_is_let),
 		cmocka_unit_test(places_come_and_go),
+		cmocka_unit_test(a_group_is_scaled_as_far_as_may_be),
 		cmocka_unit_test(a_place_may_be_removed_when_its_successor_dies),
 		cmocka_unit_test(no_place_is_removed_before_a_fork),
 		cmocka_unit_test(nor_after_others_were_added_there),

@@ -30,6 +30,7 @@
 static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void take(struct plan *plan, int signal, const struct os_sender *sender);
 static void stop(struct plan *plan, int signal, const struct os_sender *sender);
+static void scale_first(struct plan *plan, int by);
 static void pass_on(struct plan *plan, int signal);
 static bool ends_us(int signal);
 static void take_unasked(int signal);
@@ -87,8 +88,8 @@ static void take(struct plan *plan, int signal, const struct os_sender *sender)
 	case SIGTTIN:
 	case SIGTTOU:
 		/* The terminal sends these too; from it, they mean nothing here. */
-		if (!sender->is_kernel && !plan->stopping)
-			plan_scale(plan, signal == SIGTTIN ? 1 : -1);
+		if (!sender->is_kernel)
+			scale_first(plan, signal == SIGTTIN ? 1 : -1);
 		return;
 	case SIGUSR1:
 		log_info("signal SIGUSR1: reopening log files");
@@ -125,6 +126,17 @@ static void stop(struct plan *plan, int signal, const struct os_sender *sender)
 		log_info("signal %s%s: stopping", os_signal_name(signal), from);
 		plan_stop(plan);
 	}
+}
+
+static void scale_first(struct plan *plan, int by)
+{
+	for (unsigned i = 0; i < plan->options.group_count; i++) {
+		if (!plan->groups[i].options.is.fixed) {
+			plan_scale(plan, i, by);
+			return;
+		}
+	}
+	log_warning("there is no group that could be scaled");
 }
 
 static void pass_on(struct plan *plan, int signal)

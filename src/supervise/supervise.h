@@ -153,8 +153,9 @@ ssize_t plan_send(struct plan *plan, unsigned group, unsigned index,
 void plan_reload(struct plan *plan, unsigned group);
 /** Reload all groups that are not fixed. */
 void plan_reload_all(struct plan *plan);
-/** One child more or less of the first group that is not fixed. */
-void plan_scale(struct plan *plan, int by);
+/** So many children more of a group, or fewer, as far as may be: at most as for crew_plan_add, and
+ * one is left. What is done is logged; nothing once the plan is stopping. */
+void plan_scale(struct plan *plan, unsigned group, int by);
 void plan_reopen(struct plan *plan);
 /** What children of a group (-1: all, and the parent) are to log from now on. */
 void plan_set_log_level(struct plan *plan, int group, int level);

@@ -28,6 +28,7 @@ enum control_kind {
 	CONTROL_LOG_LEVEL,  /* workers of that pool (CONTROL_ALL: everybody) log from the
 			       level `detail` on */
 	CONTROL_RELOAD,     /* replace the workers of that pool, one by one */
+	CONTROL_SCALE,      /* that pool is to have `detail` workers more, or fewer */
 	/* dispatcher to parent, and from there to the other dispatchers */
 	CONTROL_PUBLISH,    /* an event: with a file that holds a wire_publish */
 	/* dispatcher to parent */

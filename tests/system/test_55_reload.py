@@ -125,6 +125,33 @@ def test_scaling_under_load_loses_nothing(start, kind):
     assert load.stop() == []
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_pool_is_scaled_by_itself(start, kind):
+    server = start("--workers", "sampler=3", "--workers", "items=2", "--worker-class", kind)
+
+    def counts():
+        return [len(pool["workers"]) for pool in server.status()["pools"]]
+    assert counts() == [3, 2]
+    load = Load(server)
+    with server.client() as client:
+        def scale(by, pool="items"):
+            return client.request("POST", f"/scale/{by}?pool={pool}", b"").status
+        for by, wanted in ((3, 5), (-1, 4), (-3, 1), (1, 2)):
+            assert scale(by) == 202
+            wait_for(lambda wanted=wanted: counts() == [3, wanted])
+        assert scale(-2147483648) == 202
+        wait_for(lambda: "items: only one is left: it stays" in server.log())
+        wait_for(lambda: counts() == [3, 1])
+        assert scale(2, "nobody") == 404
+        assert client.request("POST", "/scale/2", b"").status == 404, "no name"
+        assert scale(-2, "sampler") == 202
+        wait_for(lambda: counts() == [1, 1])
+    load.go_on(50)
+    assert load.stop() == []
+    assert "items: 3 more, 5 now" in server.log() and "items: 3 less, 1 now" in server.log()
+    assert all(pool["restarts"] == 0 for pool in server.status()["pools"])
+
+
 def states(server):
     return [worker["state"] for worker in server.status()["pools"][0]["workers"]]
 
