@@ -266,6 +266,17 @@ struct crew_server {
 					    group (a new file has that of who starts the
 					    server, or of a directory with the setgid bit) */
 	struct crew_pool pools[CREW_POOLS_MAX];
+	/* What runs beside the pools and has nothing to do with HTTP: functions, threads, other
+	 * programs, as crew_supervise() keeps them (docs/supervisor.md), under the same parent
+	 * and in the same log. The list ends with a zeroed row; at most CREW_GROUPS_MAX; NULL:
+	 * none. No two groups or pools have the same name, and none is called "dispatcher".
+	 * Relative names in it are meant from where the server is started, and its
+	 * descriptors must be open then; files are opened before `daemon.user` is become.
+	 * Groups stop when the dispatchers and after them all pools are gone, in the order of
+	 * their stop_order. SIGHUP replaces their children too. What becomes of a group is
+	 * nothing to the pools and to /ready, but for one of which no child ever comes up: then
+	 * the server gives up (CREW_EXIT_GAVE_UP). /status lists them as `groups`. */
+	const struct crew_group *groups;
 	const struct crew_route *local;  /* handlers that run in the dispatcher;
 					    they must not block, and answer at once:
 					    neither defer nor stream (500). Settings and
@@ -337,9 +348,9 @@ struct crew_server {
  * Run a server from main(): reads the command line (--help lists it),
  * validates, forks, supervises, and returns the program's exit code: 0 after an
  * orderly stop, 1 if it could not start, 2 for a command line or table that is
- * wrong, 3 if no worker, or no dispatcher, ever came up. With a daemon it returns 0
- * in the process that was called, once the daemon is up; the daemon never returns
- * from it.
+ * wrong, 3 if no worker, no dispatcher, or no child of a group ever came up. With a
+ * daemon it returns 0 in the process that was called, once the daemon is up; the daemon
+ * never returns from it.
  * Blocks until the server stops; must be called from a single-threaded process.
  */
 int crew_main(int argc, char **argv, const struct crew_server *server);

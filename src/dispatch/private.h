@@ -501,6 +501,7 @@ struct dispatcher {
 					       with that hash */
 	struct control deaths[DEATHS_LISTED]; /* of workers, the last ones */
 	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_LISTED */
+	struct control groups[CREW_GROUPS_MAX]; /* what was said last of those beside the pools */
 };
 
 /** Look soon whether what waits with one worker had better go to another. */
@@ -533,6 +534,8 @@ void dispatcher_drain_check(struct dispatcher *dispatcher);
 char *status_text(struct dispatcher *dispatcher);
 /** A worker is dead: /status lists the last of those who were not told to stop. */
 void status_note_death(struct dispatcher *dispatcher, const struct control *death);
+/** How a group beside the pools is. */
+void status_note_group(struct dispatcher *dispatcher, const struct control *group);
 /** Answer the built-in pages. */
 void status_answer(struct exchange *exchange, unsigned page);
 /** Run a local handler. */

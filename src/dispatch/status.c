@@ -43,6 +43,10 @@ static int by_index(const void *a, const void *b);
 static void say_worker(struct page *page, struct dispatcher *dispatcher,
 		       const struct pool *pool, const struct line *line);
 static void say_requests(struct page *page, const struct seat *seat);
+static void say_group(struct page *page, const struct dispatcher *dispatcher, unsigned number);
+static void say_who(struct page *page, const struct dispatcher *dispatcher,
+		    const struct line *line);
+static bool is_up(const struct line *line);
 static const char *pool_state(const struct pool *pool);
 static bool ready(const struct dispatcher *dispatcher);
 static void answer_page(struct exchange *exchange, int status, struct page *page);
@@ -90,8 +94,15 @@ void status_note_death(struct dispatcher *dispatcher, const struct control *deat
 		dispatcher->deaths[dispatcher->death_count++ % DEATHS_LISTED] = *death;
 }
 
+void status_note_group(struct dispatcher *dispatcher, const struct control *group)
+{
+	if (group->pool < CREW_GROUPS_MAX)
+		dispatcher->groups[group->pool] = *group;
+}
+
 static void say_all(struct page *page, struct dispatcher *dispatcher)
 {
+	const struct crew_group *groups = dispatcher->server->groups;
 	struct line *lines;
 	unsigned count;
 
@@ -112,6 +123,10 @@ static void say_all(struct page *page, struct dispatcher *dispatcher)
 	begin(page, "pools", '[');
 	for (unsigned i = 0; i < dispatcher->pool_count; i++)
 		say_pool(page, dispatcher, &dispatcher->pools[i], lines, count);
+	end(page, ']');
+	begin(page, "groups", '[');
+	for (unsigned i = 0; groups && groups[i].name; i++)
+		say_group(page, dispatcher, i);
 	end(page, ']');
 	say_deaths(page, dispatcher);
 	end(page, '}');
@@ -248,23 +263,68 @@ static void say_worker(struct page *page, struct dispatcher *dispatcher,
 		       const struct pool *pool, const struct line *line)
 {
 	const struct score *score = line->score;
-	const uint64_t beat = load(score->heartbeat_ms);
-	const uint64_t now = dispatcher->loop.now_ms;
-	const pid_t pid = load(line->owner->pid);
 
 	begin(page, NULL, '{');
-	number(page, "index", load(line->owner->index));
-	number(page, "pid", pid);
-	text(page, "state", crew_child_state_name(score_state(score)));
-	number(page, "generation", load(line->owner->generation));
-	number(page, "last_seen_ms", (int64_t)(now > beat ? now - beat : 0));
+	say_who(page, dispatcher, line);
 	number(page, "served", (int64_t)load(score->served));
-	number(page, "rss_bytes", (int64_t)os_resident_bytes(pid));
 	number(page, "bells", (int64_t)load(score->bells));
 	number(page, "moves", (int64_t)load(score->moves));
 	say_requests(page, seat_find(pool, load(line->owner->index),
 				     load(line->owner->generation)));
 	end(page, '}');
+}
+
+static void say_who(struct page *page, const struct dispatcher *dispatcher,
+		    const struct line *line)
+{
+	const uint64_t beat = load(line->score->heartbeat_ms);
+	const uint64_t now = dispatcher->loop.now_ms;
+	const pid_t pid = load(line->owner->pid);
+
+	number(page, "index", load(line->owner->index));
+	number(page, "pid", pid);
+	text(page, "state", crew_child_state_name(score_state(line->score)));
+	number(page, "generation", load(line->owner->generation));
+	number(page, "last_seen_ms", (int64_t)(now > beat ? now - beat : 0));
+	number(page, "rss_bytes", (int64_t)os_resident_bytes(pid));
+}
+
+/* It runs beside the pools. */
+static void say_group(struct page *page, const struct dispatcher *dispatcher, unsigned number_of)
+{
+	const struct dispatcher_options *options = dispatcher->options;
+	const struct control *told = &dispatcher->groups[number_of];
+	char status[SCORE_STATUS_BYTES];
+	unsigned count;
+	struct line *lines = lines_of(
+		dispatcher, options->first_group + dispatcher->pool_count + number_of, &count);
+	bool some_up = false;
+
+	page->failed = page->failed || !lines;
+	for (unsigned i = 0; i < count; i++)
+		some_up = some_up || is_up(&lines[i]);
+	begin(page, NULL, '{');
+	text(page, "name", options->server->groups[number_of].name);
+	text(page, "state", told->detail ? "degraded" : some_up ? "ready" : "starting");
+	number(page, "restarts", (int64_t)told->restarts);
+	begin(page, "children", '[');
+	for (unsigned i = 0; i < count; i++) {
+		begin(page, NULL, '{');
+		say_who(page, dispatcher, &lines[i]);
+		score_get_status(lines[i].score, status);
+		text(page, "status", status);
+		end(page, '}');
+	}
+	end(page, ']');
+	end(page, '}');
+	free(lines);
+}
+
+static bool is_up(const struct line *line)
+{
+	const enum crew_child_state state = score_state(line->score);
+
+	return state == CREW_CHILD_READY || state == CREW_CHILD_BUSY || state == CREW_CHILD_PAUSED;
 }
 
 static void say_requests(struct page *page, const struct seat *seat)

@@ -15,12 +15,15 @@
 
 #include "dispatch/private.h"
 
-enum { DISPATCHERS = 0, WORKERS, LINES };
+enum { DISPATCHERS = 0, WORKERS, JOBS, MORE_JOBS, LINES };
 #define REQUESTS 3000u /* more than any first room is for */
 #define LABEL    "GET\0/\xff\"\xc3\xa9\n"
 
 static const struct crew_pool options = { .queue_max = 5 };
-static const struct crew_server server = { .dispatchers = 1 };
+static const struct crew_server server = {
+	.dispatchers = 1,
+	.groups = (const struct crew_group[]){ { .name = "jobs" }, { .name = "more" }, { 0 } },
+};
 static const struct dispatcher_options dispatcher_options = { .server = &server,
 							      .first_group = WORKERS };
 static struct scoreboard board;
@@ -147,6 +150,39 @@ static void the_last_deaths_are_listed(void **state)
 	free(text);
 }
 
+/* What runs beside the pools. */
+static void groups_are_listed(void **state)
+{
+	const struct control told = { .kind = CONTROL_GROUP, .pool = 1, .detail = 1,
+				      .restarts = 7 };
+	const struct control wrong = { .kind = CONTROL_GROUP, .pool = CREW_GROUPS_MAX };
+	json_t *status;
+	json_t *groups;
+	json_t *child;
+	char *text;
+
+	(void)state;
+	status_note_group(dispatcher, &told);
+	status_note_group(dispatcher, &wrong);
+	score_set_status(scoreboard_line(&board, JOBS), "half \"done\"", 11);
+	text = status_text(dispatcher);
+	assert_non_null(text);
+	status = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	groups = json_object_get(status, "groups");
+	assert_int_equal(json_array_size(groups), 2);
+	child = json_array_get(json_object_get(json_array_get(groups, 0), "children"), 0);
+	assert_string_equal(json_string_value(json_object_get(child, "status")), "half \"done\"");
+	assert_string_equal(json_string_value(json_object_get(child, "state")), "ready");
+	json_object_del(json_array_get(groups, 0), "children");
+	json_object_del(json_array_get(groups, 1), "children");
+	status_is(json_array_get(groups, 0), "{\"name\":\"jobs\",\"restarts\":0,"
+		  "\"state\":\"ready\"}");
+	status_is(json_array_get(groups, 1), "{\"name\":\"more\",\"restarts\":7,"
+		  "\"state\":\"degraded\"}");
+	json_decref(status);
+	free(text);
+}
+
 static int countdown;
 
 static void *fail_once(size_t size)
@@ -170,7 +206,7 @@ static void there_is_all_of_it_or_nothing(void **state)
 		text = status_text(dispatcher);
 		json_set_alloc_funcs(take, give);
 		status = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
-		assert_true(!text || json_object_size(status) == 6);
+		assert_true(!text || json_object_size(status) == 7);
 		json_decref(status);
 		free(text);
 	}
@@ -182,6 +218,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_text_is_there_all_the_same, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(the_last_deaths_are_listed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(groups_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(there_is_all_of_it_or_nothing, set_up, tear_down),
 	};
 

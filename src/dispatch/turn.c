@@ -180,6 +180,8 @@ void control_came(struct loop *loop, struct watch *watch, uint32_t events)
 		}
 		if (r == sizeof(order) && order.kind == CONTROL_PUBLISH)
 			sisters_heard(dispatcher, fd_count == 1 ? fds[0] : -1);
+		else if (r == sizeof(order) && order.kind == CONTROL_GROUP)
+			status_note_group(dispatcher, &order);
 		else if (r == sizeof(order) && order.pool < dispatcher->pool_count)
 			obey(&dispatcher->pools[order.pool], &order, fds, &fd_count);
 		os_close_each(fds, fd_count);

@@ -29,6 +29,9 @@ static int open_log_stream(const char *name, struct crew_error *ret_error);
 static int standard_stream(const char *name);
 static int use_log_stream(struct become *become, struct crew_error *ret_error);
 static void close_log_stream(struct become *become);
+static int take_streams(struct become *become, struct crew_error *ret_error);
+static void give_file(void *become, struct rotate *file);
+static void look_at_file(void *become, struct rotate *file);
 static bool has_log(const struct become *become);
 static int take_files(struct become *become, struct crew_error *ret_error);
 static void keep_files(struct loop *loop, struct timer *timer);
@@ -73,17 +76,28 @@ int become_begin(struct become *become, const struct crew_daemon *daemon,
 	return 0;
 }
 
-int become_ready(struct become *become, struct crew_error *ret_error)
+int become_ready(struct become *become, struct plan *plan, struct crew_error *ret_error)
 {
 	int r;
 
+	plan_each_file(plan, give_file, become);
 	if (become->has_log)
-		become_give_file(become, &become->log);
+		give_file(become, &become->log);
 	r = privileges_drop(&become->privileges, ret_error);
 	if (r < 0)
 		return r;
 	if (become->has_log)
-		become_look_at_file(become, &become->log);
+		look_at_file(become, &become->log);
+	r = take_streams(become, ret_error);
+	if (r < 0)
+		return r;
+	plan_follow(plan);
+	plan_each_file(plan, look_at_file, become);
+	return 0;
+}
+
+static int take_streams(struct become *become, struct crew_error *ret_error)
+{
 	/* From here on also what libraries print goes there. */
 	if (become->has_log) {
 		become->log.also_stdio = true;
@@ -104,27 +118,6 @@ void become_up(struct become *become)
 {
 	if (become->detached)
 		daemon_up(&become->detach, false);
-}
-
-void become_give_file(void *become, struct rotate *file)
-{
-	const struct privileges *to = &((const struct become *)become)->privileges;
-
-	if (to->wanted && file->is_new && fchown(file->fd, to->uid, to->gid) < 0)
-		log_warning("the log file %s cannot be given to user %s: %s", file->path,
-			    to->user, strerror(errno));
-}
-
-/* To rotate is to rename files, and to make new ones. */
-void become_look_at_file(void *become, struct rotate *file)
-{
-	const struct privileges *to = &((const struct become *)become)->privileges;
-	char *copy = to->wanted ? strdup(file->path) : NULL;
-
-	if (copy && access(dirname(copy), W_OK) < 0)
-		log_warning("the log file %s cannot be rotated: user %s may not write to its "
-			    "directory", file->path, to->user);
-	free(copy);
 }
 
 int become_exit_code(const struct become *become, int r)
@@ -169,6 +162,28 @@ void become_end(struct become *become, int code, const char *why)
 		daemon_failed(&become->detach, code, why);
 	fflush(NULL);
 	_exit(code);
+}
+
+/* What was there is somebody's. */
+static void give_file(void *become, struct rotate *file)
+{
+	const struct privileges *to = &((const struct become *)become)->privileges;
+
+	if (to->wanted && file->is_new && fchown(file->fd, to->uid, to->gid) < 0)
+		log_warning("the log file %s cannot be given to user %s: %s", file->path,
+			    to->user, strerror(errno));
+}
+
+/* To rotate is to rename files, and to make new ones. */
+static void look_at_file(void *become, struct rotate *file)
+{
+	const struct privileges *to = &((const struct become *)become)->privileges;
+	char *copy = to->wanted ? strdup(file->path) : NULL;
+
+	if (copy && access(dirname(copy), W_OK) < 0)
+		log_warning("the log file %s cannot be rotated: user %s may not write to its "
+			    "directory", file->path, to->user);
+	free(copy);
 }
 
 static bool has_log(const struct become *become)

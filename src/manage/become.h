@@ -4,7 +4,7 @@
  * file, and another user. In this order, by the caller's hand:
  *
  *   become_begin   detach; log file; pidfiles
- *   (the caller opens what needs privileges)
+ *   (the caller opens what needs privileges, and makes its plan)
  *   become_ready   give up privileges
  *   (the caller forks its children)
  *   become_up      tell who started us that we are up
@@ -21,6 +21,7 @@
 #include "daemon/detach.h"
 #include "daemon/pidfile.h"
 #include "daemon/privileges.h"
+#include "supervise/supervise.h"
 
 struct become {
 	const struct crew_daemon *daemon;
@@ -43,13 +44,10 @@ struct become {
  * -errno, also there if the daemon failed. */
 int become_begin(struct become *become, const struct crew_daemon *daemon,
 		 struct crew_error *ret_error);
-/** What we have made is for who goes on writing, the user whom we become; what was there is
- * somebody's, who may have put it there for us to give it away. Before become_ready. */
-void become_give_file(void *become, struct rotate *file);
-/** After it: will that user be able to rotate the file? If not it is logged. */
-void become_look_at_file(void *become, struct rotate *file);
-/** 0 or -errno. */
-int become_ready(struct become *become, struct crew_error *ret_error);
+/** Give up privileges. The log file, and the files that lines of the plan's children go to, become
+ * that user's as far as we have made them; what was there is somebody's, who may have put it
+ * there for us to give it away. 0 or -errno. */
+int become_ready(struct become *become, struct plan *plan, struct crew_error *ret_error);
 /** The first children are there: the daemon is up. */
 void become_up(struct become *become);
 /** The exit code for what become_begin or become_ready returned. */

@@ -12,7 +12,7 @@
 #include "manage/private.h"
 #include "supervise/limits.h"
 
-static int check_group(const struct crew_plan *plan, unsigned number,
+static int check_group(const struct crew_group *groups, unsigned number,
 		       struct crew_error *ret_error);
 static int check_kind(const struct crew_group *group, struct crew_error *ret_error);
 static int check_ids(const struct crew_group *group, struct crew_error *ret_error);
@@ -27,7 +27,6 @@ int check_plan(const struct crew_plan *plan, bool own_process,
 	       struct crew_error *ret_error)
 {
 	const struct crew_daemon none = { 0 };
-	int r = 0;
 
 	if (!plan->groups[0].name)
 		return error_set(ret_error, EINVAL,
@@ -37,17 +36,35 @@ int check_plan(const struct crew_plan *plan, bool own_process,
 		return error_set(ret_error, EINVAL,
 				 "`daemon` and `console` are for crew_supervise: a "
 				 "program with a loop of its own is its own daemon");
-	for (unsigned i = 0; i < CREW_GROUPS_MAX && plan->groups[i].name && r == 0; i++)
-		r = check_group(plan, i, ret_error);
-	return r;
+	return group_tables_check(plan->groups, group_count(plan), ret_error);
 }
 
-int check_descriptors(const struct crew_plan *plan, struct crew_error *ret_error)
+unsigned group_count(const struct crew_plan *plan)
+{
+	unsigned count = 0;
+
+	while (count < CREW_GROUPS_MAX && plan->groups[count].name)
+		count++;
+	return count;
+}
+
+int group_tables_check(const struct crew_group *groups, unsigned count,
+		       struct crew_error *ret_error)
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < CREW_GROUPS_MAX && plan->groups[i].name && r == 0; i++) {
-		const struct crew_group *group = &plan->groups[i];
+	for (unsigned i = 0; i < count && r == 0; i++)
+		r = check_group(groups, i, ret_error);
+	return r;
+}
+
+int group_tables_check_descriptors(const struct crew_group *groups, unsigned count,
+				   struct crew_error *ret_error)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		const struct crew_group *group = &groups[i];
 
 		r = check_fds(group, "preserve_fds", group->preserve_fds,
 			      group->preserve_fd_count, ret_error);
@@ -58,10 +75,10 @@ int check_descriptors(const struct crew_plan *plan, struct crew_error *ret_error
 	return r;
 }
 
-static int check_group(const struct crew_plan *plan, unsigned number,
+static int check_group(const struct crew_group *groups, unsigned number,
 		       struct crew_error *ret_error)
 {
-	const struct crew_group *group = &plan->groups[number];
+	const struct crew_group *group = &groups[number];
 	int r;
 
 	if (!*group->name || strlen(group->name) > 40 || strpbrk(group->name, "[]\n "))
@@ -70,7 +87,7 @@ static int check_group(const struct crew_plan *plan, unsigned number,
 				 "characters, and no blank or bracket", number,
 				 group->name);
 	for (unsigned i = 0; i < number; i++) {
-		if (strcmp(plan->groups[i].name, group->name) == 0)
+		if (strcmp(groups[i].name, group->name) == 0)
 			return error_set(ret_error, EINVAL,
 					 "groups %u and %u have the same name, \"%s\"",
 					 i, number, group->name);

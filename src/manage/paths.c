@@ -7,22 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/error.h"
 #include "base/path.h"
-#include "manage/private.h"
+#include "manage/group_tables.h"
 
 static int keep_path(const char **path, char **ret_kept, struct crew_error *ret_error);
 static int keep_program(const char *const **command, struct kept_paths *kept,
 			struct crew_error *ret_error);
 
-int paths_keep(struct crew_supervisor *supervisor, struct crew_error *ret_error)
+int group_tables_keep_paths(struct crew_group *groups, unsigned count,
+			    struct kept_paths *ret_kept, struct crew_error *ret_error)
 {
-	struct crew_group *groups = supervisor->tables.groups;
 	int r = 0;
 
-	for (unsigned i = 0; i < CREW_GROUPS_MAX && groups[i].name && r == 0; i++) {
-		struct kept_paths *kept = &supervisor->paths[i];
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		struct kept_paths *kept = &ret_kept[i];
 
 		if (groups[i].out.to == CREW_TO_FILE)
 			r = keep_path(&groups[i].out.path, &kept->out, ret_error);
@@ -66,15 +65,13 @@ static int keep_program(const char *const **command, struct kept_paths *kept,
 	return keep_path(&kept->command[0], &kept->program, ret_error);
 }
 
-void paths_free(struct crew_supervisor *supervisor)
+void group_tables_free_paths(struct kept_paths *kept, unsigned count)
 {
-	for (unsigned i = 0; i < COUNT_OF(supervisor->paths); i++) {
-		const struct kept_paths *kept = &supervisor->paths[i];
-
-		free(kept->out);
-		free(kept->error);
-		free(kept->directory);
-		free(kept->program);
-		free(kept->command);
+	for (unsigned i = 0; i < count; i++) {
+		free(kept[i].out);
+		free(kept[i].error);
+		free(kept[i].directory);
+		free(kept[i].program);
+		free(kept[i].command);
 	}
 }

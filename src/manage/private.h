@@ -8,15 +8,8 @@
 #include <crew/supervise.h>
 
 #include "manage/become.h"
+#include "manage/group_tables.h"
 #include "supervise/supervise.h"
-
-/* What a group names, by absolute paths; NULL: it does not, or is not changed. */
-struct kept_paths {
-	char *out, *error; /* files of its streams */
-	char *directory;
-	char *program;     /* the first word of its command */
-	const char **command;
-};
 
 /* What the console has to say. */
 struct console_output {
@@ -43,14 +36,10 @@ struct crew_supervisor {
 	bool own_signals;       /* crew_supervise, not crew_plan_start */
 };
 
-/** 0, or -EINVAL with the row that is wrong and why. */
+unsigned group_count(const struct crew_plan *plan);
+/** 0, or -EINVAL with what is wrong with it, or with a group, and why. */
 int check_plan(const struct crew_plan *plan, bool own_process,
 	       struct crew_error *ret_error);
-/** The same of its descriptors, which on_start may have opened. */
-int check_descriptors(const struct crew_plan *plan, struct crew_error *ret_error);
-/** Before the directory changes: make all that groups name absolute. 0 or -errno. */
-int paths_keep(struct crew_supervisor *supervisor, struct crew_error *ret_error);
-void paths_free(struct crew_supervisor *supervisor);
 /** Read commands from standard input, if it is a terminal. */
 void console_open(struct crew_supervisor *supervisor);
 void console_close(struct crew_supervisor *supervisor);

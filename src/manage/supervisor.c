@@ -25,7 +25,6 @@ static void free_all(struct crew_supervisor *supervisor);
 static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static int run_on_start(struct crew_supervisor *supervisor,
 			struct crew_error *ret_error);
-static int become_user(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_error);
 static void call_pre_fork(void *context, unsigned group, unsigned index);
 static void call_ready(void *context, struct child *child);
@@ -52,7 +51,8 @@ int crew_supervise(const struct crew_plan *plan)
 	supervisor->own_signals = true;
 	r = check_plan(plan, true, &error);
 	if (r == 0)
-		r = paths_keep(supervisor, &error);
+		r = group_tables_keep_paths(supervisor->tables.groups, group_count(plan),
+					    supervisor->paths, &error);
 	if (r == 0)
 		r = become_begin(&supervisor->become, &supervisor->tables.daemon,
 				 &error);
@@ -85,7 +85,7 @@ int crew_supervise(const struct crew_plan *plan)
 
 static void free_all(struct crew_supervisor *supervisor)
 {
-	paths_free(supervisor);
+	group_tables_free_paths(supervisor->paths, COUNT_OF(supervisor->paths));
 	free(supervisor);
 }
 
@@ -285,9 +285,9 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 	if (r == 0)
 		r = run_on_start(supervisor, ret_error);
 	if (r == 0)
-		r = check_descriptors(tables, ret_error);
+		r = group_tables_check_descriptors(tables->groups, group_count(tables), ret_error);
 	if (r == 0 && supervisor->own_signals)
-		r = become_user(supervisor, ret_error);
+		r = become_ready(&supervisor->become, supervisor->plan, ret_error);
 	if (r < 0)
 		return r;
 	r = plan_start(supervisor->plan);
@@ -296,19 +296,6 @@ static int begin(struct crew_supervisor *supervisor, struct crew_error *ret_erro
 				 strerror(-r));
 	become_up(&supervisor->become);
 	return 0;
-}
-
-static int become_user(struct crew_supervisor *supervisor, struct crew_error *ret_error)
-{
-	struct become *become = &supervisor->become;
-	int r;
-
-	plan_each_file(supervisor->plan, become_give_file, become);
-	r = become_ready(become, ret_error);
-	plan_follow(supervisor->plan);
-	if (r == 0)
-		plan_each_file(supervisor->plan, become_look_at_file, become);
-	return r;
 }
 
 static int run_on_start(struct crew_supervisor *supervisor, struct crew_error *ret_error)

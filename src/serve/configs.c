@@ -119,6 +119,6 @@ static void retry(struct loop *loop, struct timer *timer)
 	struct server_run *run = container_of(timer, struct server_run, config_retry);
 
 	(void)loop;
-	for (unsigned i = FIRST_POOL_GROUP; i < run->group_count; i++)
+	for (unsigned i = FIRST_POOL_GROUP; i < FIRST_POOL_GROUP + run->pool_count; i++)
 		plan_each(run->plan, i, offer_again, run);
 }

@@ -56,8 +56,9 @@ void links_dispatcher_spawned(void *context, struct child *dispatcher)
 
 	orders_forget(run, dispatcher->index);
 	tell_deaths(run, dispatcher->index);
+	groups_tell_new(run, dispatcher->index);
 	for (unsigned i = FIRST_POOL_GROUP;
-	     dispatcher->generation > 1 && i < run->group_count; i++) {
+	     dispatcher->generation > 1 && i < FIRST_POOL_GROUP + run->pool_count; i++) {
 		plan_each(run->plan, i, renew_link, &renewal);
 		if (plan_degraded(run->plan, i))
 			links_pool_degraded(run, i, true);
@@ -86,7 +87,7 @@ void links_dispatcher_said(void *context, struct child *child, const void *data,
 	}
 	os_close_each(fds, fd_count);
 	if (size != sizeof(*order) || order->kind != CONTROL_CONDEMN ||
-	    order->pool >= run->group_count - FIRST_POOL_GROUP)
+	    order->pool >= run->pool_count)
 		return;
 	worker = plan_life(run->plan, order->pool + FIRST_POOL_GROUP, order->index,
 			   order->generation);
@@ -190,7 +191,7 @@ static void obey(struct server_run *run, const struct control *order)
 	const bool all = order->pool == CONTROL_ALL;
 	const unsigned group = order->pool + FIRST_POOL_GROUP;
 
-	if (!all && order->pool >= run->group_count - FIRST_POOL_GROUP)
+	if (!all && order->pool >= run->pool_count)
 		return;
 	if (order->kind == CONTROL_LOG_LEVEL && order->detail >= CREW_DEBUG &&
 	    order->detail <= CREW_CRITICAL)
@@ -300,7 +301,7 @@ static void retry(struct loop *loop, struct timer *timer)
 	struct server_run *run = container_of(timer, struct server_run, links_retry);
 
 	(void)loop;
-	for (unsigned i = FIRST_POOL_GROUP; i < run->group_count; i++)
+	for (unsigned i = FIRST_POOL_GROUP; i < FIRST_POOL_GROUP + run->pool_count; i++)
 		plan_each(run->plan, i, retry_links, run);
 }
 
@@ -334,7 +335,8 @@ static void tell_deaths(struct server_run *run, unsigned dispatcher)
 		const struct control order =
 			order_of(&deaths[count], CONTROL_DEATH, (unsigned)group);
 
-		if (group >= (int)FIRST_POOL_GROUP)
+		if (group >= (int)FIRST_POOL_GROUP &&
+		    group < (int)(FIRST_POOL_GROUP + run->pool_count))
 			orders_give(run, dispatcher, &order, NULL, 0);
 	}
 }

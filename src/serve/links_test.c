@@ -116,7 +116,7 @@ static int begin(void **state)
 	run = calloc(1, sizeof(*run));
 	assert_non_null(run);
 	options.context = run;
-	run->group_count = COUNT_OF(groups);
+	run->pool_count = 1;
 	run->server.dispatchers = 1;
 	configs_init(run);
 	orders_init(run);

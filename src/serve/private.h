@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of this room share: a server that runs, as its parent knows
  * it. serve.c makes it, links.c tells its children of each other, configs.c
- * passes on what is to be configured, orders.c sees that dispatchers are told. */
+ * passes on what is to be configured, orders.c sees that dispatchers are told, groups.c
+ * keeps what runs beside the pools. */
 #ifndef SERVE_PRIVATE_H
 #define SERVE_PRIVATE_H
 
@@ -10,6 +11,7 @@
 #include "base/arena.h"
 #include "dispatch/dispatcher.h"
 #include "manage/become.h"
+#include "manage/group_tables.h"
 #include "base/loop.h"
 #include "serve/address.h"
 #include "supervise/supervise.h"
@@ -19,7 +21,8 @@
 
 #define DISPATCHER_GROUP 0u
 #define FIRST_POOL_GROUP 1u
-#define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX)
+#define DISPATCHER_NAME  "dispatcher"
+#define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX + CREW_GROUPS_MAX)
 
 /* What a dispatcher has no room for now (orders.c). */
 struct orders {
@@ -40,8 +43,12 @@ struct server_run {
 	struct address_file listening_file;
 	int mount_fds[CREW_MOUNTS_MAX];
 	unsigned mount_count;
-	struct group groups[GROUPS_MAX];
+	struct group groups[GROUPS_MAX]; /* the dispatchers, the pools, then the server's own */
 	unsigned group_count;
+	unsigned pool_count;
+	struct crew_group own_groups[CREW_GROUPS_MAX + 1]; /* as in the server, by whole paths */
+	struct kept_paths own_paths[CREW_GROUPS_MAX];
+	unsigned own_count;
 	struct dispatcher_options dispatchers[CREW_DISPATCHERS_MAX];
 	struct worker_options workers[CREW_POOLS_MAX];
 	struct plan *plan;
@@ -73,6 +80,15 @@ void links_worker_retiring(void *context, struct child *child);
 void links_worker_died(void *context, struct child *child,
 		       const struct crew_death *death);
 void links_pool_degraded(void *context, unsigned group, bool degraded);
+
+/* Look at the server's groups and note them, while we are still in the directory in which we were
+ * started. 0, or -errno with the row that is wrong. */
+int groups_take(struct server_run *run, struct crew_error *ret_error);
+/* Add them to those of the plan, behind the pools. */
+void groups_add(struct server_run *run);
+/* Tell a new dispatcher how they are. */
+void groups_tell_new(struct server_run *run, unsigned dispatcher);
+void groups_fini(struct server_run *run);
 
 /* Tell a dispatcher, if it is there, now or as soon as it can hear; the descriptors become
  * ours. */

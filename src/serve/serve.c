@@ -33,6 +33,7 @@
 static int check_tables(struct server_run *run, struct crew_error *ret_error);
 static int prepare(struct server_run *run, struct crew_error *ret_error);
 static int make_plan(struct server_run *run, struct crew_error *ret_error);
+static int start(struct server_run *run, struct crew_error *ret_error);
 static void set_log(const struct crew_server *server);
 static int listen_all(struct server_run *run, struct crew_error *ret_error);
 static void warn_of_one_client(const struct crew_server *server);
@@ -86,12 +87,13 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 	if (r == 0)
 		r = prepare(run, &error);
 	if (r == 0)
-		r = make_plan(run, &error);
+		r = start(run, &error);
 	if (r == 0) {
 		r = plan_run(run->plan);
 		if (r == 3)
 			error_set(&error, ECHILD, "no worker, or no dispatcher, ever "
-				  "came up; its last lines are in the log");
+				  "came up, or no child of a group; its last lines are in "
+				  "the log");
 	} else {
 		r = become_exit_code(&run->become, r);
 	}
@@ -108,13 +110,15 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 
 static int check_tables(struct server_run *run, struct crew_error *ret_error)
 {
-	struct crew_server *server = &run->server;
+	const struct crew_server *server = &run->server;
+	int r;
 
 	if (!server->pools[0].app && !server->local && !server->mounts[0].at)
 		return error_set(ret_error, EINVAL,
 				 "the server has no pool, no local route and no "
 				 "mount: there is nothing to serve");
-	return router_new(server, &run->router, ret_error);
+	r = router_new(server, &run->router, ret_error);
+	return r < 0 ? r : groups_take(run, ret_error);
 }
 
 /* Before anything is said. */
@@ -128,17 +132,13 @@ static void set_log(const struct crew_server *server)
 /* What needs privileges, which are given up at the end of it. */
 static int prepare(struct server_run *run, struct crew_error *ret_error)
 {
-	int r;
+	int r = open_mounts(run, ret_error);
 
-	(void)os_raise_descriptor_limit(); /* each client takes one */
-	r = open_mounts(run, ret_error);
-	if (r < 0)
-		return r;
-	r = listen_all(run, ret_error);
-	if (r < 0)
-		return r;
-	make_groups(run);
-	return become_ready(&run->become, ret_error);
+	if (r == 0)
+		r = listen_all(run, ret_error);
+	if (r == 0)
+		r = make_plan(run, ret_error);
+	return r < 0 ? r : become_ready(&run->become, run->plan, ret_error);
 }
 
 static int listen_all(struct server_run *run, struct crew_error *ret_error)
@@ -160,26 +160,33 @@ static int listen_all(struct server_run *run, struct crew_error *ret_error)
 
 static int make_plan(struct server_run *run, struct crew_error *ret_error)
 {
-	const struct plan_options options = {
+	struct plan_options options = {
 		.groups = run->groups,
-		.group_count = run->group_count,
 		.context = run,
 		.take_signals = true,
+		.raise_descriptors = true, /* each client takes one */
 		.log_repeat_ms = run->server.log_repeat_ms,
 		.stopping = stopping,
 		.reopen = reopen,
 	};
-	int r = plan_new(&options, &run->plan);
+	int r;
 
-	if (r == 0) {
-		defaults_tell(run->given, &run->server);
-		log_info("crew %s listening on %s", crew_version(),
-			 run->listening_on);
-		warn_of_one_client(&run->server);
-		warn_of_links();
-		become_watch(&run->become, plan_loop(run->plan));
-		r = plan_start(run->plan);
-	}
+	make_groups(run);
+	options.group_count = run->group_count;
+	r = plan_new(&options, &run->plan);
+	return r < 0 ? error_set(ret_error, -r, "cannot make the plan: %s", strerror(-r)) : 0;
+}
+
+static int start(struct server_run *run, struct crew_error *ret_error)
+{
+	int r;
+
+	defaults_tell(run->given, &run->server);
+	log_info("crew %s listening on %s", crew_version(), run->listening_on);
+	warn_of_one_client(&run->server);
+	warn_of_links();
+	become_watch(&run->become, plan_loop(run->plan));
+	r = plan_start(run->plan);
 	if (r < 0)
 		return error_set(ret_error, -r, "cannot start the processes: %s",
 				 strerror(-r));
@@ -277,7 +284,7 @@ static void make_groups(struct server_run *run)
 
 	run->groups[DISPATCHER_GROUP] = (struct group){
 		.is = {
-			.name = "dispatcher",
+			.name = DISPATCHER_NAME,
 			.run = run_dispatcher,
 			.argument = run,
 			.count = server->dispatchers,
@@ -297,6 +304,8 @@ static void make_groups(struct server_run *run)
 	run->group_count = FIRST_POOL_GROUP;
 	for (unsigned i = 0; i < CREW_POOLS_MAX && server->pools[i].app; i++)
 		make_pool_group(run, i);
+	run->pool_count = run->group_count - FIRST_POOL_GROUP;
+	groups_add(run);
 	for (unsigned i = 0; i < server->dispatchers; i++)
 		run->dispatchers[i] = (struct dispatcher_options){
 			.server = server,
@@ -362,6 +371,7 @@ static void clean_up(struct server_run *run)
 	for (unsigned i = 0; i < run->mount_count; i++)
 		close(run->mount_fds[i]);
 	router_free(run->router);
+	groups_fini(run);
 	arena_fini(&run->tables);
 	free(run);
 }

@@ -285,8 +285,9 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 	if (scoreboard_become(&plan->board, self.line) < 0)
 		_exit(EX_OSERR);
 	close_inherited(group, &self);
-	/* Threads take descriptors of their host: it keeps what we have. */
-	if (!life->is_host)
+	/* Threads take descriptors of their host: it keeps what we have. So do those who
+	 * wait by an event loop. */
+	if (!life->is_host && !group->raw)
 		give_limit_back(plan);
 	seed_random();
 	code = run_child(life, &self);

@@ -17,6 +17,7 @@ enum control_kind {
 	CONTROL_DEATH,      /* so was that one, before this dispatcher was there */
 	CONTROL_DRAIN,      /* that worker is leaving: give it no more requests */
 	CONTROL_DEGRADED,   /* the pool's workers fail (detail 1), or work again (0) */
+	CONTROL_GROUP,      /* the same of the group `pool` beside the pools, and its restarts */
 	/* parent to worker */
 	CONTROL_LINK,       /* your link to the dispatcher `index`, whose process is `pid`
 			       (0: it has none now); with the three descriptors. A second

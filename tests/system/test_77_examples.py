@@ -270,6 +270,7 @@ def test_the_items_service_has_a_page(tmp_path):
             page = client.get("/static/items.html")
             assert page.header("Content-Type").startswith("text/html")
             assert b"/api/items" in page.body
+            assert server.status()["groups"][0]["name"] == "load"
             made = client.request("POST", "/api/items", b'{"name":"bolt"}')
             assert made.status == 201
             number = json.loads(made.body)["id"]
