@@ -410,6 +410,59 @@ static const char *client_reads(void)
 	return text;
 }
 
+/* So many bytes, as fast as they are sent, and then the end. */
+static void client_gets_all(size_t size)
+{
+	static char bytes[ROOM_BYTES];
+	ssize_t n = 1;
+
+	while (n != 0) {
+		turn();
+		n = recv(client, bytes, sizeof(bytes), MSG_DONTWAIT);
+		assert_true(n >= 0 || errno == EAGAIN);
+		size -= n > 0 ? (size_t)n : 0;
+	}
+	assert_int_equal(size, 0);
+}
+
+/* Behind what it has not taken yet. */
+static struct exchange *stream_of(struct connection *connection)
+{
+	const struct http_head head = { .minor = 1, .keep_alive = true };
+	struct exchange *stream = exchange_new(connection, &head);
+
+	assert_non_null(stream);
+	exchange_begin(stream, 200, (struct span){ "", 0 }, WIRE_UNKNOWN);
+	return stream;
+}
+
+static void who_is_given_up_gets_what_was_whole(void **state)
+{
+	struct connection *connection = accepted();
+	size_t size;
+
+	(void)state;
+	writer_append(connection, SMALL, strlen(SMALL));
+	stream_of(connection);
+	size = buffer_size(&connection->out);
+	drain_over(&dispatcher->loop, &dispatcher->drain_timer);
+	client_gets_all(size);
+}
+
+static void a_slow_subscriber_gets_what_was_whole(void **state)
+{
+	struct connection *connection = being_answered();
+	const size_t taken = LARGE_BYTES - buffer_size(&connection->out);
+	struct exchange *stream = stream_of(connection);
+
+	(void)state;
+	assert_int_equal(topic_subscribe(stream, span_of("t")), 0);
+	assert_int_equal(topic_publish(dispatcher, span_of("t"), span_of("event")), 0);
+	assert_int_equal(topic_publish(dispatcher, span_of("t"), span_of("event")), 0);
+	assert_int_equal(dispatcher->slow_subscribers, 1);
+	client_gets_all(taken + buffer_size(&connection->out));
+}
+
 static void what_was_half_there_when_we_stop_is_answered(void **state)
 {
 	struct connection *connection = accepted();
@@ -675,6 +728,8 @@ int main(void)
 		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
 		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
 		OF_A_CLIENT(an_empty_line_behind_a_request_leaves_the_connection_idle),
+		OF_A_CLIENT(who_is_given_up_gets_what_was_whole),
+		OF_A_CLIENT(a_slow_subscriber_gets_what_was_whole),
 		OF_A_CLIENT(what_was_half_there_when_we_stop_is_answered),
 		OF_A_CLIENT(what_was_half_there_behind_another_is_answered_too),
 		OF_A_CLIENT(what_was_half_there_is_not_waited_for_in_vain),

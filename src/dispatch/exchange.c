@@ -333,7 +333,7 @@ void exchange_give_up(struct exchange *exchange)
 	if (exchange->pool && exchange->state == EXCHANGE_QUEUED)
 		pool_leave(exchange);
 	if (exchange->state == EXCHANGE_ANSWERING)
-		connection_drop(connection);
+		connection_break(connection);
 	else if (exchange->state == EXCHANGE_DONE)
 		exchange_advance(connection);
 	else

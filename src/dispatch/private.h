@@ -152,7 +152,8 @@ void exchange_refuse(struct exchange *exchange, int status, const char *headers,
 		     const char *message);
 /** 405, with what the dispatcher's match allows. */
 void exchange_refuse_method(struct exchange *exchange);
-/** The server stops: 503 if no answer was begun; the exchange may be freed. */
+/** The server stops: 503 if no answer was begun, else the connection ends visibly (see
+ * connection_break()); the exchange may be freed. */
 void exchange_give_up(struct exchange *exchange);
 /** The first exchange of a connection has changed: move its bytes along. */
 void exchange_advance(struct connection *connection);

@@ -113,7 +113,7 @@ static void take_topic(struct seat *seat, const struct message *message)
 			  seat->pool->name, seat->index, (unsigned long long)exchange->id,
 			  r == -ENOSPC ? "it has as many topics as a stream may have"
 				       : strerror(-r));
-		connection_drop(exchange->connection);
+		connection_break(exchange->connection);
 	}
 }
 

@@ -10,7 +10,7 @@
  * that ten thousand subscribers do not hold up anybody else. One of 16 KiB or more is
  * sent to each at once (writer_direct): to copy it first would take as long, and its
  * size for each subscriber. A subscriber whose client does not keep up is cut off,
- * visibly: it is never silently given less than the others.
+ * visibly, behind what it was given so far: it is never silently given less than the others.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -134,7 +134,7 @@ static bool deliver(struct exchange *exchange, struct span event, struct span fr
 	struct connection *connection = exchange->connection;
 	size_t waiting = buffer_size(&exchange->early) + buffer_size(&exchange->out);
 
-	if (connection->gone || !is_or_may_be_stream(exchange))
+	if (connection->gone || connection->broken || !is_or_may_be_stream(exchange))
 		return false;
 	if (exchange_is_first(exchange)) {
 		/* It may be that nobody has tried to send that yet. */
@@ -173,7 +173,7 @@ static void cut_off(struct exchange *exchange, const char *why)
 		return;
 	connection->dispatcher->slow_subscribers++;
 	refusal_note(connection, why);
-	connection_drop(connection);
+	connection_break(connection);
 }
 
 /* The bucket's link to the topic, or to where it would stand. */

@@ -463,7 +463,8 @@ static void give_up(struct connection *connection)
 		reader_set_state(connection, CONNECTION_DEAF);
 	if (connection->state == CONNECTION_HEAD)
 		refusal_of_parser(connection, 503, "the server is stopping");
-	while (!list_empty(&connection->exchanges) && !connection->gone) {
+	while (!list_empty(&connection->exchanges) && !connection->gone &&
+	       !connection->broken) {
 		struct exchange *exchange = container_of(connection->exchanges.next,
 							 struct exchange, in_connection);
 
