@@ -169,7 +169,7 @@ static void cut_off(struct exchange *exchange, const char *why)
 {
 	struct connection *connection = exchange->connection;
 
-	if (connection->gone)
+	if (connection->gone || connection->broken)
 		return;
 	connection->dispatcher->slow_subscribers++;
 	refusal_note(connection, why);

@@ -325,7 +325,6 @@ static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_
 		.reopen = call_reopen,
 	};
 	unsigned count = 0;
-	int r;
 
 	while (count < CREW_GROUPS_MAX && supervisor->tables.groups[count].name) {
 		groups[count] = (struct group){
@@ -337,11 +336,7 @@ static int make_plan(struct crew_supervisor *supervisor, struct crew_error *ret_
 		count++;
 	}
 	options.group_count = count;
-	r = plan_new(&options, &supervisor->plan);
-	if (r < 0)
-		return error_set(ret_error, -r, "cannot make the plan: %s",
-				 strerror(-r));
-	return 0;
+	return plan_new(&options, &supervisor->plan, ret_error);
 }
 
 static void call_pre_fork(void *context, unsigned group, unsigned index)

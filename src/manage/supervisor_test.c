@@ -177,6 +177,26 @@ static void what_on_start_begins_on_shutdown_ends(void **state)
 	assert_int_equal(story.children_at_the_end, 0);
 }
 
+static void a_file_that_cannot_be_opened_is_named(void **state)
+{
+	struct crew_supervisor *supervisor = NULL;
+	struct crew_error error = { 0 };
+	struct story story;
+	struct crew_plan plan = plan_of(
+		&story, (struct crew_group){ .name = "kids",
+					     .run = rest,
+					     .out = { .to = CREW_TO_FILE,
+						      .path = "/dev/null/lines" } });
+
+	(void)state;
+	assert_int_equal(crew_plan_start(&plan, &supervisor, &error), -ENOTDIR);
+	assert_int_equal(error.code, ENOTDIR);
+	assert_non_null(strstr(error.text, "/dev/null/lines"));
+	plan.groups[0].out.path = "/dev/null";
+	assert_int_equal(crew_plan_start(&plan, &supervisor, &error), -ENOTSUP);
+	assert_non_null(strstr(error.text, "/dev/null: it is no regular file"));
+}
+
 static void nor_is_it_left_where_nothing_could_start(void **state)
 {
 	static const int none = -1;
@@ -257,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_on_start_begins_on_shutdown_ends),
+		cmocka_unit_test(a_file_that_cannot_be_opened_is_named),
 		cmocka_unit_test(nor_is_it_left_where_nothing_could_start),
 		cmocka_unit_test(who_stops_in_on_start_ends_in_order),
 		cmocka_unit_test(descriptors_may_be_opened_by_on_start),

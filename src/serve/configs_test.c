@@ -166,7 +166,7 @@ static void the_last_one_is_taken_when_there_is_room(void **state)
 	configs_init(run);
 	run->server.pools[0] = (struct crew_pool){ .name = "kids", .app = &app };
 	run->pool_count = 1;
-	assert_int_equal(plan_new(&options, &run->plan), 0);
+	assert_int_equal(plan_new(&options, &run->plan, NULL), 0);
 	assert_int_equal(plan_start(run->plan), 0);
 	while (ready_count == 0 && clock_now_ms() < end)
 		assert_int_equal(loop_turn(plan_loop(run->plan), 100), 0);

@@ -120,7 +120,7 @@ static int begin(void **state)
 	run->server.dispatchers = 1;
 	configs_init(run);
 	orders_init(run);
-	assert_int_equal(plan_new(&options, &run->plan), 0);
+	assert_int_equal(plan_new(&options, &run->plan, NULL), 0);
 	assert_int_equal(plan_start(run->plan), 0);
 	return 0;
 }

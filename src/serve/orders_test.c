@@ -117,7 +117,7 @@ static int begin_with(int (*dispatcher)(struct crew_child *self))
 	assert_non_null(run);
 	run->server.dispatchers = 1;
 	orders_init(run);
-	assert_int_equal(plan_new(&options, &run->plan), 0);
+	assert_int_equal(plan_new(&options, &run->plan, NULL), 0);
 	assert_int_equal(plan_start(run->plan), 0);
 	return 0;
 }

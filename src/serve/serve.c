@@ -169,12 +169,10 @@ static int make_plan(struct server_run *run, struct crew_error *ret_error)
 		.stopping = stopping,
 		.reopen = reopen,
 	};
-	int r;
 
 	make_groups(run);
 	options.group_count = run->group_count;
-	r = plan_new(&options, &run->plan);
-	return r < 0 ? error_set(ret_error, -r, "cannot make the plan: %s", strerror(-r)) : 0;
+	return plan_new(&options, &run->plan, ret_error);
 }
 
 static int start(struct server_run *run, struct crew_error *ret_error)

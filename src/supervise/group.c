@@ -23,7 +23,8 @@ static int make_places(struct group_state *group);
 static struct life *life_at(const struct plan *plan, unsigned group, unsigned index);
 static void tell_scaled(const struct group_state *group, unsigned by, const char *what);
 
-int group_init(struct plan *plan, unsigned number, const struct group *options)
+int group_init(struct plan *plan, unsigned number, const struct group *options,
+	       struct crew_error *ret_error)
 {
 	struct group_state *group = &plan->groups[number];
 	int r;
@@ -41,10 +42,10 @@ int group_init(struct plan *plan, unsigned number, const struct group *options)
 			return -ENOMEM;
 	}
 	group->log_level = group->options.is.log_level;
-	r = sink_open(&group->out, group, &group->options.is.out, CREW_INFO);
+	r = sink_open(&group->out, group, &group->options.is.out, CREW_INFO, ret_error);
 	if (r == 0)
 		r = sink_open(&group->error, group, &group->options.is.error,
-			      CREW_WARNING);
+			      CREW_WARNING, ret_error);
 	return r < 0 ? r : make_places(group);
 }
 

@@ -111,7 +111,7 @@ static void begin(struct crew_group is)
 	const struct plan_options options = { .groups = &group, .group_count = 1 };
 
 	births = deaths = 0;
-	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
 	assert_int_equal(plan_start(plan), 0);
 }
 
@@ -214,7 +214,7 @@ static void a_host_that_is_too_large_stays_while_no_other_comes_up(void **state)
 	births = 0;
 	heard[0] = '\0';
 	log_set_taker(hear, NULL);
-	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
 	assert_int_equal(plan_start(plan), 0);
 	turn_until(&births, 2);
 	host = plan_child(plan, 0, 0)->pid;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
@@ -20,13 +21,15 @@
 static void tell_unheld_limits(const struct plan *plan);
 static void tell_group(struct group_state *group);
 
-int plan_new(const struct plan_options *options, struct plan **ret_plan)
+int plan_new(const struct plan_options *options, struct plan **ret_plan,
+	     struct crew_error *ret_error)
 {
 	struct plan *plan = calloc(1, sizeof(*plan));
+	struct crew_error error = { 0 };
 	int r;
 
 	if (!plan)
-		return -ENOMEM;
+		return error_set(ret_error, ENOMEM, "no memory for the plan");
 	plan->options = *options;
 	plan->health.fire = health_fire;
 	plan->room.fire = streams_room_fire;
@@ -43,11 +46,15 @@ int plan_new(const struct plan_options *options, struct plan **ret_plan)
 	if (r == 0 && (!plan->lines_used || !plan->groups))
 		r = -ENOMEM;
 	for (unsigned i = 0; r == 0 && i < options->group_count; i++)
-		r = group_init(plan, i, &options->groups[i]);
+		r = group_init(plan, i, &options->groups[i], &error);
 	if (r == 0 && options->take_signals)
 		r = signals_take(plan);
 	if (r < 0) {
 		plan_free(plan);
+		if (error.code == 0)
+			error_set(&error, -r, "cannot make the plan: %s", strerror(-r));
+		if (ret_error)
+			*ret_error = error;
 		return r;
 	}
 	*ret_plan = plan;

@@ -459,7 +459,7 @@ static void begin_groups(struct story *story, const struct group *groups, unsign
 	};
 
 	*story = (struct story){ 0 };
-	assert_int_equal(plan_new(&options, &story->plan), 0);
+	assert_int_equal(plan_new(&options, &story->plan, NULL), 0);
 	assert_int_equal(plan_start(story->plan), 0);
 }
 
@@ -1815,7 +1815,7 @@ static void a_stop_is_hurried_by_a_later_signal_only(void **state)
 
 	(void)state;
 	sigprocmask(SIG_SETMASK, NULL, &before);
-	assert_int_equal(plan_new(&options, &story.plan), 0);
+	assert_int_equal(plan_new(&options, &story.plan, NULL), 0);
 	assert_int_equal(plan_start(story.plan), 0);
 	turn_until(&story, &story.ready, 1);
 	kill(getpid(), SIGTERM);
@@ -1848,7 +1848,7 @@ static int be_parent_without_streams(void)
 
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		close(fd);
-	if (plan_new(&options, &story.plan) < 0 || plan_start(story.plan) < 0 ||
+	if (plan_new(&options, &story.plan, NULL) < 0 || plan_start(story.plan) < 0 ||
 	    loop_expose(plan_loop(story.plan)) < 0)
 		return 1;
 	while (story.ready < 2 && clock_now_ms() < end)
@@ -1885,7 +1885,7 @@ static void where_no_child_can_be_started_it_is_said_why(void **state)
 	struct rlimit before;
 
 	(void)state;
-	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 3, before.rlim_max }), 0);
 	assert_int_equal(plan_start(plan), -EMFILE);
@@ -2082,7 +2082,7 @@ static void a_terminal_that_was_replaced_is_let_go_of(void **state)
 
 	(void)state;
 	group.is.out.fd = group.is.error.fd = terminal;
-	assert_int_equal(plan_new(&options, &plan), 0);
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
 	assert_int_equal(read(master, &byte, 1), -1);
 	assert_int_equal(errno, EAGAIN); /* it is open */
 	assert_int_equal(dup2(null, terminal), terminal);

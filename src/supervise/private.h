@@ -253,7 +253,8 @@ static inline bool is_threads(const struct group_state *group)
 /** The level of lines of that group's children, which they are told too. */
 int group_log_level(const struct group_state *group);
 void group_tell_log_level(struct group_state *group);
-int group_init(struct plan *plan, unsigned number, const struct group *options);
+int group_init(struct plan *plan, unsigned number, const struct group *options,
+	       struct crew_error *ret_error);
 void group_fini(struct group_state *group);
 /* place.c */
 int place_new(struct group_state *group, unsigned index, struct place **ret_place);
@@ -368,7 +369,8 @@ char *stream_last_lines(const struct life *life);
 void stream_tell_untold(struct life *life);
 /* sink.c */
 int sink_open(struct sink *sink, struct group_state *group,
-	      const struct crew_stream *options, int log_level);
+	      const struct crew_stream *options, int log_level,
+	      struct crew_error *ret_error);
 /** What was dropped is told, if there is room. Takes zeroed memory. */
 void sink_close(struct sink *sink);
 /** Say how many lines were dropped, if there is room now: no other line may follow. */

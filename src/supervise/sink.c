@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
@@ -50,7 +51,8 @@ static bool is_json(const char *line, size_t size);
 static int level_of_priority(int priority);
 
 int sink_open(struct sink *sink, struct group_state *group,
-	      const struct crew_stream *options, int log_level)
+	      const struct crew_stream *options, int log_level,
+	      struct crew_error *ret_error)
 {
 	int r;
 
@@ -65,10 +67,11 @@ int sink_open(struct sink *sink, struct group_state *group,
 			options->max_bytes ? options->max_bytes : ROTATE_BYTES,
 			options->keep ? options->keep : ROTATE_KEEP);
 	if (r < 0)
-		log_error("cannot open the file %s: %s", options->path,
-			  r == -ENOTSUP ? "it is no regular file; use CREW_TO_FD for what is "
-					  "open, CREW_TO_NULL for /dev/null"
-					: strerror(-r));
+		error_set(ret_error, -r, "cannot open the file %s: %s", options->path,
+			  r == -ENOTSUP
+				  ? "it is no regular file; use CREW_TO_FD for what is "
+				    "open, CREW_TO_NULL for /dev/null"
+				  : strerror(-r));
 	sink->file_is_open = r == 0;
 	return r;
 }

@@ -92,8 +92,10 @@ struct plan_options {
 	void (*reopen)(void *context);
 };
 
-/** Make a plan; nothing is forked yet. 0 or -errno. */
-int plan_new(const struct plan_options *options, struct plan **ret_plan);
+/** Make a plan; nothing is forked yet. 0 or -errno; `ret_error` (may be NULL) says why, and of
+ * which file. */
+int plan_new(const struct plan_options *options, struct plan **ret_plan,
+	     struct crew_error *ret_error);
 /** Call back with each file that lines of children go to. */
 void plan_each_file(struct plan *plan, void (*call)(void *context, struct rotate *file),
 		    void *context);
