@@ -1146,7 +1146,7 @@ static void who_would_miss_an_event_is_cut_off(void **state)
 	assert_int_equal(topic_subscribe(exchange, topic), 0);
 	list_init(&connection->in_dispatcher);
 	assert_int_equal(topic_publish(dispatcher, topic, event), 0);
-	assert_true(connection->gone);
+	assert_true(connection->broken);
 	assert_int_equal(dispatcher->slow_subscribers, 1);
 	list_remove(&connection->in_dispatcher);
 }

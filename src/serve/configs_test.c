@@ -125,8 +125,8 @@ static void what_is_too_large_does_not_replace_the_last_one(void **state)
 	assert_non_null(run);
 	configs_init(run);
 	run->server.pools[0] = (struct crew_pool){ .name = "kids", .app = &app };
-	run->group_count = 2;
-	assert_int_equal(plan_new(&options, &run->plan), 0);
+	run->pool_count = 1;
+	assert_int_equal(plan_new(&options, &run->plan, NULL), 0);
 	for (off_t more = 0; more <= 1; more++) {
 		const int fd = os_memory_file("config");
 
