@@ -44,6 +44,7 @@ struct call {
 	int status;
 	struct buffer answer;  /* header lines, then the body */
 	uint32_t headers_size;
+	size_t told;           /* bytes of it */
 	bool over;
 	bool untold;           /* it is over, and its caller does not know yet */
 	char name[NAME_BYTES]; /* whom, if nobody is told of its end */
@@ -77,8 +78,7 @@ static void submit_body(struct call *call, struct exchange *exchange,
 static int set_clock(struct call *call, const struct pool *pool);
 static void settle(struct call *call, int status);
 static void leave_seat(struct call *call);
-static void tell(struct seat *seat, uint32_t token, int status, struct span all,
-		 uint32_t headers_size);
+static bool tell(struct call *call);
 static void too_long(struct loop *loop, struct timer *timer);
 static void free_if_done(struct call *call);
 
@@ -216,14 +216,12 @@ void calls_open(struct seat *seat)
 
 void calls_tell(struct seat *seat)
 {
-	struct list *link;
+	while (seat->outbox.bytes < ANSWERS_AHEAD_BYTES && !list_empty(&seat->answers)) {
+		struct call *call = container_of(seat->answers.next, struct call, in_list);
 
-	while (seat->outbox.bytes < ANSWERS_AHEAD_BYTES &&
-	       (link = list_pop_front(&seat->answers))) {
-		struct call *call = container_of(link, struct call, in_list);
-
-		tell(seat, call->token, call->status, buffer_span(&call->answer),
-		     call->headers_size);
+		if (!tell(call))
+			return;
+		list_remove(&call->in_list);
 		leave_seat(call);
 		free_if_done(call);
 	}
@@ -353,10 +351,12 @@ static void name_it(char name[NAME_BYTES], const struct parts *parts)
 /* There is no room for it. */
 static void refuse(struct seat *seat, const struct parts *parts)
 {
+	const struct message none = { .kind = MESSAGE_CALL_ANSWER, .flags = MESSAGE_LAST,
+				      .generation = parts->head.token };
 	char name[NAME_BYTES];
 
 	if (parts->head.token) {
-		tell(seat, parts->head.token, 503, (struct span){ NULL, 0 }, 0);
+		seat_say(seat, &none, NULL);
 		return;
 	}
 	name_it(name, parts);
@@ -542,36 +542,37 @@ static void leave_seat(struct call *call)
 	call->untold = false;
 }
 
-/* The answer to its call: header lines, then the body. */
-static void tell(struct seat *seat, uint32_t token, int status, struct span all,
-		 uint32_t headers_size)
+/* The answer to its call: header lines, then the body. False: there is no memory for some of it
+ * now; the next time it goes on there. */
+static bool tell(struct call *call)
 {
+	const struct span all = buffer_span(&call->answer);
 	struct wire_call_answer head = {
-		.token = token,
-		.status = (uint32_t)status,
-		.headers_size = headers_size,
-		.body_size = (uint32_t)(all.size - headers_size),
+		.token = call->token,
+		.status = (uint32_t)call->status,
+		.headers_size = call->headers_size,
+		.body_size = (uint32_t)(all.size - call->headers_size),
 	};
-	struct message message = { .kind = MESSAGE_CALL_ANSWER,
-				   .generation = token };
+	struct message message = { .kind = MESSAGE_CALL_ANSWER, .generation = call->token };
 	char part[ANSWER_PART_BYTES];
-	size_t at = 0;
 
 	do {
-		const size_t before = at == 0 ? sizeof(head) : 0;
-		size_t size = all.size - at;
+		const size_t before = call->told == 0 ? sizeof(head) : 0;
+		size_t size = all.size - call->told;
 
 		if (size > sizeof(part) - before)
 			size = sizeof(part) - before;
 		if (before)
 			memcpy(part, &head, before);
 		if (size)
-			memcpy(part + before, all.at + at, size);
-		at += size;
+			memcpy(part + before, all.at + call->told, size);
 		message.size = (uint32_t)(before + size);
-		message.flags = at == all.size ? MESSAGE_LAST : 0;
-		seat_say(seat, &message, part);
-	} while (at < all.size);
+		message.flags = call->told + size == all.size ? MESSAGE_LAST : 0;
+		if (!seat_say(call->seat, &message, part))
+			return false;
+		call->told += size;
+	} while (call->told < all.size);
+	return true;
 }
 
 static void too_long(struct loop *loop, struct timer *timer)

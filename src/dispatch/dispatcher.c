@@ -260,6 +260,7 @@ static void beat(struct loop *loop, struct timer *timer)
 	crew_child_beat(dispatcher->self);
 	hooks_idle(dispatcher);
 	pull_back_single(dispatcher);
+	retry_saying(loop, timer); /* for which there may have been no memory */
 	loop_timer_set(loop, timer, loop->now_ms + BEAT_MS);
 }
 

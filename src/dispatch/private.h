@@ -313,8 +313,8 @@ void seat_refuse(struct pool *pool, const struct control *up, const char *why);
 void answer_received(struct seat *seat, const struct message *message);
 void said_received(struct seat *seat, const struct message *message);
 /** Say something besides requests; it is sent as soon as there is room. With
- * `bytes`, message->size of them are copied. */
-void seat_say(struct seat *seat, const struct message *message, const void *bytes);
+ * `bytes`, message->size of them are copied: false, if there is no memory for that. */
+bool seat_say(struct seat *seat, const struct message *message, const void *bytes);
 /** Send what waits. False: something still does. */
 bool seat_flush(struct seat *seat);
 bool seat_has_news(const struct seat *seat);

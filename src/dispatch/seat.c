@@ -51,6 +51,8 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	if (r == 0)
 		r = link_open(&seat->link, LINK_DISPATCHER, fds);
 	if (r < 0) {
+		if (seat)
+			outbox_fini(&seat->outbox);
 		seat_refuse(pool, order, strerror(-r));
 		link_close_fds(fds);
 		return;
@@ -73,13 +75,13 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	/* It may be at a request of a dispatcher before us, and have looked at no link since. */
 	seat->doubted = true;
 	seat->doubted_epoch = 0;
-	outbox_init(&seat->outbox);
 	calls_open(seat);
 	seat->bell = (struct watch){ .fd = seat->link.sleeper.fd,
 				     .ready = bell_rang };
 	/* Edge-triggered: each ring is one event, and none has to be read away. */
 	r = loop_add(&dispatcher->loop, &seat->bell, EPOLLIN | EPOLLET);
 	if (r < 0) {
+		outbox_fini(&seat->outbox);
 		seat_refuse(pool, order, strerror(-r));
 		link_fini(&seat->link);
 		return;
@@ -245,20 +247,21 @@ static int have_killed(const struct pool *pool, unsigned index, uint32_t generat
 			       NULL, 0);
 }
 
-void seat_say(struct seat *seat, const struct message *message, const void *bytes)
+bool seat_say(struct seat *seat, const struct message *message, const void *bytes)
 {
 	int r;
 
 	if (!seat->up || seat->condemned)
-		return;
+		return true;
 	r = outbox_send(&seat->outbox, &seat->link, message, bytes);
 	seat->must_ring = true;
+	if (r == -ENOMEM && bytes)
+		return false;
 	if (r == -EBADMSG)
 		seat_condemn(seat, "its index of requests is impossible");
-	else if (r < 0)
-		seat_condemn(seat, "there is no memory for what it is to be told");
-	else if (seat->outbox.bytes > UNREAD_MAX_BYTES)
+	else if (r < 0 || seat->outbox.bytes > UNREAD_MAX_BYTES)
 		seat_condemn(seat, "it does not read what it is told");
+	return true;
 }
 
 bool seat_flush(struct seat *seat)
@@ -267,7 +270,8 @@ bool seat_flush(struct seat *seat)
 
 	if (!list_empty(&seat->answers)) {
 		calls_tell(seat);
-		r = r < 0 ? r : outbox_empty(&seat->outbox);
+		r = r < 0 ? r
+			  : outbox_empty(&seat->outbox) && list_empty(&seat->answers);
 	}
 	if (r < 0)
 		seat_condemn(seat, "its index of requests is impossible");
@@ -516,15 +520,17 @@ static bool was_at(const struct seat *seat, const struct slot *slot)
 	       link_claim(&seat->link, number, slot->generation) == CLAIM_TAKEN;
 }
 
-/* Fresh memory for each link: of so many slots nearly all are never touched. */
+/* Fresh memory for each link: of so many slots nearly all are never touched, nor is what keeps
+ * that each of them is cancelled, should there be no memory then. */
 static int make_slots(struct seat *seat)
 {
+	outbox_init(&seat->outbox);
 	free(seat->slots);
 	seat->slots = calloc(LINK_SLOTS, sizeof(*seat->slots));
 	memset(&seat->used_slots, 0, sizeof(seat->used_slots));
 	memset(&seat->want_parts, 0, sizeof(seat->want_parts));
 	memset(&seat->free_slots, 0xff, sizeof(seat->free_slots));
-	return seat->slots ? 0 : -ENOMEM;
+	return seat->slots ? outbox_reserve(&seat->outbox, LINK_SLOTS) : -ENOMEM;
 }
 
 struct aged_slot {

@@ -76,6 +76,7 @@ static void open_seat(struct seat *place, struct link *its_worker)
 	memset(&place->free_slots, 0xff, sizeof(place->free_slots));
 	list_init(&place->in_active);
 	outbox_init(&place->outbox);
+	assert_int_equal(outbox_reserve(&place->outbox, LINK_SLOTS), 0);
 	calls_open(place);
 	assert_int_equal(link_create(&ours), 0);
 	theirs = (struct link_fds){ dup(ours.memory),
@@ -1200,7 +1201,9 @@ static int status_of_a_call_of(struct seat *place, struct link *its_worker)
 				    NULL, NULL), 0);
 	seat_flush(place);
 	while (link_receive(its_worker, &message) > 0) {
-		if (message.kind == MESSAGE_CALL_ANSWER)
+		if (message.kind == MESSAGE_CALL_ANSWER && message.size == 0)
+			answer.status = 503;
+		else if (message.kind == MESSAGE_CALL_ANSWER)
 			memcpy(&answer, link_bytes(its_worker, &message), sizeof(answer));
 	}
 	return (int)answer.status;
@@ -1387,43 +1390,151 @@ static void call(uint32_t token)
 	assert_int_equal(link_send(&worker, &message), 0);
 }
 
-static void who_calls_when_there_is_no_memory_is_answered(void **state)
+struct hog {
+	struct hog *next;
+};
+
+/* Nothing is left, not even what was freed before. */
+static struct hog *take_all_memory(struct rlimit *ret_limit)
 {
-	struct hog {
-		struct hog *next;
-		char bytes[WIRE_CALL_MAX_BYTES - sizeof(struct hog *)];
-	} *hogs = NULL;
-	struct wire_call_answer answer;
-	struct message message;
-	struct rlimit limit;
+	struct hog *hogs = NULL;
 	struct rlimit none;
 
-	(void)state;
-	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
-	none = (struct rlimit){ 1, limit.rlim_max };
-	call(7);
+	assert_int_equal(getrlimit(RLIMIT_AS, ret_limit), 0);
+	none = (struct rlimit){ 1, ret_limit->rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
-	/* What was freed before is still there. */
-	for (struct hog *hog; (hog = malloc(sizeof(*hog))) != NULL; hogs = hog)
-		hog->next = hogs;
-	seat_receive(&seat);
-	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	/* Small pieces that were freed are kept by their sizes. */
+	for (size_t size = WIRE_CALL_MAX_BYTES; size >= sizeof(*hogs);
+	     size = size > 2048 ? size / 2 : size - 8) {
+		for (struct hog *hog; (hog = malloc(size)) != NULL; hogs = hog)
+			hog->next = hogs;
+	}
+	return hogs;
+}
+
+static void give_it_back(struct hog *hogs, const struct rlimit *limit)
+{
+	assert_int_equal(setrlimit(RLIMIT_AS, limit), 0);
 	for (struct hog *next; hogs; hogs = next) {
 		next = hogs->next;
 		free(hogs);
 	}
+}
+
+static void who_calls_when_there_is_no_memory_is_answered(void **state)
+{
+	struct message message;
+	struct rlimit limit;
+	struct hog *hogs;
+
+	(void)state;
+	call(7);
+	hogs = take_all_memory(&limit);
+	seat_receive(&seat);
+	give_it_back(hogs, &limit);
 	assert_false(seat.condemned);
 	assert_int_equal(dispatcher->call_count, 0);
 	assert_int_equal(link_receive(&worker, &message), 1);
 	assert_int_equal(message.kind, MESSAGE_CALL_ANSWER);
 	assert_int_equal(message.generation, 7);
 	assert_int_equal(message.flags, MESSAGE_LAST);
-	assert_int_equal(message.size, sizeof(answer));
-	memcpy(&answer, link_bytes(&worker, &message), sizeof(answer));
-	assert_int_equal(answer.token, 7);
-	assert_int_equal(answer.status, 503);
-	assert_int_equal(answer.headers_size, 0);
-	assert_int_equal(answer.body_size, 0);
+	assert_int_equal(message.size, 0);
+}
+
+static void say_number(unsigned number)
+{
+	const struct message message = { .kind = MESSAGE_CREDIT, .size = number };
+
+	seat_say(&seat, &message, NULL);
+}
+
+/* Its ring is full, and it is at something else. */
+static void who_cannot_be_told_for_want_of_memory_is_told_later(void **state)
+{
+	struct message message;
+	struct rlimit limit;
+	struct hog *hogs;
+	unsigned said = 0;
+	unsigned heard = 0;
+	bool all;
+
+	(void)state;
+	while (said < LINK_RING_ENTRIES + 10)
+		say_number(said++);
+	hogs = take_all_memory(&limit);
+	while (said < 2 * LINK_RING_ENTRIES)
+		say_number(said++);
+	call(said++);
+	seat_receive(&seat);
+	give_it_back(hogs, &limit);
+	say_number(said++);
+	assert_false(seat.condemned);
+	do {
+		all = seat_flush(&seat);
+		while (link_receive(&worker, &message) > 0) {
+			if (message.kind == MESSAGE_CREDIT)
+				assert_int_equal(message.size, heard);
+			else
+				assert_int_equal(message.generation, heard);
+			heard++;
+		}
+	} while (!all);
+	assert_int_equal(heard, said);
+	assert_true(seat_flush(&seat));
+}
+
+static void who_has_much_unread_without_memory_is_condemned(void **state)
+{
+	struct rlimit limit;
+	struct hog *hogs;
+
+	(void)state;
+	for (unsigned i = 0; i < LINK_RING_ENTRIES; i++)
+		say_number(i);
+	hogs = take_all_memory(&limit);
+	for (unsigned i = 0; i < LINK_SLOTS; i++)
+		say_number(i);
+	give_it_back(hogs, &limit);
+	assert_false(seat.condemned);
+	hogs = take_all_memory(&limit);
+	say_number(0);
+	give_it_back(hogs, &limit);
+	assert_true(seat.condemned);
+}
+
+/* Its first part finds room, the others do not. */
+static void an_answer_without_memory_to_tell_it_is_told_later(void **state)
+{
+	static const char body[3 * INLINE_BODY_BYTES];
+	struct call *called;
+	struct rlimit limit;
+	struct hog *hogs;
+	size_t bytes = 0;
+	unsigned whole = 0;
+
+	(void)state;
+	call_pool("GET", "/", "");
+	assert_int_equal(calls_of(&called, 1), 1);
+	call_head(called, 200, (struct span){ 0 });
+	call_body(called, (struct span){ body, sizeof(body) });
+	while (link_receive(&worker, &(struct message){ 0 }) > 0)
+		;
+	for (unsigned i = 1; i < LINK_RING_ENTRIES; i++)
+		say_number(i);
+	hogs = take_all_memory(&limit);
+	call_over(called);
+	assert_false(seat_flush(&seat));
+	assert_false(seat_flush(&seat));
+	give_it_back(hogs, &limit);
+	assert_false(seat.condemned);
+	for (unsigned times = 0; whole == 0; times++) {
+		assert_true(times < 100);
+		whole = read_answers(&bytes);
+		seat_receive(&seat);
+		seat_flush(&seat);
+	}
+	assert_int_equal(whole, 1);
+	assert_int_equal(bytes, sizeof(struct wire_call_answer) + sizeof(body));
 }
 #endif
 
@@ -1433,13 +1544,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		AT_A_SEAT(who_answers_and_gives_back_nothing_is_believed),
 		AT_A_SEAT(who_gives_back_a_request_before_its_answer_is_condemned),
-		AT_A_SEAT(who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
+		AT_A_SEAT(
+			who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
 		AT_A_SEAT(who_wrote_into_a_request_is_condemned),
 		AT_A_SEAT(what_a_worker_wrote_into_a_request_is_shown_if_it_is_there),
 		AT_A_SEAT(who_defers_what_it_has_not_begun_is_condemned),
 		AT_A_SEAT(who_is_alive_with_what_it_has_not_begun_is_condemned),
 		AT_A_SEAT(who_subscribes_for_what_it_has_not_begun_is_condemned),
-		AT_A_SEAT(what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
+		AT_A_SEAT(
+			what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
@@ -1452,7 +1565,8 @@ int main(void)
 		AT_A_SEAT(who_takes_nothing_is_given_no_more_while_others_are_idle),
 		AT_A_SEAT(who_takes_nothing_and_is_alone_keeps_what_it_has),
 		AT_A_SEAT(who_is_slow_is_not_thought_to_be_quicker),
-		AT_A_SEAT(who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
+		AT_A_SEAT(
+			who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(what_a_worker_died_at_is_named),
 		AT_A_SEAT(what_is_run_again_is_named_too),
@@ -1467,10 +1581,14 @@ int main(void)
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
-		AT_A_SEAT(who_gets_many_large_answers_at_once_is_not_condemned_for_them),
+		AT_A_SEAT(
+			who_gets_many_large_answers_at_once_is_not_condemned_for_them),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
+		AT_A_SEAT(who_cannot_be_told_for_want_of_memory_is_told_later),
+		AT_A_SEAT(who_has_much_unread_without_memory_is_condemned),
+		AT_A_SEAT(an_answer_without_memory_to_tell_it_is_told_later),
 #endif
 	};
 

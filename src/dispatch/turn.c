@@ -375,7 +375,9 @@ void retry_saying(struct loop *loop, struct timer *timer)
 
 			if (seat->untold)
 				seat_tell_condemned(seat);
-			else if (seat->up && !seat->condemned && !outbox_empty(&seat->outbox))
+			else if (seat->up && !seat->condemned &&
+				 (!outbox_empty(&seat->outbox) ||
+				  !list_empty(&seat->answers)))
 				seat->must_ring = true;
 		}
 	}

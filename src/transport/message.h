@@ -19,7 +19,7 @@
 
 #include "base/span.h"
 
-#define MESSAGE_VERSION 6u
+#define MESSAGE_VERSION 7u
 
 enum message_kind {
 	MESSAGE_NONE = 0,
@@ -37,7 +37,7 @@ enum message_kind {
 	MESSAGE_PUBLISHED,    /* to the publisher: its `generation` is the token of the
 				 MESSAGE_PUBLISH, its `size` how many were reached */
 	MESSAGE_CALL_ANSWER,  /* bytes: a wire_call_answer, the first one; then more of
-				 its body, until MESSAGE_LAST */
+				 its body, until MESSAGE_LAST. Without any: 503 */
 	/* worker to dispatcher */
 	MESSAGE_ANSWER,       /* bytes: a wire_answer, LINK_CREDIT_BYTES at most;
 				 release when written */

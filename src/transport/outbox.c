@@ -18,13 +18,22 @@ struct waiting {
 	_Alignas(8) unsigned char bytes[];
 };
 
+static int keep_in_reserve(struct outbox *outbox, const struct message *message);
 static int send_now(struct link *link, struct message message, const void *bytes);
 
 void outbox_init(struct outbox *outbox)
 {
+	*outbox = (struct outbox){ .count = 0 };
 	list_init(&outbox->waiting);
-	outbox->count = 0;
-	outbox->bytes = 0;
+}
+
+int outbox_reserve(struct outbox *outbox, unsigned count)
+{
+	outbox->reserve = malloc(count * sizeof(*outbox->reserve));
+	if (!outbox->reserve)
+		return -ENOMEM;
+	outbox->reserve_size = count;
+	return 0;
 }
 
 void outbox_fini(struct outbox *outbox)
@@ -33,8 +42,8 @@ void outbox_fini(struct outbox *outbox)
 
 	while ((link = list_pop_front(&outbox->waiting)))
 		free(container_of(link, struct waiting, link));
-	outbox->count = 0;
-	outbox->bytes = 0;
+	free(outbox->reserve);
+	outbox_init(outbox);
 }
 
 int outbox_send(struct outbox *outbox, struct link *link,
@@ -48,9 +57,10 @@ int outbox_send(struct outbox *outbox, struct link *link,
 		r = send_now(link, *message, bytes);
 	if (r != -EAGAIN)
 		return r;
-	waiting = malloc(sizeof(*waiting) + size);
+	/* Nobody goes before what is in the reserve. */
+	waiting = outbox->reserve_count ? NULL : malloc(sizeof(*waiting) + size);
 	if (!waiting)
-		return -ENOMEM;
+		return bytes ? -ENOMEM : keep_in_reserve(outbox, message);
 	waiting->message = *message;
 	waiting->has_bytes = bytes != NULL;
 	if (size)
@@ -64,7 +74,7 @@ int outbox_send(struct outbox *outbox, struct link *link,
 
 int outbox_flush(struct outbox *outbox, struct link *link)
 {
-	while (!outbox_empty(outbox)) {
+	while (!list_empty(&outbox->waiting)) {
 		struct waiting *first = container_of(outbox->waiting.next,
 						     struct waiting, link);
 		int r = send_now(link, first->message,
@@ -80,7 +90,28 @@ int outbox_flush(struct outbox *outbox, struct link *link)
 		free(first);
 		outbox->count--;
 	}
+	for (; outbox->reserve_count > 0; outbox->reserve_count--) {
+		int r = send_now(link, outbox->reserve[outbox->reserve_first], NULL);
+
+		if (r < 0)
+			return r == -EAGAIN ? 0 : r;
+		outbox->reserve_first =
+			(outbox->reserve_first + 1) % outbox->reserve_size;
+		outbox->count--;
+	}
 	return 1;
+}
+
+static int keep_in_reserve(struct outbox *outbox, const struct message *message)
+{
+	const unsigned first = outbox->reserve_first;
+
+	if (outbox->reserve_count == outbox->reserve_size)
+		return -ENOMEM;
+	outbox->reserve[(first + outbox->reserve_count++) % outbox->reserve_size] =
+		*message;
+	outbox->count++;
+	return 0;
 }
 
 /* 0, -EAGAIN, -EBADMSG. */

@@ -153,6 +153,8 @@ int calls_answered(struct worker *worker, struct peer *peer,
 
 static int take_part(struct awaited *awaited, const unsigned char *bytes, uint32_t size)
 {
+	if (size == 0 && !awaited->answer)
+		lose(awaited, 503);
 	if (!awaited->answer && !awaited->lost) {
 		if (take_head(awaited, bytes, size) < 0)
 			return -EBADMSG;

@@ -1535,6 +1535,21 @@ static void answer_call(uint32_t token, unsigned flags, uint32_t status, uint32_
 	link_ring(&link_);
 }
 
+static void a_call_that_is_refused_is_answered(void **state)
+{
+	struct message none = { .kind = MESSAGE_CALL_ANSWER, .flags = MESSAGE_LAST };
+
+	(void)state;
+	ask(0, CALL, 1);
+	none.generation = next_call();
+	expect_text(0, "called");
+	assert_int_equal(link_send(&link_, &none), 0);
+	link_ring(&link_);
+	ask(1, HELLO, 2);
+	expect_text(1, "{\"id\":2}");
+	assert_int_equal(atomic_load(&shared->result), 503);
+}
+
 /* Also one that is made when it hears of it, but none that is made later: who calls again and
  * again would never leave. */
 static void a_stop_waits_for_the_answers_of_calls(void **state)
@@ -1754,6 +1769,7 @@ int main(void)
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
 		cmocka_unit_test_teardown(a_stop_waits_for_the_answers_of_calls, stop),
+		with_worker(a_call_that_is_refused_is_answered),
 #ifndef __SANITIZE_ADDRESS__
 		with_worker(an_answer_without_memory_for_it_is_none),
 		with_worker(who_has_no_memory_for_a_request_says_so),
