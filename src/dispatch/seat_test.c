@@ -529,6 +529,25 @@ static void a_stop_has_a_worker_end_what_is_amid_an_event(void **state)
 	assert_true(list_empty(&connection->exchanges));
 }
 
+static void what_is_published_amid_the_last_event_comes_behind_it(void **state)
+{
+	struct exchange *exchange = ask(0);
+	struct message message = take();
+
+	(void)state;
+	begin_events(&message, MESSAGE_MORE);
+	seat_receive(&seat);
+	assert_int_equal(topic_subscribe(exchange, span_of("topic")), 0);
+	assert_int_equal(publish(), 1);
+	assert_true(client_got("4\r\ndat\n\r\n"));
+	message.kind = MESSAGE_ANSWER_PART;
+	message.flags = MESSAGE_LAST;
+	message.size = 0;
+	assert_int_equal(link_send(&worker, &message), 0);
+	seat_receive(&seat);
+	assert_true(client_got("4\r\ndat\n\r\n1\r\nx\r\n0\r\n\r\n"));
+}
+
 /* All of it is here: there is nothing that could be cancelled. */
 static void a_whole_answer_that_is_refused_is_over(void **state)
 {
@@ -1555,6 +1574,7 @@ int main(void)
 			what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
+		AT_A_SEAT(what_is_published_amid_the_last_event_comes_behind_it),
 		AT_A_SEAT(a_whole_answer_that_is_refused_is_over),
 		AT_A_SEAT(header_lines_may_be_so_long_and_no_longer),
 		AT_A_SEAT(the_first_part_of_an_answer_may_be_so_long_and_no_longer),
