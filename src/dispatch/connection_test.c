@@ -149,6 +149,7 @@ static int tear_down(void **state)
 		close(dispatcher->listener.fd);
 	if (dispatcher->reserve_fd >= 0)
 		close(dispatcher->reserve_fd);
+	buffer_fini(&dispatcher->chunk);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
 	return 0;

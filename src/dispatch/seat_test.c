@@ -1563,15 +1563,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		AT_A_SEAT(who_answers_and_gives_back_nothing_is_believed),
 		AT_A_SEAT(who_gives_back_a_request_before_its_answer_is_condemned),
-		AT_A_SEAT(
-			who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
+		AT_A_SEAT(who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again),
 		AT_A_SEAT(who_wrote_into_a_request_is_condemned),
 		AT_A_SEAT(what_a_worker_wrote_into_a_request_is_shown_if_it_is_there),
 		AT_A_SEAT(who_defers_what_it_has_not_begun_is_condemned),
 		AT_A_SEAT(who_is_alive_with_what_it_has_not_begun_is_condemned),
 		AT_A_SEAT(who_subscribes_for_what_it_has_not_begun_is_condemned),
-		AT_A_SEAT(
-			what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
+		AT_A_SEAT(what_was_said_of_a_request_does_not_go_to_the_next_worker_with_it),
 		AT_A_SEAT(a_stop_ends_a_stream_between_two_events),
 		AT_A_SEAT(a_stop_has_a_worker_end_what_is_amid_an_event),
 		AT_A_SEAT(what_is_published_amid_the_last_event_comes_behind_it),
@@ -1585,8 +1583,7 @@ int main(void)
 		AT_A_SEAT(who_takes_nothing_is_given_no_more_while_others_are_idle),
 		AT_A_SEAT(who_takes_nothing_and_is_alone_keeps_what_it_has),
 		AT_A_SEAT(who_is_slow_is_not_thought_to_be_quicker),
-		AT_A_SEAT(
-			who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
+		AT_A_SEAT(who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idle),
 		AT_A_SEAT(what_runs_again_does_not_hide_who_waits_behind_it),
 		AT_A_SEAT(what_a_worker_died_at_is_named),
 		AT_A_SEAT(what_is_run_again_is_named_too),
@@ -1601,8 +1598,7 @@ int main(void)
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
-		AT_A_SEAT(
-			who_gets_many_large_answers_at_once_is_not_condemned_for_them),
+		AT_A_SEAT(who_gets_many_large_answers_at_once_is_not_condemned_for_them),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
 		AT_A_SEAT(who_calls_when_there_is_no_memory_is_answered),
