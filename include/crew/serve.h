@@ -339,6 +339,13 @@ struct crew_server {
 	enum crew_level log_level;       /* 0: CREW_INFO */
 	enum crew_log_form log_form;
 	unsigned log_repeat_ms;          /* as in struct crew_plan */
+	bool access_log;                 /* a line of the log for each request of a client, when it
+					    is over, as info, whatever log_level is: client,
+					    request line, status, bytes of the body, how long it
+					    took from its head on, pool (docs/logging.md). Those
+					    of a connection are in order, and none is left out as
+					    repeated; but what the log cannot take at once is
+					    dropped and counted, like all lines */
 	crew_log_taker *on_log;          /* in the parent; NULL: all lines are written */
 	void *on_log_context;
 	struct crew_daemon daemon;

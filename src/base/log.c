@@ -288,6 +288,28 @@ void log_line_va(int level, const char *format, va_list arguments)
 	errno = error;
 }
 
+void log_access(const char *format, ...)
+{
+	const int error = errno;
+	char text[LINE_BYTES + 1];
+	struct line line;
+	va_list arguments;
+	int size;
+
+	check(form == LOG_FORM_CHILD);
+	va_start(arguments, format);
+	size = vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	line.used = snprintf(line.text, HEAD_BYTES, LOG_ACCESS_MARK);
+	tell_dropped();
+	add_escaped(&line, LINE_BYTES - TAIL_BYTES, text,
+		    size > LINE_BYTES ? LINE_BYTES : size);
+	line.text[line.used++] = '\n';
+	if (!write_line(&line))
+		atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+	errno = error;
+}
+
 bool log_counts(void)
 {
 	return file != NULL;

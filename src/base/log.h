@@ -57,6 +57,12 @@ const char *log_level_name(int level);
 void log_line(int level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void log_line_va(int level, const char *format, va_list arguments);
+/** What a line of the access log begins with on its way to the parent: info, of a facility
+ * of its own (syslog(3), local0). */
+#define LOG_ACCESS_MARK "<134>"
+/** Write a line of the access log. Its level is info, but who asked for it has it whatever the
+ * log's level, and each counts: it is never taken for a repeated one. Only a child calls it. */
+void log_access(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct rotate;
 /** From now on lines go to this file, not to standard error; NULL: back. It
  * stays the caller's. */

@@ -142,6 +142,20 @@ static void levels_are_a_threshold(void **state)
 	assert_int_equal(log_level_by_name(""), 0);
 }
 
+static void a_line_of_the_access_log_knows_no_level(void **state)
+{
+	(void)state;
+	log_become_child();
+	log_set_level(CREW_CRITICAL);
+	log_access("access %d\n\033", 1);
+	assert_string_equal(look(), "<134>access 1\\n\\x1b\n");
+	fill_pipe();
+	log_access("lost");
+	look();
+	log_access("access 2");
+	assert_like(look(), "^<4>dropped 1 of this process's lines: .*\n<134>access 2\n$");
+}
+
 static void nobody_forges_a_line(void **state)
 {
 	static const struct {
@@ -547,6 +561,7 @@ int main(void)
 		ON_A_PIPE(a_plain_line_has_time_level_origin_message),
 		ON_A_PIPE(a_child_gives_the_priority_alone),
 		ON_A_PIPE(levels_are_a_threshold),
+		ON_A_PIPE(a_line_of_the_access_log_knows_no_level),
 		ON_A_PIPE(nobody_forges_a_line),
 		ON_A_PIPE(an_origin_forges_no_line_either),
 		ON_A_PIPE(long_lines_are_cut_with_a_mark),

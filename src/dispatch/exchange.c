@@ -44,6 +44,8 @@ struct exchange *exchange_new(struct connection *connection,
 	exchange->file_fd = -1;
 	exchange->id = ++connection->dispatcher->next_id;
 	take_head(exchange, head);
+	if (connection->dispatcher->server->access_log)
+		access_asked(exchange, head);
 	list_push_back(&connection->exchanges, &exchange->in_connection);
 	connection->exchange_count++;
 	few_count(connection);
@@ -83,6 +85,8 @@ void exchange_free(struct exchange *exchange)
 	if (exchange->state != EXCHANGE_DONE && !connection->call &&
 	    connection->dispatcher->server->hooks.on_response)
 		hooks_responded(exchange);
+	if (connection->dispatcher->server->access_log)
+		access_over(exchange);
 	if (exchange->pool)
 		pool_leave(exchange);
 	if (exchange->seat)

@@ -11,7 +11,8 @@
  *                said.c)
  *
  * Besides them: the topics to which streams are subscribed (topics.c), requests
- * of workers' own (calls.c), what the application runs here (local.c, hooks.c).
+ * of workers' own (calls.c), what the application runs here (local.c, hooks.c),
+ * the access log (access.c).
  *
  * An exchange belongs to its connection until that is gone; then, if a worker
  * still has it, its slot is abandoned and the exchange is freed at once.
@@ -88,6 +89,7 @@ struct exchange {
 	struct buffer out;    /* while it is not the first */
 	uint64_t answer_left; /* bytes of the body still to come, or WIRE_UNKNOWN */
 	uint32_t credit_owed; /* bytes of parts not yet taken by the client */
+	int status;
 	uint64_t answer_sent; /* bytes of the body */
 	size_t promised;      /* bytes of it that are held, or may come to be, while others
 				 are before it: what its route answers, or what is held */
@@ -97,7 +99,8 @@ struct exchange {
 	struct buffer early;  /* events published before its head */
 	char *label;          /* "METHOD" NUL "/path", once its block is gone; at once if there
 				 is an on_response */
-	int status;
+	struct asked *asked;  /* what the access log will say of it; NULL: there is none, or
+				 nothing is known */
 	bool events;          /* a stream that its client takes up again */
 	bool chunked;
 	int file_fd;          /* -1: none */
@@ -421,6 +424,13 @@ void hooks_note(struct exchange *exchange, const struct http_head *head, struct 
 void hooks_responded(struct exchange *exchange);
 void hooks_idle(struct dispatcher *dispatcher);
 void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);
+
+/* ---- the access log (access.c) ---- */
+
+/** If there is one: note what the request is; and write its line, when it is over. Of calls
+ * neither does anything. */
+void access_asked(struct exchange *exchange, const struct http_head *head);
+void access_over(struct exchange *exchange);
 
 /* ---- the dispatcher ---- */
 

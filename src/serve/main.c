@@ -138,6 +138,8 @@ static const struct option_row rows[] = {
 	{ "log-file", "FILE", "log there instead of standard error; rotated at 8 MiB,\n"
 	  "8 old ones are kept, unless it is no regular file, or /dev/stdout",
 	  .kind = KIND_TEXT, .at = at(daemon.log_file) },
+	{ "access-log", NULL, "log each request when it is over, whatever the log level",
+	  .kind = KIND_FLAG, .at = at(access_log) },
 	{ "daemon", NULL, "leave the terminal and run in the background; without --log-file the\n"
 	  "log goes on only where standard error is a file or the journal",
 	  .kind = KIND_FLAG, .at = at(daemon.detach) },

@@ -10,7 +10,7 @@
  * A line that crew's own processes (or others that say their priority) repeat
  * within a second is counted instead of written: a fault that comes back with
  * each request does not fill a disk. What a program writes otherwise is never
- * touched.
+ * touched, nor are lines of the access log, which no level keeps back either.
  */
 #include <errno.h>
 #include <poll.h>
@@ -28,6 +28,7 @@
 #define ORIGIN_BYTES 128
 /* So long a line that is said again is only counted. */
 #define REPEAT_MS 1000u
+#define ACCESS_MARK_BYTES (sizeof(LOG_ACCESS_MARK) - 1)
 
 static bool write_counted(struct sink *sink, const struct life *life, int level,
 			  const char *line, size_t size);
@@ -139,6 +140,7 @@ bool sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 {
 	int level = sink->log_level;
 	bool own = false; /* a line of crew's own, or one that knows its priority */
+	bool access = false;
 
 	if (size >= 3 && line[0] == '<' && line[1] >= '0' && line[1] <= '7' &&
 	    line[2] == '>') {
@@ -146,16 +148,23 @@ bool sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 		line += 3;
 		size -= 3;
 		own = true;
+	} else if (size >= ACCESS_MARK_BYTES &&
+		   memcmp(line, LOG_ACCESS_MARK, ACCESS_MARK_BYTES) == 0) {
+		level = CREW_INFO;
+		line += ACCESS_MARK_BYTES;
+		size -= ACCESS_MARK_BYTES;
+		own = access = true;
 	}
-	if (sink->options->to == CREW_TO_LOG && level < group_log_level(group_of(life)))
+	if (sink->options->to == CREW_TO_LOG && !access &&
+	    level < group_log_level(group_of(life)))
 		return false;
 	own = own && sink->options->to == CREW_TO_LOG && !sink->options->wait &&
 	      life->child.plan->options.log_repeat_ms != CREW_NEVER;
-	if (own && repeat_held(sink, life, level, line, size))
+	if (own && !access && repeat_held(sink, life, level, line, size))
 		return true;
 	if (own)
 		sink_tell_repeats(life);
-	if (write_counted(sink, life, level, line, size) && own)
+	if (write_counted(sink, life, level, line, size) && own && !access)
 		repeat_remember(sink, life, level, line, size);
 	return true;
 }
