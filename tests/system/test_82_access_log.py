@@ -136,7 +136,7 @@ def test_what_is_refused(start):
     assert (asked, status) == ("POST /echo HTTP/1.1", "413") and took != "-"
     asked, status, took, _ = refused(b"POST /echo HTTP/1.1\r\nHost: x\r\n"
                                      b"Content-Length: 10\r\n\r\nxxx")
-    assert (asked, status) == ("POST /echo HTTP/1.1", "408") and float(took) >= 100
+    assert (asked, status) == ("POST /echo HTTP/1.1", "408") and float(took) > 0
     assert refused(b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n")[1] == "400"
 
 
@@ -219,7 +219,11 @@ def test_a_log_that_nobody_reads_holds_nobody_up(start):
                 assert client.get("/nowhere?" + "x" * 100).status == 404
     finally:
         os.kill(server.pid, signal.SIGCONT)
-    assert server.get("/hello").status == 200
-    wait_for(lambda: re.search(r"dispatcher\[0\] \d+: dropped \d+ of this process's lines",
-                               server.log()))
+
+    def told():
+        """With a line for which there is room again."""
+        assert server.get("/hello").status == 200
+        return re.search(r"dispatcher\[0\] \d+: dropped \d+ of this process's lines",
+                         server.log())
+    wait_for(told)
     wait_for(lambda: lines(server, "/hello"))
