@@ -186,13 +186,17 @@ void life_tell(struct life *life, int signal)
 
 void life_ask_to_leave(struct life *life, enum leave why)
 {
+	const uint64_t now_ms = clock_now_ms();
+
 	/* What we said came while it had not heard the other yet: the same signal twice is
 	 * one (signal(7)). */
 	if (life->told_ms && !life->killed && why == LEAVE_ASKED)
 		os_process_signal(life->child.pidfd, life->told_signal);
-	if (life->told_ms || life->leave_ms)
+	if (life->told_ms ||
+	    (life->leave_ms && (why != LEAVE_ASKED || life->leave == LEAVE_ASKED)))
 		return;
-	life->leave_ms = clock_now_ms();
+	if (life->leave_ms < now_ms) /* who has been put off stays so */
+		life->leave_ms = now_ms;
 	life->leave = why;
 }
 

@@ -147,12 +147,38 @@ static int want_to_leave(struct crew_child *self)
 	return leave_when_the_parent_says_so(self);
 }
 
+static int boot_for_ever(struct crew_child *self)
+{
+	(void)self;
+	be_busy(60000);
+	return 0;
+}
+
 /* The first of each place. */
 static int do_its_share(struct crew_child *self)
 {
 	if (crew_generation(self) == 1)
 		self_ask_for_successor(self);
 	return leave_when_the_parent_says_so(self);
+}
+
+/* Who is asked to leave has first done its share. */
+static int do_its_share_and_leave(struct crew_child *self)
+{
+	struct pollfd stop = { .fd = self->stop_fd, .events = POLLIN };
+	bool by_parent = true;
+
+	poll(&stop, 1, -1);
+	if (self_take_stop(self, &by_parent) && !by_parent) {
+		self_ask_for_successor(self);
+		say(self, "done");
+	}
+	return by_parent ? 0 : leave_when_the_parent_says_so(self);
+}
+
+static int boot_for_ever_as_a_successor(struct crew_child *self)
+{
+	return crew_generation(self) > 1 ? boot_for_ever(self) : 0;
 }
 
 static int stop_itself(struct crew_child *self)
@@ -184,6 +210,20 @@ static void shut_down_in_one_sleep(struct crew_child *self)
 	say(self, nanosleep(&some, NULL) == 0 ? "slept" : "woken");
 }
 
+static struct shared { /* by all processes */
+	_Atomic bool shuts_down;
+	_Atomic bool may_end;
+} *shared;
+
+static void shut_down_until_it_may_end(struct crew_child *self)
+{
+	(void)self;
+	atomic_store(&shared->shuts_down, true);
+	while (!atomic_load(&shared->may_end))
+		be_busy(5);
+	say(self, "shut down");
+}
+
 /* Longer than its heart may stand still. */
 static void shut_down_without_a_heart(struct crew_child *self)
 {
@@ -203,13 +243,6 @@ static int crash_when_told(struct crew_child *self)
 	rest(self);
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	raise(crew_index(self) > 0 ? SIGUSR2 : SIGINT);
-	return 0;
-}
-
-static int boot_for_ever(struct crew_child *self)
-{
-	(void)self;
-	be_busy(60000);
 	return 0;
 }
 
@@ -1345,6 +1378,48 @@ static void nor_by_somebodys_after_the_parents(void **state)
 	stop(&story);
 }
 
+/* Who has passed somebody's word on is told again by a parent that had told it before it read
+ * that: it cannot know whether the first was heard. */
+static void nor_by_the_parents_second_for_a_word_that_was_passed_on(void **state)
+{
+	static void (*const shutdowns[])(struct crew_child *) = { shut_down_until_it_may_end,
+								  NULL };
+	const uint64_t end = clock_now_ms() + PATIENCE_MS;
+	const struct group groups[] = {
+		with_hooks((struct crew_group){ .name = "front", .run = rest, .count = 1 }),
+		with_hooks((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+						.on_shutdown = shutdowns, .stop_order = 1 }),
+	};
+	struct pollfd channel = { .events = POLLIN };
+	struct story story;
+
+	(void)state;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	assert_ptr_not_equal(shared, MAP_FAILED);
+	begin_groups(&story, groups, 2);
+	turn_until(&story, &story.ready, 2);
+	turn_until(&story, &story.messages, 2);
+	channel.fd = plan_child(story.plan, 1, 0)->channel;
+	signal_by_somebody(plan_child(story.plan, 1, 0)->pid, SIGTERM);
+	assert_int_equal(poll(&channel, 1, PATIENCE_MS), 1);
+	plan_remove(story.plan, 1, 0, 0, NULL, NULL);
+	while (!atomic_load(&shared->shuts_down)) {
+		assert_true(clock_now_ms() < end);
+		poll(NULL, 0, 1);
+	}
+	while (poll(&channel, 1, 0) == 1) {
+		assert_true(clock_now_ms() < end);
+		assert_int_equal(loop_turn(plan_loop(story.plan), 10), 0);
+	}
+	atomic_store(&shared->may_end, true);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.signal, 0);
+	assert_string_equal(story.said, "shut down");
+	stop(&story);
+	munmap(shared, sizeof(*shared));
+}
+
 static void the_parents_second_word_ends_it(void **state)
 {
 	static void (*const shutdowns[])(struct crew_child *) = { shut_down_for_ever, NULL };
@@ -1976,6 +2051,35 @@ static void those_who_have_done_their_share_are_replaced_one_at_a_time(void **st
 	stop(&story);
 }
 
+/* Who stops or cannot go on does not wait for another one's successor. */
+static void but_not_who_is_asked_to_leave_while_it_waits_for_that(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { boot_for_ever_as_a_successor,
+							      NULL };
+	struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = do_its_share_and_leave, .count = 2, .on_start = starts,
+		.boot_timeout_ms = CREW_NEVER });
+	struct story story;
+
+	(void)state;
+	group.raw = true;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		signal_by_somebody(plan_child(story.plan, 0, i)->pid, SIGTERM);
+		turn_until(&story, &story.messages, i + 1);
+		turn_until(&story, &story.spawned, 3);
+	}
+	turn_for(&story, 500);
+	assert_int_equal(story.spawned, 3);
+	listen_for("was asked to stop by another process");
+	signal_by_somebody(plan_child(story.plan, 0, 1)->pid, SIGTERM);
+	turn_until(&story, &story.spawned, 4);
+	assert_int_equal(ear.count, 1);
+	listen_for(NULL);
+	plan_free(story.plan);
+}
+
 static int open_terminal(int *ret_master)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -2133,6 +2237,7 @@ int main(void)
 		cmocka_unit_test(a_function_of_a_later_group_that_is_asked_alone_is_replaced),
 		cmocka_unit_test(who_leaves_is_not_ended_by_the_parents_word),
 		cmocka_unit_test(nor_by_somebodys_after_the_parents),
+		cmocka_unit_test(nor_by_the_parents_second_for_a_word_that_was_passed_on),
 		cmocka_unit_test(the_parents_second_word_ends_it),
 		cmocka_unit_test(the_parents_word_is_not_lost_behind_somebodys),
 		cmocka_unit_test(threads_are_back_at_once_when_their_host_dies),
@@ -2159,6 +2264,7 @@ int main(void)
 		cmocka_unit_test(who_leaves_is_replaced_though_the_first_successor_fails),
 		cmocka_unit_test(who_leaves_is_replaced_as_soon_as_one_can_be_forked),
 		cmocka_unit_test(those_who_have_done_their_share_are_replaced_one_at_a_time),
+		cmocka_unit_test(but_not_who_is_asked_to_leave_while_it_waits_for_that),
 		cmocka_unit_test(a_terminal_that_nobody_reads_holds_nobody_up),
 		cmocka_unit_test(a_terminal_that_is_slow_shows_all_lines_whole),
 		cmocka_unit_test(a_terminal_that_was_replaced_is_let_go_of),

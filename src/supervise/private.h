@@ -314,7 +314,7 @@ void life_executed(struct life *life);
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);
 /** It is to be replaced. If somebody else asks it to stop, and maybe all of us: wait whether we
- * hear of it. */
+ * hear of it. That is the stronger reason: it does not wait for others who are replaced. */
 void life_ask_to_leave(struct life *life, enum leave why);
 /** Start its successor, if it was asked to leave and we were not, LEAVE_MS later. */
 void life_let_leave(struct life *life, uint64_t now_ms);

@@ -36,12 +36,14 @@
 
 static struct crew_child *self_of_signals; /* of this process */
 static pid_t own_pid;                      /* what is forked from it is no child of the plan's */
+static volatile sig_atomic_t passed_on;    /* words of others, which the parent may yet answer */
 static timer_t interrupts;
 
 static void handle_stop(int signal, siginfo_t *info, void *context);
 static void end_interrupts(struct crew_child *self);
 static bool is_for_the_parent(struct crew_child *self, pid_t by);
 static bool is_said_to_all(bool by_parent);
+static bool is_an_answer(bool by_parent);
 static void handle_nothing(int signal);
 static unsigned rest_slice_ms(const struct crew_child *self);
 
@@ -246,6 +248,8 @@ static void handle_stop(int signal, siginfo_t *info, void *context)
 	if (signal == SIGTERM && is_said_to_all(info->si_pid == self->parent))
 		return;
 	if (atomic_load_explicit(&self->asked, memory_order_relaxed)) {
+		if (signal == SIGTERM && is_an_answer(info->si_pid == self->parent))
+			return;
 		sigaction(signal, &fatal, NULL);
 		raise(signal);
 		sigemptyset(&unblock);
@@ -280,6 +284,8 @@ static bool is_for_the_parent(struct crew_child *self, pid_t by)
 			self_ask_to_leave(self) == 0;
 
 	errno = saved;
+	if (is)
+		passed_on++;
 	return is;
 }
 
@@ -292,6 +298,16 @@ static bool is_said_to_all(bool by_parent)
 
 	heard[by_parent] = 1;
 	return is_second;
+}
+
+/* A parent that had told us before it read what we passed on says it again, since two signals that
+ * come together are one (life_ask_to_leave). */
+static bool is_an_answer(bool by_parent)
+{
+	if (!by_parent || passed_on == 0)
+		return false;
+	passed_on--;
+	return true;
 }
 
 static void handle_nothing(int signal)
