@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/os/os.h"
+#include "base/rotate.h"
 #include "supervise/supervise.h"
 
 #define PATIENCE_MS 10000u
@@ -282,6 +283,21 @@ static int end_with_its_index(struct crew_child *self)
 	fprintf(stderr, "the words of %u\n", crew_index(self));
 	fprintf(stderr, "<3>the error of %u\n", crew_index(self));
 	return (int)crew_index(self);
+}
+
+static int repeat_itself(struct crew_child *self)
+{
+	static const char lines[] = "<3>again\n<3>again\n<3>again\n<3>again\n";
+
+	(void)!write(STDERR_FILENO, lines, sizeof(lines) - 1);
+	return rest(self);
+}
+
+static int say_why_and_fail(struct crew_child *self)
+{
+	(void)self;
+	fprintf(stderr, "nothing is there\n");
+	return 70;
 }
 
 static int start_the_first_only(struct crew_child *self)
@@ -1643,6 +1659,74 @@ static void the_last_words_of_a_crash_are_logged(void **state)
 	listen_for(NULL);
 }
 
+/* Also of whom never came up: by its death, or at the latest when its group is given up. */
+static void and_those_of_who_never_came_up_once_each(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { say_why_and_fail, NULL };
+	static const struct { enum crew_level level; unsigned count; } cases[] = {
+		{ CREW_ERROR, 3 }, { CREW_INFO, 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct story story;
+
+		listen_for("last line of kids[0]: nothing is there");
+		begin(&story, (struct crew_group){
+			.name = "kids", .run = rest, .count = 1, .on_start = starts,
+			.log_level = cases[i].level,
+		});
+		assert_int_equal(plan_run(story.plan), CREW_EXIT_GAVE_UP);
+		plan_free(story.plan);
+		assert_int_equal(story.died, 3);
+		assert_int_equal(ear.count, cases[i].count);
+	}
+	listen_for(NULL);
+}
+
+/* Nobody has written too fast; the file says itself what it could not take. */
+static void repeated_lines_that_a_full_disk_took_are_not_told_twice(void **state)
+{
+	char name[] = "/tmp/crew-plan-test-XXXXXX";
+	const int file = mkstemp(name);
+	const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	const struct group group = with_hooks((struct crew_group){
+		.name = "kids", .run = repeat_itself, .count = 1 });
+	struct story story = { 0 };
+	const struct plan_options options = {
+		.groups = &group, .group_count = 1, .context = &story,
+		.log_repeat_ms = 60000,
+	};
+	struct rotate log;
+	char text[4000] = "";
+	int good;
+
+	(void)state;
+	assert_true(file >= 0 && full >= 0);
+	assert_int_equal(rotate_open(&log, name, 1 << 20, 1), 0);
+	log_to_file(&log);
+	assert_int_equal(plan_new(&options, &story.plan), 0);
+	assert_int_equal(plan_start(story.plan), 0);
+	while (pread(file, text, sizeof(text) - 1, 0) == 0 || !strstr(text, "again"))
+		turn_for(&story, 10);
+	good = fcntl(log.fd, F_DUPFD_CLOEXEC, 3);
+	assert_int_equal(dup2(full, log.fd), log.fd);
+	assert_int_equal(plan_remove(story.plan, 0, 0, SIGKILL, NULL, NULL), 0);
+	turn_until(&story, &story.died, 1);
+	assert_true(log.dropped > 0);
+	assert_int_equal(dup2(good, log.fd), log.fd);
+	plan_free(story.plan);
+	log_to_file(NULL);
+	rotate_fini(&log);
+	assert_true(pread(file, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "dropped: No space left on device"));
+	assert_null(strstr(text, "written faster"));
+	close(good);
+	close(full);
+	close(file);
+	unlink(name);
+}
+
 static void no_host_is_left_without_threads(void **state)
 {
 	const uint64_t end = clock_now_ms() + PATIENCE_MS;
@@ -2248,6 +2332,8 @@ int main(void)
 		cmocka_unit_test(a_thread_that_never_comes_up_is_told_of_once),
 		cmocka_unit_test(a_crash_is_no_orderly_end),
 		cmocka_unit_test(the_last_words_of_a_crash_are_logged),
+		cmocka_unit_test(and_those_of_who_never_came_up_once_each),
+		cmocka_unit_test(repeated_lines_that_a_full_disk_took_are_not_told_twice),
 		cmocka_unit_test(no_host_is_left_without_threads),
 		cmocka_unit_test(what_the_parent_has_not_written_is_not_the_childs),
 		cmocka_unit_test(what_shuts_down_is_not_interrupted),

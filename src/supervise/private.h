@@ -134,6 +134,7 @@ struct life {
 	char *last_lines[LAST_LINES];
 	unsigned last_line;
 	bool line_untold[LAST_LINES]; /* those that were below its group's level */
+	bool lines_told;      /* those were logged after its death */
 	struct repeat repeat;
 };
 
@@ -365,8 +366,9 @@ void stream_close(struct stream *stream);
 void streams_room_fire(struct loop *loop, struct timer *timer);
 /** The last lines, newlines between; malloc'ed, may be NULL. */
 char *stream_last_lines(const struct life *life);
-/** Log those of the last lines that its group's level kept from the log. Harmless twice. */
-void stream_tell_untold(struct life *life);
+/** Log those of the last lines that its group's level kept from the log. Harmless twice. True: the
+ * log has had them by that. */
+bool stream_tell_untold(struct life *life);
 /* sink.c */
 int sink_open(struct sink *sink, struct group_state *group,
 	      const struct crew_stream *options, int log_level,

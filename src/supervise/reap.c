@@ -99,6 +99,7 @@ void life_bury(struct life *life, const struct crew_death *how)
 	struct place *place;
 	struct life *host;
 	char *last_lines;
+	bool lines_told = false;
 	bool was_next;
 
 	life->buried = true;
@@ -111,7 +112,7 @@ void life_bury(struct life *life, const struct crew_death *how)
 	death.last_lines = last_lines ? last_lines : "";
 	tell(life, &death);
 	if (death.cause != CREW_CAUSE_ORDER && death.exit_code != 0)
-		stream_tell_untold(life->host ? life->host : life);
+		lines_told = stream_tell_untold(life->host ? life->host : life);
 	if (group->host == life)
 		group->host = NULL; /* whoever is started now needs another one */
 	if (life->is_host)
@@ -132,10 +133,13 @@ void life_bury(struct life *life, const struct crew_death *how)
 	life_free(life);
 	if (host && !host->buried)
 		host_check(host);
-	if (place && place->removed)
+	if (place && place->removed) {
 		place_gone(place, &death);
-	else if (place && comes_back(group, &death) && !place->now)
+	} else if (place && comes_back(group, &death) && !place->now) {
+		if (lines_told)
+			death.last_lines = ""; /* who gives up need not log them again */
 		restart_later(place, &death);
+	}
 	free(last_lines);
 	plan_check_stop(plan);
 	place_start_waiting(group);

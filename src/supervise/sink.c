@@ -246,7 +246,7 @@ void sink_tell_repeats(struct life *life)
 	} else if (repeat->count > 1) {
 		n = snprintf(text, sizeof(text), "the last line was repeated %llu times",
 			     (unsigned long long)repeat->count);
-		if (!write_counted(sink, life, repeat->level, text, (size_t)n))
+		if (!write_counted(sink, life, repeat->level, text, (size_t)n) && !log_counts())
 			sink->dropped += repeat->count - 1;
 	}
 	free(repeat->line);

@@ -138,7 +138,7 @@ char *stream_last_lines(const struct life *life)
 	return text;
 }
 
-void stream_tell_untold(struct life *life)
+bool stream_tell_untold(struct life *life)
 {
 	char name[64];
 
@@ -146,10 +146,13 @@ void stream_tell_untold(struct life *life)
 	for (unsigned i = 0; i < LAST_LINES; i++) {
 		const unsigned at = (life->last_line + i) % LAST_LINES;
 
-		if (life->line_untold[at] && life->last_lines[at])
+		if (life->line_untold[at] && life->last_lines[at]) {
 			log_error("last line of %s: %s", name, life->last_lines[at]);
+			life->lines_told = log_enabled(CREW_ERROR);
+		}
 		life->line_untold[at] = false;
 	}
+	return life->lines_told;
 }
 
 static void stream_ready(struct loop *loop, struct watch *watch, uint32_t events)
