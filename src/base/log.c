@@ -244,6 +244,11 @@ void log_forget_taker(crew_log_taker *old_taker, void *context)
 		log_set_taker(NULL, NULL);
 }
 
+bool log_is_taken(void)
+{
+	return taker != NULL;
+}
+
 int log_level_by_name(const char *name)
 {
 	for (size_t i = 0; i < COUNT_OF(level_rows); i++) {
@@ -332,8 +337,10 @@ static void tell_dropped(void)
 	char text[80];
 	int n;
 
-	/* Of several threads one says it. */
-	if (now == told || !atomic_compare_exchange_strong(&told_dropped, &told, now))
+	/* Of several threads one says it. A taker is not asked again and again about what can
+	 * not be written. */
+	if (now == told || !log_has_room() ||
+	    !atomic_compare_exchange_strong(&told_dropped, &told, now))
 		return;
 	n = snprintf(text, sizeof(text), "dropped %llu of this process's lines: the log "
 		     "does not keep up",

@@ -48,6 +48,8 @@ bool log_enabled(int level);
 void log_set_taker(crew_log_taker *taker, void *context);
 /** Nobody any more, if it is still this one. */
 void log_forget_taker(crew_log_taker *taker, void *context);
+/** Is somebody asked, who may have them instead of us? */
+bool log_is_taken(void);
 /** "debug" … "critical" to a level; 0 if it is no level's name. */
 int log_level_by_name(const char *name);
 /** NULL if the level has none. */

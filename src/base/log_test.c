@@ -461,6 +461,34 @@ static void who_takes_lines_is_asked_of_each(void **state)
 	assert_string_equal(look(), "{\"b\":1}\n");
 }
 
+static bool count_and_pass(void *context, const struct crew_log_line *line)
+{
+	if (strstr(line->message, "dropped"))
+		++*(unsigned *)context;
+	return false;
+}
+
+/* Not each time that it is tried. */
+static void who_takes_lines_hears_once_of_those_that_were_dropped(void **state)
+{
+	unsigned heard = 0;
+
+	(void)state;
+	fill_pipe();
+	log_error("lost");
+	log_set_taker(count_and_pass, &heard);
+	for (unsigned i = 0; i < 3; i++)
+		log_tell_dropped();
+	log_error("lost too");
+	assert_int_equal(heard, 0);
+	look();
+	for (unsigned i = 0; i < 3; i++)
+		log_tell_dropped();
+	log_forget_taker(count_and_pass, &heard);
+	assert_int_equal(heard, 1);
+	assert_like(look(), "dropped 2 of this process's lines: the log does not keep up\n$");
+}
+
 static int open_terminal(void)
 {
 	const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -580,6 +608,7 @@ int main(void)
 		ON_A_PIPE(nor_does_one_block_that_may_not_be_opened),
 		ON_A_PIPE(what_takes_a_terminals_place_gets_the_lines),
 		ON_A_PIPE(who_takes_lines_is_asked_of_each),
+		ON_A_PIPE(who_takes_lines_hears_once_of_those_that_were_dropped),
 		ON_A_PIPE(errno_is_left_alone),
 	};
 

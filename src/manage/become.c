@@ -105,7 +105,8 @@ static int take_streams(struct become *become, struct crew_error *ret_error)
 	}
 	if (become->has_log_stream && dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return error_set(ret_error, errno, "standard output: %s", strerror(errno));
-	if (become->detached && !has_log(become) && daemon_loses_log(&become->detach))
+	if (become->detached && !has_log(become) && !log_is_taken() &&
+	    daemon_loses_log(&become->detach))
 		log_warning("a daemon without a log file: its log goes nowhere, since standard "
 			    "error is no file and not the journal");
 	/* Before the first fork: children are to keep no output of the caller's open. */

@@ -358,6 +358,17 @@ static int run_in_own_loop(void)
 	return code;
 }
 
+/* All lines of the log, into a file. */
+static bool take_line(void *context, const struct crew_log_line *line)
+{
+	FILE *file = fopen(context, "a");
+
+	if (!file)
+		return false;
+	fprintf(file, "%s\n", line->message);
+	return fclose(file) == 0;
+}
+
 /* ---- the command line ---- */
 
 enum {
@@ -365,7 +376,7 @@ enum {
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
 	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, ERROR_FILE,
-	QUIET, USR2,
+	QUIET, USR2, TAKE_LOG,
 };
 
 static const struct option options[] = {
@@ -388,6 +399,7 @@ static const struct option options[] = {
 	{ "work-in", 1, NULL, WORK_IN },
 	{ "out-to", 1, NULL, OUT_TO }, { "error-file", 1, NULL, ERROR_FILE },
 	{ "quiet", 0, NULL, QUIET }, { "usr2", 0, NULL, USR2 },
+	{ "take-log", 1, NULL, TAKE_LOG },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -455,6 +467,10 @@ static void take(int option, char *value)
 	case CONSOLE: plan.console = true; break;
 	case NOFILE: descriptors = number; break;
 	case WORK_IN: group->directory = value; break;
+	case TAKE_LOG:
+		plan.on_log = take_line;
+		plan.on_log_context = value;
+		break;
 	case QUIET: say_nothing(); break;
 	case USR2: handles_usr2 = true; break;
 	default: exit(64);

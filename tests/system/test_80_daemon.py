@@ -429,6 +429,19 @@ def test_a_log_that_goes_nowhere_is_told_of(tmp_path):
         end(pid)
 
 
+def test_a_log_that_the_program_takes_goes_somewhere(tmp_path):
+    path = tmp_path / "taken"
+    done, pid = in_background(tmp_path, "--take-log", path, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+    try:
+        kill_a_child(pid)
+        wait_for(lambda: path.exists() and "died: signal 9" in path.read_text())
+        assert b"goes nowhere" not in done.stderr
+        assert "goes nowhere" not in path.read_text()
+    finally:
+        end(pid)
+
+
 @pytest.mark.parametrize("journal", [True, False])
 def test_the_journal_is_kept_and_no_other_socket(tmp_path, journal):
     ours, theirs = socket.socketpair()
