@@ -30,12 +30,12 @@ static void tell_dispatcher(struct server_run *run, struct child *child,
 			    unsigned dispatcher);
 static void renew_link(void *context, struct child *child);
 static void send_dispatchers(struct server_run *run, const struct control *order);
+static void note_death(struct server_run *run, const struct crew_death *death, unsigned group);
 static void tell_deaths(struct server_run *run, unsigned dispatcher);
 static struct control order_of(const struct crew_death *death, enum control_kind kind,
 			       unsigned group);
 
 #define RETRY_MS 20u
-#define DEATHS_TOLD 32u
 
 /* Whose links are made anew. */
 struct renewal {
@@ -159,6 +159,7 @@ void links_worker_died(void *context, struct child *child,
 		link_close_fds(&book->fds[i]);
 	free(book);
 	child->user = NULL;
+	note_death(run, death, child->group_index);
 	send_dispatchers(run, &order);
 }
 
@@ -322,23 +323,21 @@ static void send_dispatchers(struct server_run *run, const struct control *order
 		orders_give(run, i, order, NULL, 0);
 }
 
-/* The last ones that are remembered: a new dispatcher knows of none. */
+/* Apart from the plan's history, in which each reload is as many as there are workers. */
+static void note_death(struct server_run *run, const struct crew_death *death, unsigned group)
+{
+	if (death->cause != CREW_CAUSE_ORDER)
+		run->deaths[run->death_count++ % DEATHS_TOLD] =
+			order_of(death, CONTROL_DEATH, group);
+}
+
+/* A new dispatcher knows of none. The newest is the last. */
 static void tell_deaths(struct server_run *run, unsigned dispatcher)
 {
-	struct crew_death deaths[DEATHS_TOLD];
-	size_t count = plan_deaths(run->plan, deaths, DEATHS_TOLD);
+	const uint64_t count = run->death_count;
 
-	if (count > DEATHS_TOLD)
-		count = DEATHS_TOLD;
-	while (count-- > 0) {
-		const int group = plan_group_named(run->plan, deaths[count].group);
-		const struct control order =
-			order_of(&deaths[count], CONTROL_DEATH, (unsigned)group);
-
-		if (group >= (int)FIRST_POOL_GROUP &&
-		    group < (int)(FIRST_POOL_GROUP + run->pool_count))
-			orders_give(run, dispatcher, &order, NULL, 0);
-	}
+	for (uint64_t i = count > DEATHS_TOLD ? count - DEATHS_TOLD : 0; i < count; i++)
+		orders_give(run, dispatcher, &run->deaths[i % DEATHS_TOLD], NULL, 0);
 }
 
 static struct control order_of(const struct crew_death *death, enum control_kind kind,

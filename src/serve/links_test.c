@@ -103,6 +103,7 @@ static int begin(void **state)
 	static int (*const starts[])(struct crew_child *) = { boot, NULL };
 	const struct group groups[] = {
 		{ .is = { .name = "dispatcher", .run = repeat, .count = 1, .stop_order = 1 },
+		  .spawned = links_dispatcher_spawned,
 		  .message = said },
 		{ .is = { .name = "pool", .run = rest, .count = 2, .on_start = starts },
 		  .spawned = spawned,
@@ -113,6 +114,7 @@ static int begin(void **state)
 	struct plan_options options = { .groups = groups, .group_count = COUNT_OF(groups) };
 
 	(void)state;
+	memset(told, 0, sizeof(told));
 	run = calloc(1, sizeof(*run));
 	assert_non_null(run);
 	options.context = run;
@@ -162,6 +164,25 @@ static void who_dies_before_it_has_a_link_dies_of_its_own(void **state)
 	assert_int_equal(death.signal, SIGSEGV);
 }
 
+/* However many were only replaced since. */
+static void a_new_dispatcher_is_told_of_those_who_died(void **state)
+{
+	(void)state;
+	turn_until(&told[0][CONTROL_LINK_UP], 1);
+	kill(plan_child(run->plan, FIRST_POOL_GROUP, 0)->pid, SIGSEGV);
+	turn_until(&told[0][CONTROL_LINK_DOWN], 1);
+	for (unsigned i = 1; i <= 40; i++) {
+		assert_int_equal(plan_add(run->plan, FIRST_POOL_GROUP, 2), 2);
+		assert_int_equal(plan_remove(run->plan, FIRST_POOL_GROUP, 2, 0, NULL, NULL), 0);
+		turn_until(&told[2][CONTROL_LINK_DOWN], i);
+	}
+	turn_until(&told[0][CONTROL_LINK_UP], 2);
+	kill(plan_child(run->plan, DISPATCHER_GROUP, 0)->pid, SIGKILL);
+	turn_until(&told[0][CONTROL_LINK_UP], 3);
+	assert_int_equal(told[0][CONTROL_DEATH], 1);
+	assert_int_equal(told[2][CONTROL_DEATH], 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +190,8 @@ int main(void)
 						begin, end),
 		cmocka_unit_test_setup_teardown(
 			who_is_told_to_stop_before_it_is_up_is_not_announced, begin, end),
+		cmocka_unit_test_setup_teardown(a_new_dispatcher_is_told_of_those_who_died,
+						begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

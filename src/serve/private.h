@@ -22,6 +22,8 @@
 #define DISPATCHER_GROUP 0u
 #define FIRST_POOL_GROUP 1u
 #define DISPATCHER_NAME  "dispatcher"
+/* Deaths of workers that a new dispatcher is told of: as many as /status lists. */
+#define DEATHS_TOLD 10u
 #define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX + CREW_GROUPS_MAX)
 
 /* What a dispatcher has no room for now (orders.c). */
@@ -57,6 +59,8 @@ struct server_run {
 	struct orders orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
 	struct timer orders_retry;
 	struct timer links_retry; /* to workers that did not take theirs */
+	struct control deaths[DEATHS_TOLD]; /* of workers; the last ones that nobody ordered */
+	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_TOLD */
 };
 
 /* What the parent notes of each life of a worker (child->user). */
