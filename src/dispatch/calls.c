@@ -16,15 +16,12 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "dispatch/call_parts.h"
 #include "dispatch/private.h"
 
-#define HEAD_ROOM 256u
-/* Host and Content-Length; see compose(). */
-#define FIELDS 2u
 /* Of an answer that is told in parts: they share the room of requests. */
 #define ANSWER_PART_BYTES (16u * 1024u)
-/* What is kept for the log of whom is called; and how seldom a line of it is. */
-#define NAME_BYTES    128u
+/* How seldom a line is logged of those that nobody is told of. */
 #define FAILED_LOG_MS 1000u
 
 struct call {
@@ -47,32 +44,20 @@ struct call {
 	size_t told;           /* bytes of it */
 	bool over;
 	bool untold;           /* it is over, and its caller does not know yet */
-	char name[NAME_BYTES]; /* whom, if nobody is told of its end */
+	char name[CALL_NAME_BYTES]; /* whom, if nobody is told of its end */
 	char *bytes;           /* a call of this process, not yet submitted */
 	size_t size;
 };
 
-struct parts {
-	struct wire_call head;
-	struct span pool;
-	struct span method;
-	struct span target;
-	struct span type;
-	struct span body;
-};
-
-static int take_apart(struct span bytes, struct parts *ret_parts);
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
-			     const struct parts *parts);
-static void name_it(char name[NAME_BYTES], const struct parts *parts);
-static void refuse(struct seat *seat, const struct parts *parts);
+			     const struct call_parts *parts);
+static void refuse(struct seat *seat, const struct call_parts *parts);
 static void note_failed(struct dispatcher *dispatcher, const char *name, int status);
 static void hurry(struct call *call);
 static bool keep(struct call *call, struct span data);
 static void drop_answer(struct call *call);
 static void submit(struct call *call);
-static void route(struct call *call, const struct parts *parts);
-static bool compose(struct buffer *text, const struct parts *parts);
+static void route(struct call *call, const struct call_parts *parts);
 static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
 static int set_clock(struct call *call, const struct pool *pool);
@@ -85,11 +70,11 @@ static void free_if_done(struct call *call);
 int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span bytes,
 	       crew_answered *done, void *context)
 {
-	struct parts parts;
+	struct call_parts parts;
 	struct call *call;
 	char *copy;
 
-	if (take_apart(bytes, &parts) < 0)
+	if (call_take_apart(bytes, &parts) < 0)
 		return -EBADMSG;
 	if (seat && seat->call_count + dispatcher->call_count >= CALLS_MAX) {
 		refuse(seat, &parts);
@@ -109,7 +94,7 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	call->done = done;
 	call->context = context;
 	if (!done && !call->token)
-		name_it(call->name, &parts);
+		call_name(call->name, &parts);
 	call->bytes = copy;
 	call->size = bytes.size;
 	if (dispatcher->call_count > CALLS_MAX)
@@ -283,30 +268,8 @@ static void drop_answer(struct call *call)
 	call->headers_size = 0;
 }
 
-static int take_apart(struct span bytes, struct parts *parts)
-{
-	const struct wire_call *head = &parts->head;
-	uint64_t sum;
-	const char *at;
-
-	if (bytes.size < sizeof(*head) || bytes.size > WIRE_CALL_MAX_BYTES)
-		return -EBADMSG;
-	memcpy(&parts->head, bytes.at, sizeof(*head));
-	sum = sizeof(*head) + (uint64_t)head->pool_size + head->method_size +
-	      head->target_size + head->type_size + head->body_size;
-	if (sum != bytes.size || head->depth == 0 || head->depth > WIRE_CALL_DEPTH_MAX)
-		return -EBADMSG;
-	at = bytes.at + sizeof(*head);
-	parts->pool = (struct span){ at, head->pool_size };
-	parts->method = (struct span){ at += head->pool_size, head->method_size };
-	parts->target = (struct span){ at += head->method_size, head->target_size };
-	parts->type = (struct span){ at += head->target_size, head->type_size };
-	parts->body = (struct span){ at + head->type_size, head->body_size };
-	return 0;
-}
-
 static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
-			     const struct parts *parts)
+			     const struct call_parts *parts)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct call *call = calloc(1, sizeof(*call));
@@ -342,24 +305,18 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	return call;
 }
 
-static void name_it(char name[NAME_BYTES], const struct parts *parts)
-{
-	snprintf(name, NAME_BYTES, "%.*s%s%.*s", (int)parts->pool.size, parts->pool.at,
-		 parts->pool.size ? ": " : "", (int)parts->target.size, parts->target.at);
-}
-
 /* There is no room for it. */
-static void refuse(struct seat *seat, const struct parts *parts)
+static void refuse(struct seat *seat, const struct call_parts *parts)
 {
 	const struct message none = { .kind = MESSAGE_CALL_ANSWER, .flags = MESSAGE_LAST,
 				      .generation = parts->head.token };
-	char name[NAME_BYTES];
+	char name[CALL_NAME_BYTES];
 
 	if (parts->head.token) {
 		seat_say(seat, &none, NULL);
 		return;
 	}
-	name_it(name, parts);
+	call_name(name, parts);
 	note_failed(seat->dispatcher, name, 503);
 }
 
@@ -387,16 +344,16 @@ static struct pool *pool_named(struct dispatcher *dispatcher, struct span name)
 static void submit(struct call *call)
 {
 	char *bytes = call->bytes;
-	struct parts parts;
+	struct call_parts parts;
 
 	call->bytes = NULL;
 	/* It was taken apart before, with success. */
-	if (take_apart((struct span){ bytes, call->size }, &parts) == 0)
+	if (call_take_apart((struct span){ bytes, call->size }, &parts) == 0)
 		route(call, &parts);
 	free(bytes);
 }
 
-static void route(struct call *call, const struct parts *parts)
+static void route(struct call *call, const struct call_parts *parts)
 {
 	struct dispatcher *dispatcher = call->dispatcher;
 	struct pool *pool = pool_named(dispatcher, parts->pool);
@@ -412,14 +369,14 @@ static void route(struct call *call, const struct parts *parts)
 		settle(call, 404);
 		goto out;
 	}
-	if (head && compose(&text, parts)) {
+	if (head && call_compose(&text, parts)) {
 		bytes = buffer_span(&text);
 		n = http_parse_head(&parser, &dispatcher->limits, bytes.at, bytes.size,
 				    head);
 	}
 	/* What a worker says may be anything, another header line too. */
 	if (n > 0 && ((size_t)n != bytes.size ||
-		      head->header_count != FIELDS + (parts->type.size > 0)))
+		      head->header_count != CALL_LINES + (parts->type.size > 0)))
 		n = -400;
 	if (n <= 0) {
 		settle(call, n < 0 ? (int)-n : 400);
@@ -439,30 +396,6 @@ static void route(struct call *call, const struct parts *parts)
 out:
 	buffer_fini(&text);
 	free(head);
-}
-
-/* As a client would send it, so that one parser judges all: with so many header lines, and one
- * for the type if there is any. */
-static bool compose(struct buffer *text, const struct parts *parts)
-{
-	char *place = buffer_reserve(text, HEAD_ROOM + parts->method.size +
-						   parts->target.size +
-						   parts->type.size);
-	int n;
-
-	if (!place)
-		return false;
-	n = snprintf(place, HEAD_ROOM + parts->method.size + parts->target.size +
-				    parts->type.size,
-		     "%.*s %.*s HTTP/1.1\r\nHost: crew.internal\r\n%s%.*s%s"
-		     "Content-Length: %zu\r\n\r\n",
-		     (int)parts->method.size, parts->method.at,
-		     (int)parts->target.size, parts->target.at,
-		     parts->type.size ? "Content-Type: " : "",
-		     (int)parts->type.size, parts->type.at,
-		     parts->type.size ? "\r\n" : "", parts->body.size);
-	text->end += (size_t)n;
-	return true;
 }
 
 /* A small body stands in the request's block; a larger one is kept beside it,
