@@ -54,6 +54,7 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 static void refuse(struct seat *seat, const struct call_parts *parts);
 static void note_failed(struct dispatcher *dispatcher, const char *name, int status);
 static void hurry(struct call *call);
+static bool is_forgotten(const struct call *call);
 static bool keep(struct call *call, struct span data);
 static void drop_answer(struct call *call);
 static void submit(struct call *call);
@@ -61,7 +62,8 @@ static void route(struct call *call, const struct call_parts *parts);
 static void submit_body(struct call *call, struct exchange *exchange,
 			const struct http_head *head, struct span body);
 static int set_clock(struct call *call, const struct pool *pool);
-static void settle(struct call *call, int status);
+static void fail(struct call *call, int status);
+static void settle(struct call *call);
 static void leave_seat(struct call *call);
 static bool tell(struct call *call);
 static void too_long(struct loop *loop, struct timer *timer);
@@ -93,12 +95,12 @@ int call_begin(struct dispatcher *dispatcher, struct seat *seat, struct span byt
 	memcpy(copy, &parts.head, sizeof(parts.head));
 	call->done = done;
 	call->context = context;
-	if (!done && !call->token)
+	if (is_forgotten(call))
 		call_name(call->name, &parts);
 	call->bytes = copy;
 	call->size = bytes.size;
 	if (dispatcher->call_count > CALLS_MAX)
-		settle(call, 503);
+		fail(call, 503);
 	else if (seat)
 		submit(call);
 	else
@@ -121,34 +123,37 @@ void call_head(struct call *call, int status, struct span headers)
 	if (call->over)
 		return;
 	call->status = status;
-	call->headers_size = (uint32_t)headers.size;
-	if (!keep(call, headers))
-		settle(call, 502);
+	if (is_forgotten(call))
+		return;
+	if (keep(call, headers))
+		call->headers_size = (uint32_t)headers.size;
+	else
+		fail(call, 502);
 }
 
 void call_body(struct call *call, struct span data)
 {
-	if (call->over)
+	if (call->over || is_forgotten(call))
 		return;
 	if (buffer_size(&call->answer) + data.size > CALL_ANSWER_MAX_BYTES) {
 		log_warning("the answer to a call is larger than %u bytes: 502",
 			    CALL_ANSWER_MAX_BYTES);
-		settle(call, 502);
+		fail(call, 502);
 	} else if (!keep(call, data)) {
 		log_error("there is no room for the answer to a call: 502");
-		settle(call, 502);
+		fail(call, 502);
 	}
 }
 
 void call_over(struct call *call)
 {
-	settle(call, call->status);
+	settle(call);
 }
 
 void call_free(struct call *call)
 {
 	call->connection = NULL;
-	settle(call, 502);
+	fail(call, 502);
 	free_if_done(call);
 }
 
@@ -222,7 +227,7 @@ void calls_close(struct seat *seat)
 
 		leave_seat(call);
 		if (call->token)
-			settle(call, 502);
+			fail(call, 502);
 		else
 			hurry(call);
 	}
@@ -241,6 +246,12 @@ static void hurry(struct call *call)
 
 	if (call->pool_ms && call->timer.due_ms > loop->now_ms + call->pool_ms)
 		(void)loop_timer_set(loop, &call->timer, loop->now_ms + call->pool_ms);
+}
+
+/* Nobody is told of its end. */
+static bool is_forgotten(const struct call *call)
+{
+	return !call->token && !call->done;
 }
 
 static bool keep(struct call *call, struct span data)
@@ -366,7 +377,7 @@ static void route(struct call *call, const struct call_parts *parts)
 	ssize_t n = -500;
 
 	if (parts->pool.size && !pool) {
-		settle(call, 404);
+		fail(call, 404);
 		goto out;
 	}
 	if (head && call_compose(&text, parts)) {
@@ -379,12 +390,12 @@ static void route(struct call *call, const struct call_parts *parts)
 		      head->header_count != CALL_LINES + (parts->type.size > 0)))
 		n = -400;
 	if (n <= 0) {
-		settle(call, n < 0 ? (int)-n : 400);
+		fail(call, n < 0 ? (int)-n : 400);
 		goto out;
 	}
 	exchange = exchange_new(call->connection, head);
 	if (!exchange) {
-		settle(call, 503);
+		fail(call, 503);
 		goto out;
 	}
 	exchange->pool = pool;
@@ -392,7 +403,7 @@ static void route(struct call *call, const struct call_parts *parts)
 	/* Whose it is is known now; only pools do not answer at once. */
 	if (!call->over && !call->connection->gone &&
 	    set_clock(call, exchange->pool) < 0)
-		settle(call, 503);
+		fail(call, 503);
 out:
 	buffer_fini(&text);
 	free(head);
@@ -436,20 +447,27 @@ static int set_clock(struct call *call, const struct pool *pool)
 	return loop_timer_set(loop, &call->timer, loop->now_ms + timeout_ms);
 }
 
+/* It has no answer but that, whatever has come of one. */
+static void fail(struct call *call, int status)
+{
+	if (call->over)
+		return;
+	drop_answer(call);
+	call->status = status;
+	settle(call);
+}
+
 /* The call is over: tell whoever made it, and let the rest go. */
-static void settle(struct call *call, int status)
+static void settle(struct call *call)
 {
 	struct dispatcher *dispatcher = call->dispatcher;
 
 	if (call->over)
 		return;
 	call->over = true;
-	if (status != call->status || status == 0)
-		drop_answer(call);
-	call->status = status;
 	dispatcher->call_count--;
-	if (!call->token && !call->done && status >= 400)
-		note_failed(dispatcher, call->name, status);
+	if (is_forgotten(call) && call->status >= 400)
+		note_failed(dispatcher, call->name, call->status);
 	list_remove(&call->in_list);
 	loop_timer_clear(&dispatcher->loop, &call->timer);
 	if (call->seat && call->token) {
@@ -517,8 +535,7 @@ static void too_long(struct loop *loop, struct timer *timer)
 	/* It may be over, or have said that it goes on. */
 	if (call->over || loop_timer_is_set(&call->timer))
 		return;
-	call->status = 0;
-	settle(call, 504);
+	fail(call, 504);
 }
 
 static void free_if_done(struct call *call)

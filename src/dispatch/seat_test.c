@@ -1317,6 +1317,62 @@ static void answers_to_calls_hold_so_much_and_no_more(void **state)
 	assert_int_equal(seat.answer_bytes, 0);
 }
 
+/* It is 502 as well for what is told of an answer that there is no room for. */
+static void an_answer_that_there_is_no_room_for_is_told_without_it(void **state)
+{
+	static const char line[] = "A: b\r\n";
+	static const char body[1024];
+	struct wire_call_answer answer;
+	struct message message;
+	struct call *call;
+
+	(void)state;
+	seat.draining = true;
+	for (unsigned room = 0; room < 3; room++) {
+		dispatcher->answer_bytes = 0;
+		call_pool("GET", "/", "");
+		assert_int_equal(calls_of(&call, 1), 1);
+		if (room == 0)
+			dispatcher->answer_bytes = CALL_ANSWERS_MAX_BYTES;
+		call_head(call, 502, span_of(line));
+		if (room == 1)
+			dispatcher->answer_bytes = CALL_ANSWERS_MAX_BYTES;
+		if (room < 2)
+			call_body(call, (struct span){ body, sizeof(body) });
+		end_calls(room < 2 ? &dispatcher->gone : &dispatcher->connections);
+		seat_flush(&seat);
+		assert_int_equal(link_receive(&worker, &message), 1);
+		assert_int_equal(message.size, sizeof(answer));
+		memcpy(&answer, link_bytes(&worker, &message), sizeof(answer));
+		assert_int_equal(answer.status, 502);
+		assert_int_equal(answer.headers_size, 0);
+		assert_int_equal(answer.body_size, 0);
+		assert_int_equal(link_release(&worker, message.offset), 0);
+		assert_int_equal(seat.answer_bytes, 0);
+	}
+}
+
+/* Nobody reads it: it may be as long as it likes, and others may hold all that there is. */
+static void an_answer_that_nobody_is_told_of_needs_no_room(void **state)
+{
+	static const char body[CALL_ANSWER_MAX_BYTES];
+	struct call *call;
+
+	(void)state;
+	seat.draining = true;
+	dispatcher->answer_bytes = CALL_ANSWERS_MAX_BYTES;
+	call_pool_for(0, 0, "GET", "/", "");
+	assert_int_equal(calls_of(&call, 1), 1);
+	call_head(call, 200, span_of("A: b\r\n"));
+	for (unsigned times = 0; times < 2; times++)
+		call_body(call, (struct span){ body, sizeof(body) });
+	assert_int_equal(dispatcher->call_count, 1);
+	call_over(call);
+	assert_int_equal(dispatcher->call_count, 0);
+	assert_int_equal(dispatcher->calls_failed, 0);
+	assert_int_equal(dispatcher->answer_bytes, CALL_ANSWERS_MAX_BYTES);
+}
+
 /* What the worker reads of answers to its calls; how many of them are whole now. */
 static unsigned read_answers(size_t *bytes)
 {
@@ -1598,6 +1654,8 @@ int main(void)
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
+		AT_A_SEAT(an_answer_that_there_is_no_room_for_is_told_without_it),
+		AT_A_SEAT(an_answer_that_nobody_is_told_of_needs_no_room),
 		AT_A_SEAT(who_gets_many_large_answers_at_once_is_not_condemned_for_them),
 #ifndef __SANITIZE_ADDRESS__
 		AT_A_SEAT(who_dies_when_there_is_no_memory_keeps_nothing),
