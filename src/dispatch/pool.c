@@ -61,6 +61,12 @@ void pool_feed(struct pool *pool)
 	while (!list_empty(&pool->queue)) {
 		exchange = container_of(pool->queue.next, struct exchange,
 					in_pool);
+		/* It is freed at the end of the turn. */
+		if (exchange->connection->gone) {
+			pool_leave(exchange);
+			exchange->state = EXCHANGE_READING;
+			continue;
+		}
 		seat = pool_choose(pool, exchange);
 		if (!seat)
 			break;

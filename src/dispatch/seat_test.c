@@ -1285,6 +1285,36 @@ static void who_dies_takes_the_calls_along_whose_answers_it_would_get(void **sta
 	assert_true(latest_due_ms() <= dispatcher->loop.now_ms + pool_ms);
 }
 
+/* They are over with it, though what they asked is let go at the end of the turn only. */
+static void who_dies_has_no_other_worker_begin_with_its_calls(void **state)
+{
+	struct link other_worker;
+	struct message message;
+	struct seat other;
+
+	(void)state;
+	add_seat(&other, &other_worker);
+	pool->queue_max = dispatcher->max_pending = 3;
+	seat.draining = other.draining = true;
+	call_pool("GET", "/", "");
+	call_pool_for(0, 0, "GET", "/", "");
+	call_pool("GET", "/", "");
+	assert_int_equal(pool->queued, 3);
+	other.draining = false;
+	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
+	assert_int_equal(pool->queued, 0);
+	assert_int_equal(dispatcher->pending, 0);
+	/* Nobody was to be told of the second one. */
+	assert_int_equal(link_receive(&other_worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_REQUEST);
+	assert_int_equal(link_receive(&other_worker, &message), 0);
+	end_calls(&dispatcher->gone);
+	assert_int_equal(pool->queued, 0);
+	assert_int_equal(dispatcher->call_count, 1);
+	end_calls(&dispatcher->connections);
+	remove_seat(&other, &other_worker);
+}
+
 static void answers_to_calls_hold_so_much_and_no_more(void **state)
 {
 	static const char body[1024];
@@ -1653,6 +1683,7 @@ int main(void)
 		AT_A_SEAT(a_stream_that_is_called_can_be_kept_alive),
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
+		AT_A_SEAT(who_dies_has_no_other_worker_begin_with_its_calls),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
 		AT_A_SEAT(an_answer_that_there_is_no_room_for_is_told_without_it),
 		AT_A_SEAT(an_answer_that_nobody_is_told_of_needs_no_room),
