@@ -230,7 +230,8 @@ struct crew_hooks {
 	 * be: also for what the dispatcher answers itself (files, local routes, its check, 404)
 	 * and for streams and requests whose clients have left. Not for crew_call(), nor for
 	 * what is refused before its head was accepted, which is logged. It sees neither
-	 * headers nor bodies. */
+	 * headers nor bodies. Of requests that the dispatcher gives up when it ends it is told
+	 * as in on_stop. */
 	void (*on_response)(struct crew_worker *dispatcher,
 			    const struct crew_response *response);
 	/* Called when there is nothing to do, every second. */

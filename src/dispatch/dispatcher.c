@@ -31,6 +31,7 @@ static void init_limits(struct dispatcher *dispatcher);
 static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 		    void (*ready)(struct loop *, struct watch *, uint32_t));
 static void fini(struct dispatcher *dispatcher);
+static void free_connections(struct list *connections);
 static void beat(struct loop *loop, struct timer *timer);
 static bool pull_back_in(struct pool *pool, unsigned least);
 
@@ -220,12 +221,10 @@ static int watch_fd(struct dispatcher *dispatcher, struct watch *watch, int fd,
 
 static void fini(struct dispatcher *dispatcher)
 {
-	struct list *link;
-
+	dispatcher->over = true;
 	/* What on_response is told of them is before on_stop. */
-	while ((link = dispatcher->connections.next) != &dispatcher->connections)
-		connection_free(container_of(link, struct connection,
-					     in_dispatcher));
+	free_connections(&dispatcher->connections);
+	free_connections(&dispatcher->gone);
 	hooks_fini(dispatcher);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];
@@ -251,6 +250,15 @@ static void fini(struct dispatcher *dispatcher)
 	ahead_fini(dispatcher);
 	loop_fini(&dispatcher->loop);
 	free(dispatcher);
+}
+
+static void free_connections(struct list *connections)
+{
+	struct list *link;
+
+	while ((link = connections->next) != connections)
+		connection_free(container_of(link, struct connection,
+					     in_dispatcher));
 }
 
 static void beat(struct loop *loop, struct timer *timer)

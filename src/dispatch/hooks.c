@@ -45,7 +45,6 @@ int hooks_start(struct dispatcher *dispatcher)
 
 void hooks_fini(struct dispatcher *dispatcher)
 {
-	dispatcher->over = true;
 	if (dispatcher->server->hooks.on_stop)
 		dispatcher->server->hooks.on_stop(&dispatcher->local_worker);
 	worker_events_fini(&dispatcher->local_worker);

@@ -591,6 +591,18 @@ static void dispatcher_stops(struct crew_worker *dispatcher)
 	    strerror(-crew_publish(dispatcher, "last", &event, NULL, NULL)));
 }
 
+/* HOOKED_OVER: what comes of calls and events where a request was given up. */
+static void given_up(struct crew_worker *dispatcher, const struct crew_response *response)
+{
+	static const struct crew_call call = { .target = "/early" };
+	const struct crew_event event = { .data = "too late" };
+
+	if (!response->whole)
+		say(dispatcher, "%s is given up: %s, %s", response->path,
+		    strerror(-crew_call(dispatcher, &call, NULL, NULL)),
+		    strerror(-crew_publish(dispatcher, "last", &event, NULL, NULL)));
+}
+
 static void worker_ended(struct crew_worker *dispatcher, const char *pool, unsigned index,
 			 enum crew_cause cause)
 {
@@ -692,6 +704,21 @@ static crew_reply local_nap(struct crew_request *request)
 	return crew_text(request, 200, "awake");
 }
 
+/* Has the dispatcher's loop fail: nothing can be waited for any more. */
+static crew_reply local_break(struct crew_request *request)
+{
+	char path[32];
+	char name[32];
+
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		memset(name, 0, sizeof(name));
+		if (readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "eventpoll"))
+			dup2(local_pipe[0], fd);
+	}
+	return crew_text(request, 200, "broken");
+}
+
 /* What only workers can do. */
 static crew_reply local_wrong(struct crew_request *request)
 {
@@ -735,6 +762,7 @@ int main(int argc, char **argv)
 			{ .on = "GET /local/call/{ms:int}", .run = local_call_within },
 			{ .on = "GET /local/publish/{n:int}", .run = local_publish },
 			{ .on = "GET /local/numbered/{n:int}", .run = local_numbered },
+			{ .on = "GET /local/break", .run = local_break },
 			{ .on = "GET /local/nap", .run = local_nap },
 			{ .on = "GET /local/status", .run = local_status },
 			{ 0 },
@@ -742,6 +770,7 @@ int main(int argc, char **argv)
 		.hooks = {
 			.check = dispatcher_check,
 			.on_start = on_start,
+			.on_response = getenv("HOOKED_OVER") ? given_up : NULL,
 			.on_idle = dispatcher_idle,
 			.on_stop = dispatcher_stops,
 			.on_worker_exit = worker_ended,

@@ -202,6 +202,18 @@ def test_the_dispatchers_hooks(hooked):
         f"{os.strerror(errno.ENOTCONN)}" in server.log()
 
 
+def test_a_dispatcher_that_fails_calls_nobody_any_more(hooked, monkeypatch):
+    monkeypatch.setenv("HOOKED_OVER", "1")
+    server = hooked("--loop", "epoll")
+    with server.client() as waiter, server.client() as other:
+        waiter.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until_deferred(server)
+        other.send(b"GET /local/break HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: "the dispatcher stops" in server.log(), what="its end")
+    refused = os.strerror(errno.ENOTCONN)
+    assert f"/wait is given up: {refused}, {refused}" in server.log()
+
+
 def test_the_status_for_hooks(hooked):
     server = hooked()
     told = json.loads(server.get("/local/status").body)
