@@ -43,6 +43,7 @@ void local_answer_block(struct exchange *exchange)
 	char *body = arena_alloc(&dispatcher->arena, exchange->body.size + 1);
 	int r;
 
+	exchange->began_ms = dispatcher->loop.now_ms;
 	if (!body) {
 		arena_reset(&dispatcher->arena);
 		exchange_fail(exchange, 503, "out of memory");

@@ -55,6 +55,7 @@ static struct link worker;
 static struct connection *connection;
 static struct message requests[REQUESTS];
 static unsigned answered;
+static unsigned answered_in_ms;
 static bool talks_on;
 static char last_line[200]; /* of the log */
 
@@ -264,8 +265,8 @@ static void talk(void)
 static void talk_on(struct crew_worker *local, const struct crew_response *response)
 {
 	(void)local;
-	(void)response;
 	answered++;
+	answered_in_ms = response->duration_ms;
 	if (talks_on && answered < REQUESTS)
 		answer(&requests[answered], "");
 	if (talks_on)
@@ -1285,6 +1286,22 @@ static void who_dies_takes_the_calls_along_whose_answers_it_would_get(void **sta
 	assert_true(latest_due_ms() <= dispatcher->loop.now_ms + pool_ms);
 }
 
+static void what_a_local_route_took_does_not_count_the_body_s_way(void **state)
+{
+	struct exchange *exchange = request_of(8);
+
+	(void)state;
+	exchange->pool = NULL;
+	exchange->route = &rows[0];
+	exchange->is_local = true;
+	arena_init(&dispatcher->arena, NULL);
+	dispatcher->loop.now_ms += 5000;
+	local_answer_block(exchange);
+	assert_int_equal(answered, 1);
+	assert_int_equal(answered_in_ms, 0);
+	arena_fini(&dispatcher->arena);
+}
+
 /* They are over with it, though what they asked is let go at the end of the turn only. */
 static void who_dies_has_no_other_worker_begin_with_its_calls(void **state)
 {
@@ -1683,6 +1700,7 @@ int main(void)
 		AT_A_SEAT(a_stream_that_is_called_can_be_kept_alive),
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
+		AT_A_SEAT(what_a_local_route_took_does_not_count_the_body_s_way),
 		AT_A_SEAT(who_dies_has_no_other_worker_begin_with_its_calls),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),
 		AT_A_SEAT(an_answer_that_there_is_no_room_for_is_told_without_it),
