@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,6 +34,8 @@
 /* Of this process and all that are forked from it: what openat2(2) fails with, or 0. */
 static int refusal;
 
+static bool was_removed(int root_fd);
+static bool is_same(int fd, int other_fd);
 static int resolve(int root_fd, const char *path, unsigned flags);
 static int walk(int root_fd, const char *path);
 static int step(int folder, struct span name, int flags);
@@ -64,13 +67,16 @@ int root_find(int root_fd, const char *path)
 
 bool root_renew(int root_fd, const char *directory)
 {
-	struct stat status;
 	int fd;
 	int r = 0;
 
-	if (fstat(root_fd, &status) < 0 || status.st_nlink > 0)
+	if (!was_removed(root_fd))
 		return false;
 	fd = open(directory, ROOT_FLAGS);
+	if (fd >= 0 && is_same(fd, root_fd)) {
+		close(fd);
+		return false;
+	}
 	if (fd < 0 || dup3(fd, root_fd, O_CLOEXEC) < 0)
 		r = errno;
 	if (fd >= 0)
@@ -78,8 +84,38 @@ bool root_renew(int root_fd, const char *directory)
 	if (r == 0)
 		log_info("the directory %s was made anew", directory);
 	else
-		log_warning("the directory %s was removed: %s", directory, strerror(r));
+		log_warning("the directory %s was removed, and cannot be opened again: %s",
+			    directory, strerror(r));
 	return r == 0;
+}
+
+/* On file systems that do not count (overlayfs, btrfs) a directory has one link, there or not.
+ * Then its path says so; or it is the directory's name that ends like that. */
+static bool was_removed(int root_fd)
+{
+	static const char mark[] = " (deleted)";
+	char name[PATH_MAX];
+	char path[32];
+	struct stat status;
+	ssize_t size;
+
+	if (fstat(root_fd, &status) < 0 || status.st_nlink > 1)
+		return false;
+	if (status.st_nlink == 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", root_fd);
+	size = readlink(path, name, sizeof(name));
+	return size >= (ssize_t)strlen(mark) &&
+	       memcmp(name + size - strlen(mark), mark, strlen(mark)) == 0;
+}
+
+static bool is_same(int fd, int other_fd)
+{
+	struct stat status;
+	struct stat other;
+
+	return fstat(fd, &status) == 0 && fstat(other_fd, &other) == 0 &&
+	       status.st_dev == other.st_dev && status.st_ino == other.st_ino;
 }
 
 static int resolve(int root_fd, const char *path, unsigned flags)

@@ -3,7 +3,9 @@
 files without a name, filters of system calls, disks that fail."""
 import errno
 import os
+import pathlib
 import shutil
+import subprocess
 
 import pytest
 
@@ -117,13 +119,38 @@ def test_a_folder_that_is_made_anew(start_on, root, tmp_path, monkeypatch, relat
     assert server.get("/static/deep/file.txt").body == b"inside"
     shutil.rmtree(root)
     assert server.get("/static/deep/file.txt").status == 404
-    wait_for(lambda: f"{root} was removed: No such file" in server.log(), what="the line about it")
+    wait_for(lambda: f"{root} was removed, and cannot be opened again: No such file" in server.log(), what="the line about it")
     root.mkdir()
     (root / "new.txt").write_text("new")
     for _ in range(2):
         answer = server.get("/static/new.txt")
         assert (answer.status, answer.body) == (200, b"new")
     assert server.get("/static/deep/file.txt").status == 404
+    wait_for(lambda: server.log().count("was made anew") == 1, what="one line about it")
+
+
+# A root's folder, which is in both layers: so it has one link, and keeps it when it is removed.
+OVERLAY = """mount -t tmpfs none "$0" && cd "$0" &&
+mkdir -p lower/root upper/root work over && echo old > lower/root/old.txt &&
+mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work over && exec "$@" """
+
+
+def test_a_folder_that_is_made_anew_where_links_are_not_counted(start_on, tmp_path):
+    place = tmp_path / "layers"
+    place.mkdir()
+    apart = ["unshare", "-m" if os.getuid() == 0 else "-rm", "sh", "-c", OVERLAY, str(place)]
+    if subprocess.run([*apart, "true"], check=False).returncode != 0:
+        pytest.skip("overlayfs cannot be mounted here")
+    server = start_on(*apart, SAMPLER_STATIC=str(place / "over" / "root"))
+    root = pathlib.Path(f"/proc/{server.pid}/root{place}/over/root")
+    assert server.get("/static/old.txt").body == b"old\n"
+    shutil.rmtree(root)
+    assert server.get("/static/old.txt").status == 404
+    root.mkdir()
+    (root / "new.txt").write_text("new")
+    for _ in range(2):
+        answer = server.get("/static/new.txt")
+        assert (answer.status, answer.body) == (200, b"new")
     wait_for(lambda: server.log().count("was made anew") == 1, what="one line about it")
 
 
