@@ -103,6 +103,7 @@ struct exchange {
 				 nothing is known */
 	bool events;          /* a stream that its client takes up again */
 	bool chunked;
+	uint8_t mount;        /* whose file it is */
 	int file_fd;          /* -1: none */
 	uint64_t file_offset;
 };
@@ -170,6 +171,8 @@ void refusal_of_parser(struct connection *connection, int status, const char *wh
 /** One log line a second at most for each client. */
 void refusal_log(struct connection *connection, int status, const char *why);
 void refusal_note(struct connection *connection, const char *what);
+/** Whether a second has passed since the last line, which that mark notes, and now this one. */
+bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms);
 
 /* ---- pools and seats ---- */
 
@@ -510,6 +513,7 @@ struct dispatcher {
 	struct arena arena;
 	uint64_t refused_ms[REFUSAL_MARKS]; /* when something was logged of addresses
 					       with that hash */
+	uint64_t mount_failed_ms[CREW_MOUNTS_MAX]; /* when that was last logged */
 	struct control deaths[DEATHS_LISTED]; /* of workers, the last ones */
 	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_LISTED */
 	struct control groups[CREW_GROUPS_MAX]; /* what was said last of those beside the pools */

@@ -60,13 +60,17 @@ void refusal_note(struct connection *connection, const char *what)
 static bool may_log(const struct connection *connection)
 {
 	struct dispatcher *dispatcher = connection->dispatcher;
-	const uint64_t now = dispatcher->loop.now_ms;
-	uint64_t *at_ms =
-		&dispatcher->refused_ms[connection->address_hash % REFUSAL_MARKS];
 
-	if (*at_ms && now - *at_ms < 1000)
+	return refusal_is_due(
+		&dispatcher->refused_ms[connection->address_hash % REFUSAL_MARKS],
+		dispatcher->loop.now_ms);
+}
+
+bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms)
+{
+	if (*at_ms && now_ms - *at_ms < 1000)
 		return false;
-	*at_ms = now;
+	*at_ms = now_ms;
 	return true;
 }
 

@@ -22,7 +22,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/span.h"
 
 /* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
@@ -65,28 +64,23 @@ int root_find(int root_fd, const char *path)
 	return refusal ? walk(root_fd, path) : resolve(root_fd, path, FILE_FLAGS);
 }
 
-bool root_renew(int root_fd, const char *directory)
+int root_renew(int root_fd, const char *directory)
 {
 	int fd;
-	int r = 0;
+	int r = 1;
 
 	if (!was_removed(root_fd))
-		return false;
+		return 0;
 	fd = open(directory, ROOT_FLAGS);
 	if (fd >= 0 && is_same(fd, root_fd)) {
 		close(fd);
-		return false;
+		return 0;
 	}
 	if (fd < 0 || dup3(fd, root_fd, O_CLOEXEC) < 0)
-		r = errno;
+		r = -errno;
 	if (fd >= 0)
 		close(fd);
-	if (r == 0)
-		log_info("the directory %s was made anew", directory);
-	else
-		log_warning("the directory %s was removed, and cannot be opened again: %s",
-			    directory, strerror(r));
-	return r == 0;
+	return r;
 }
 
 /* On file systems that do not count (overlayfs, btrfs) a directory has one link, there or not.

@@ -17,7 +17,7 @@ int root_refuses_links(void);
  * its beginning, and names something behind its last slash. A descriptor or -errno. */
 int root_find(int root_fd, const char *path);
 /** If the directory itself was removed, open what has its name now in its place, as the same
- * descriptor. Whether that was done; if it cannot be, the log says so. */
-bool root_renew(int root_fd, const char *directory);
+ * descriptor. 1: that was done; 0: it is there still; or -errno. */
+int root_renew(int root_fd, const char *directory);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1286,6 +1287,34 @@ static void who_dies_takes_the_calls_along_whose_answers_it_would_get(void **sta
 	assert_true(latest_due_ms() <= dispatcher->loop.now_ms + pool_ms);
 }
 
+/* Each request would have its line, for as long as that lasts. */
+static void a_directory_that_is_gone_is_told_once_a_second(void **state)
+{
+	static const unsigned after_ms[] = { 0, 999, 1 };
+	const struct crew_server with_mount = { .mounts = { { "/at/", "/nowhere/at/all" } } };
+	const struct http_head head = { .method = HTTP_GET, .minor = 1 };
+	char folder[] = "/tmp/crew-seat-XXXXXX";
+	int fds[CREW_MOUNTS_MAX] = { -1 };
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	fds[0] = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fds[0] >= 0);
+	assert_int_equal(rmdir(folder), 0);
+	dispatcher->server = &with_mount;
+	dispatcher_options.mount_fds = fds;
+	dispatcher->loop.now_ms = 5000;
+	for (unsigned i = 0; i < 3; i++) {
+		dispatcher->loop.now_ms += after_ms[i];
+		dispatcher->match = (struct route_match){ .rest = { "file", 4 } };
+		last_line[0] = '\0';
+		exchange_answer_file(exchange_new(connection, &head), &head);
+		assert_int_equal(strstr(last_line, "cannot be opened again") != NULL, i != 1);
+	}
+	close(fds[0]);
+	dispatcher->server = &server;
+}
+
 static void what_a_local_route_took_does_not_count_the_body_s_way(void **state)
 {
 	struct exchange *exchange = request_of(8);
@@ -1700,6 +1729,7 @@ int main(void)
 		AT_A_SEAT(a_stream_that_is_called_can_be_kept_alive),
 		AT_A_SEAT(who_calls_much_leaves_as_many_places_to_others),
 		AT_A_SEAT(who_dies_takes_the_calls_along_whose_answers_it_would_get),
+		AT_A_SEAT(a_directory_that_is_gone_is_told_once_a_second),
 		AT_A_SEAT(what_a_local_route_took_does_not_count_the_body_s_way),
 		AT_A_SEAT(who_dies_has_no_other_worker_begin_with_its_calls),
 		AT_A_SEAT(answers_to_calls_hold_so_much_and_no_more),

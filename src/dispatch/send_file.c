@@ -15,6 +15,8 @@
 #include "dispatch/root.h"
 #include "http/respond.h"
 
+static bool renew(struct dispatcher *dispatcher, unsigned mount);
+static bool may_log(struct dispatcher *dispatcher, unsigned mount);
 static bool is_of_the_client(int error);
 
 void exchange_answer_file(struct exchange *exchange, const struct http_head *head)
@@ -27,9 +29,9 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 	struct span headers;
 
 	files_answer(root_fd, match->rest, head, &answer);
-	if (answer.status == 404 && root_renew(root_fd, root))
+	if (answer.status == 404 && renew(dispatcher, match->index))
 		files_answer(root_fd, match->rest, head, &answer);
-	if (answer.error)
+	if (answer.error && may_log(dispatcher, match->index))
 		log_error("a file of %s cannot be opened: %s", root, strerror(answer.error));
 	headers = (struct span){ answer.headers, answer.headers_size };
 	if (answer.status == 404 && match->allow[0]) {
@@ -58,6 +60,7 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
 		exchange->file_fd = answer.fd;
 		exchange->file_offset = answer.offset;
+		exchange->mount = (uint8_t)match->index;
 		exchange->connection->files++;
 		return;
 	}
@@ -84,9 +87,12 @@ void exchange_send_file(struct exchange *exchange)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n <= 0) {
-			if (n == 0 || !is_of_the_client(errno))
+			const int error = n < 0 ? errno : 0;
+
+			if (!is_of_the_client(error) &&
+			    may_log(connection->dispatcher, exchange->mount))
 				log_error("a file cannot be sent to its end: %s",
-					  n < 0 ? strerror(errno) : "it is shorter now");
+					  error ? strerror(error) : "it is shorter now");
 			connection_drop(connection);
 			return;
 		}
@@ -114,6 +120,25 @@ void exchange_close_file(struct exchange *exchange)
 	close(exchange->file_fd);
 	exchange->file_fd = -1;
 	exchange->connection->files--;
+}
+
+static bool renew(struct dispatcher *dispatcher, unsigned mount)
+{
+	const char *root = dispatcher->server->mounts[mount].root;
+	const int r = root_renew(dispatcher->options->mount_fds[mount], root);
+
+	if (r > 0)
+		log_info("the directory %s was made anew", root);
+	else if (r < 0 && may_log(dispatcher, mount))
+		log_warning("the directory %s was removed, and cannot be opened again: %s",
+			    root, strerror(-r));
+	return r > 0;
+}
+
+/* What fails does so for each request: a line a second is enough. */
+static bool may_log(struct dispatcher *dispatcher, unsigned mount)
+{
+	return refusal_is_due(&dispatcher->mount_failed_ms[mount], dispatcher->loop.now_ms);
 }
 
 static bool is_of_the_client(int error)
