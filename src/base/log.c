@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log_level.h"
 #include "base/log_text.h"
 #include "base/os/os.h"
 #include "base/rotate.h"
@@ -74,28 +75,14 @@ static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
 static struct line rest; /* of the last line, not yet written; under `writing` */
 static struct rotate *file; /* instead of standard error */
 
-static const struct level_row {
-	int level;
-	int priority; /* syslog(3) */
-	const char *name;
-	const char *colour;
-} level_rows[] = {
-	{ CREW_DEBUG, 7, "debug", "\033[2m" },
-	{ CREW_INFO, 6, "info", "" },
-	{ CREW_WARNING, 4, "warning", "\033[33m" },
-	{ CREW_ERROR, 3, "error", "\033[31m" },
-	{ CREW_CRITICAL, 2, "critical", "\033[1;31m" },
-};
-
-static const struct level_row *row_of(int level);
 static void choose_sink(void);
 static void follow(void);
-static bool taken(const struct level_row *row, const char *origin, int pid,
+static bool taken(const struct log_level_row *row, const char *origin, int pid,
 		  const char *text, int size);
 static void tell_dropped(void);
-static void add_structured(struct line *line, const struct level_row *row,
+static void add_structured(struct line *line, const struct log_level_row *row,
 			   const char *origin, int pid, const char *text, int size);
-static void add_head(struct line *line, const struct level_row *row,
+static void add_head(struct line *line, const struct log_level_row *row,
 		     const char *origin, int pid);
 static void add_time(struct line *line);
 static void add_escaped(struct line *line, int room, const char *text, int size);
@@ -249,24 +236,6 @@ bool log_is_taken(void)
 	return taker != NULL;
 }
 
-int log_level_by_name(const char *name)
-{
-	for (size_t i = 0; i < COUNT_OF(level_rows); i++) {
-		if (strcmp(level_rows[i].name, name) == 0)
-			return level_rows[i].level;
-	}
-	return 0;
-}
-
-const char *log_level_name(int level)
-{
-	for (size_t i = 0; i < COUNT_OF(level_rows); i++) {
-		if (level_rows[i].level == level)
-			return level_rows[i].name;
-	}
-	return NULL;
-}
-
 void log_line(int level, const char *format, ...)
 {
 	va_list arguments;
@@ -352,7 +321,7 @@ static void tell_dropped(void)
 
 bool log_from(const char *origin, int pid, int level, const char *text, int size)
 {
-	const struct level_row *row = row_of(level);
+	const struct log_level_row *row = log_level_row(level);
 	struct line line;
 
 	if (size > 0 && text[size - 1] == '\n')
@@ -380,7 +349,7 @@ bool log_from(const char *origin, int pid, int level, const char *text, int size
 }
 
 /* Ask who wants to have the lines. What he logs himself is not asked about. */
-static bool taken(const struct level_row *row, const char *origin, int pid,
+static bool taken(const struct log_level_row *row, const char *origin, int pid,
 		  const char *text, int size)
 {
 	char message[LINE_BYTES + 1];
@@ -406,7 +375,7 @@ static bool taken(const struct level_row *row, const char *origin, int pid,
 	return done;
 }
 
-static void add_structured(struct line *line, const struct level_row *row,
+static void add_structured(struct line *line, const struct log_level_row *row,
 			   const char *origin, int pid, const char *text, int size)
 {
 	struct log_text out = { line->text, 0, STRUCTURED_BYTES - 1 };
@@ -431,7 +400,7 @@ bool log_raw(const char *origin, int pid, int level, const char *text, int size)
 {
 	struct line line;
 
-	if (taker && !taking && taken(row_of(level), origin, pid, text, size))
+	if (taker && !taking && taken(log_level_row(level), origin, pid, text, size))
 		return true;
 	line.used = 0;
 	add_escaped(&line, LINE_BYTES - 1, text, size);
@@ -466,16 +435,7 @@ uint64_t log_dropped(void)
 	return atomic_load_explicit(&dropped, memory_order_relaxed);
 }
 
-static const struct level_row *row_of(int level)
-{
-	size_t i = COUNT_OF(level_rows) - 1;
-
-	while (i > 0 && level_rows[i].level > level)
-		i--;
-	return &level_rows[i];
-}
-
-static void add_head(struct line *line, const struct level_row *row,
+static void add_head(struct line *line, const struct log_level_row *row,
 		     const char *origin, int pid)
 {
 	if (form != CREW_LOG_PLAIN)

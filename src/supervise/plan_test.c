@@ -1705,7 +1705,7 @@ static void repeated_lines_that_a_full_disk_took_are_not_told_twice(void **state
 	assert_true(file >= 0 && full >= 0);
 	assert_int_equal(rotate_open(&log, name, 1 << 20, 1), 0);
 	log_to_file(&log);
-	assert_int_equal(plan_new(&options, &story.plan), 0);
+	assert_int_equal(plan_new(&options, &story.plan, NULL), 0);
 	assert_int_equal(plan_start(story.plan), 0);
 	while (pread(file, text, sizeof(text) - 1, 0) == 0 || !strstr(text, "again"))
 		turn_for(&story, 10);
