@@ -211,7 +211,9 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 int crew_reload_pool(struct crew_worker *worker, const char *pool);
 /** Start `by` workers of a pool more, or if it is negative stop so many, as SIGTTIN and SIGTTOU
  * do with one of the first pool: who is to stop finishes what it has begun. One is always left,
- * and a pool has at most 1024; what was done is logged. It holds until the server ends. To be
+ * and a pool has at most 1024; what was done is logged. It holds until the server ends. (Each
+ * dispatcher keeps descriptors free for as many workers as there were at the start: where the
+ * limit is low and clients are many, there may be none for more, which is logged.) To be
  * called where crew_reload_pool() may. Returns at once: 0, -EINVAL (no name), -ENOENT (no such
  * pool), or -errno. */
 int crew_pool_scale(struct crew_worker *worker, const char *pool, int by);

@@ -68,9 +68,8 @@ void access_over(struct exchange *exchange)
 		   (unsigned long long)(exchange->is_bodyless ? 0 : exchange->answer_sent),
 		   took, exchange->pool ? exchange->pool->name : "-",
 		   /* Or it was whole, and those before it were not. */
-		   exchange->state == EXCHANGE_DONE && buffer_size(&exchange->out) == 0
-			   ? ""
-			   : " cut");
+		   exchange_was_written(exchange) && buffer_size(&exchange->out) == 0 ? ""
+										      : " cut");
 	free(asked);
 	exchange->asked = NULL;
 }

@@ -450,6 +450,18 @@ static void who_is_given_up_gets_what_was_whole(void **state)
 	client_gets_all(size);
 }
 
+static void what_its_client_does_not_get_is_not_called_whole(void **state)
+{
+	struct connection *connection = accepted();
+	struct exchange *stream = stream_of(connection);
+
+	(void)state;
+	connection_drop(connection);
+	exchange_end(stream);
+	assert_int_equal(stream->state, EXCHANGE_DONE);
+	assert_false(exchange_was_written(stream));
+}
+
 static void a_slow_subscriber_gets_what_was_whole(void **state)
 {
 	struct connection *connection = being_answered();
@@ -728,6 +740,7 @@ int main(void)
 		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
 		OF_A_CLIENT(an_empty_line_behind_a_request_leaves_the_connection_idle),
 		OF_A_CLIENT(who_is_given_up_gets_what_was_whole),
+		OF_A_CLIENT(what_its_client_does_not_get_is_not_called_whole),
 		OF_A_CLIENT(a_slow_subscriber_gets_what_was_whole),
 		OF_A_CLIENT(what_was_half_there_when_we_stop_is_answered),
 		OF_A_CLIENT(what_was_half_there_behind_another_is_answered_too),

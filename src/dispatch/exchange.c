@@ -327,6 +327,13 @@ void exchange_advance(struct connection *connection)
 			connection->dispatcher->server->idle_timeout_ms;
 }
 
+bool exchange_was_written(const struct exchange *exchange)
+{
+	const struct connection *connection = exchange->connection;
+
+	return exchange->state == EXCHANGE_DONE && !connection->gone && !connection->broken;
+}
+
 void exchange_give_up(struct exchange *exchange)
 {
 	struct connection *connection = exchange->connection;

@@ -113,7 +113,7 @@ void hooks_responded(struct exchange *exchange)
 		.status = exchange->status,
 		.body_bytes = exchange->is_bodyless ? 0 : exchange->answer_sent,
 		.duration_ms = (unsigned)(dispatcher->loop.now_ms - exchange->began_ms),
-		.whole = exchange->state == EXCHANGE_DONE,
+		.whole = exchange_was_written(exchange),
 	};
 
 	if (!exchange->label)

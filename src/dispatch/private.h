@@ -159,6 +159,8 @@ void exchange_refuse_method(struct exchange *exchange);
 /** The server stops: 503 if no answer was begun, else the connection ends visibly (see
  * connection_break()); the exchange may be freed. */
 void exchange_give_up(struct exchange *exchange);
+/** Its answer is whole, and none of it was thrown away with its connection. */
+bool exchange_was_written(const struct exchange *exchange);
 /** The first exchange of a connection has changed: move its bytes along. */
 void exchange_advance(struct connection *connection);
 /** Answer with what the match of this turn names in its mount (send_file.c). */

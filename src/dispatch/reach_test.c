@@ -161,12 +161,15 @@ static void names_of_pools_differ(void **state)
 	const struct crew_app nameless = { .routes = app.routes };
 	const struct crew_server twice = { .pools = { { .app = &app }, { .app = &app } } };
 	const struct crew_server none = { .pools = { { .app = &app }, { .app = &nameless } } };
+	const struct crew_server ours = { .pools = { { .app = &app, .name = "dispatcher" } } };
 
 	(void)state;
 	assert_string_equal(judge(&twice),
 			    "pools 0 and 1 are both called \"app\": give one another .name");
 	assert_string_equal(judge(&none),
 			    "pool 1 has no name: give it, or its application, a .name");
+	assert_non_null(strstr(judge(&ours), "pool 0 is called \"dispatcher\", as are the "
+					     "processes that talk to clients"));
 }
 
 static void a_mount_at_the_root_comes_last(void **state)

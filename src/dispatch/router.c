@@ -198,6 +198,10 @@ static int add_pool(struct router *router, unsigned index,
 	if (!name || !*name)
 		return error_set(ret_error, EINVAL,
 				 "pool %u has no name: give it, or its application, a .name", index);
+	if (strcmp(name, "dispatcher") == 0)
+		return error_set(ret_error, EINVAL,
+				 "pool %u is called \"%s\", as are the processes that talk to "
+				 "clients: give it another .name", index, name);
 	for (unsigned i = 0; i < index; i++) {
 		const struct crew_pool *other = &router->server->pools[i];
 		const char *other_name = other->name ? other->name

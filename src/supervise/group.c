@@ -192,6 +192,7 @@ void plan_scale(struct plan *plan, unsigned number, int by)
 {
 	struct group_state *group = &plan->groups[number];
 	const unsigned before = group->place_count;
+	const char *what = by < 0 ? "remove" : "add";
 	int r = 0;
 
 	if (plan->stopping)
@@ -211,7 +212,7 @@ void plan_scale(struct plan *plan, unsigned number, int by)
 			    group->place_count);
 	else if (r < 0)
 		log_error("%s: cannot %s a child: %s", group->options.is.name,
-			  by < 0 ? "remove" : "add", strerror(-r));
+			  what, strerror(-r));
 	else if (by < 0)
 		log_warning("%s: only one is left: it stays", group->options.is.name);
 }

@@ -384,6 +384,8 @@ bool sink_finish_line(struct sink *sink);
 void sink_follow(struct sink *sink);
 /** Say how often the last line came again, where it went, and forget it. Harmless twice. */
 void sink_tell_repeats(struct life *life);
+/** Only our own code writes such lines: what another program marks so is its own affair. */
+bool line_is_of_access_log(const struct life *life, const char *line, size_t size);
 /** False: the line is below the group's level, so that nobody sees it. */
 bool sink_write(struct sink *sink, struct life *life, const char *line,
 		size_t size);

@@ -136,6 +136,12 @@ void sink_follow(struct sink *sink)
 		(void)fd_of(sink);
 }
 
+bool line_is_of_access_log(const struct life *life, const char *line, size_t size)
+{
+	return group_of(life)->options.raw && size >= ACCESS_MARK_BYTES &&
+	       memcmp(line, LOG_ACCESS_MARK, ACCESS_MARK_BYTES) == 0;
+}
+
 bool sink_write(struct sink *sink, struct life *life, const char *line, size_t size)
 {
 	int level = sink->log_level;
@@ -148,8 +154,7 @@ bool sink_write(struct sink *sink, struct life *life, const char *line, size_t s
 		line += 3;
 		size -= 3;
 		own = true;
-	} else if (size >= ACCESS_MARK_BYTES &&
-		   memcmp(line, LOG_ACCESS_MARK, ACCESS_MARK_BYTES) == 0) {
+	} else if (line_is_of_access_log(life, line, size)) {
 		level = CREW_INFO;
 		line += ACCESS_MARK_BYTES;
 		size -= ACCESS_MARK_BYTES;

@@ -304,7 +304,8 @@ static size_t hold(struct stream *stream, const char *bytes, size_t size)
 
 static void line_done(struct stream *stream, const char *line, size_t size)
 {
-	bool *untold = keep_line(stream->owner, line, size);
+	bool access = line_is_of_access_log(stream->owner, line, size);
+	bool *untold = access ? &access : keep_line(stream->owner, line, size);
 
 	*untold = !sink_write(stream->sink, stream->owner, line, size);
 }

@@ -81,8 +81,9 @@ struct plan_options {
 	void *context;
 	/* Signals are read by the plan: see crew_supervise. */
 	bool take_signals;
-	/* Use as many descriptors as the system allows; children but `raw` ones get the
-	 * limit that was found, since programs that use select(2) rely on it. */
+	/* Use as many descriptors as the system allows; processes of groups that are
+	 * not `raw` get the limit that was found, since programs that use select(2) rely
+	 * on it (threads do not: their host takes descriptors for them). */
 	bool raise_descriptors;
 	/* Called when the plan begins to stop; before any child is told. */
 	void (*stopping)(void *context);

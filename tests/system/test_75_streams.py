@@ -61,11 +61,12 @@ def test_what_was_printed_is_there_when_the_child_is_killed(supervised, kind):
 
 def test_a_line_may_say_its_priority(supervised):
     program = supervised("--count", "1", "--level", 10, "--", "/bin/sh", "-c",
-                         "echo '<3>bad'; echo '<7>detail' >&2; echo '<9>what'; sleep 100")
+                         "echo '<3>bad'; echo '<7>detail' >&2; echo '<134>more'; echo '<9>what'; sleep 100")
     wait_for(lambda: "what" in program.log())
     assert re.search(r"error +kids\[0\] \d+: bad\n", program.log())
     assert re.search(r"debug +kids\[0\] \d+: detail\n", program.log())
     assert re.search(r"info +kids\[0\] \d+: <9>what\n", program.log())
+    assert re.search(r"info +kids\[0\] \d+: <134>more\n", program.log())
     program.stop()
 
 
