@@ -105,14 +105,10 @@ void daemon_silence(struct detach *detach)
 	log_follow();
 }
 
-void daemon_up(struct detach *detach, bool silence)
+void daemon_up(struct detach *detach)
 {
 	if (!detach->reports)
 		return;
-	/* First this, then the word: who reads our output to its end is not to
-	 * wait for a daemon when the caller is gone. */
-	if (silence)
-		daemon_silence(detach);
 	log_follow();
 	say(detach, 0, "");
 }

@@ -11,8 +11,8 @@
  *		return detach.code;              the process that was called
  *	if (!open_all(&error))                   the daemon, from here on
  *		daemon_failed(&detach, 1, error.text);
- *	else
- *		daemon_up(&detach, true);
+ *	daemon_silence(&detach);                 where it has no log file
+ *	daemon_up(&detach);                      its children are there
  */
 #ifndef DAEMON_DETACH_H
 #define DAEMON_DETACH_H
@@ -50,11 +50,11 @@ struct detach {
 int daemon_detach(struct detach *ret);
 /** In the daemon, while somebody waits for a word: point descriptors 1 and 2 at /dev/null,
  * each unless it is a file or the journal, or leads elsewhere by now than at the
- * start. Takes zeroed memory. */
+ * start. Before children are forked, and before daemon_up: who reads our output to its end is
+ * not to wait for a daemon when the caller is gone. Takes zeroed memory. */
 void daemon_silence(struct detach *detach);
-/** In the daemon: it is up. `silence`: daemon_silence first, if that was not done before children
- * were forked. Takes zeroed memory; a second word is not heard. */
-void daemon_up(struct detach *detach, bool silence);
+/** In the daemon: it is up. Takes zeroed memory; a second word is not heard. */
+void daemon_up(struct detach *detach);
 /** In the daemon: would that take its log away, which goes to standard error? False
  * if it has been /dev/null, or closed, from the start. Takes zeroed memory. */
 bool daemon_loses_log(const struct detach *detach);

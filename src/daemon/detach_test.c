@@ -94,8 +94,9 @@ static void be_a_daemon(struct detach *detach, pid_t caller)
 	rest(50);
 	shared->pid = getpid();
 	file = error_file();
-	daemon_up(detach, false);
-	daemon_up(detach, true); /* is not heard, and silences nothing */
+	daemon_up(detach);
+	daemon_silence(detach); /* silences nothing */
+	daemon_up(detach);      /* is not heard */
 	must_daemon(error_file() == file);
 	shared->done = 1;
 	_exit(0);
@@ -141,7 +142,7 @@ static void fail_with_words(void)
 	if (r == 0) {
 		daemon_failed(&detach, 3, text);
 		daemon_failed(&detach, 4, "again");
-		daemon_up(&detach, false);
+		daemon_up(&detach);
 		_exit(3);
 	}
 	must(r == 1 && detach.code == 3 && detach.pid > 1);
@@ -231,7 +232,7 @@ static void lose_the_caller(void)
 			shared->pid = getpid();
 			while (!shared->done)
 				rest(1);
-			daemon_up(&detach, false);
+			daemon_up(&detach);
 			shared->done = 2;
 		}
 		_exit(0);
@@ -271,7 +272,8 @@ static void talk(void)
 	if (r == 0) {
 		printf("early ");
 		must_daemon(daemon_loses_log(&detach));
-		daemon_up(&detach, true);
+		daemon_silence(&detach);
+		daemon_up(&detach);
 		printf("late ");
 		fflush(NULL);
 		must_daemon(leads_to_null(STDOUT_FILENO));
@@ -306,7 +308,8 @@ static void keep_the_log(void)
 		must_daemon(pipe2(ends, O_CLOEXEC) == 0);
 		dup2(ends[1], STDERR_FILENO);
 		must_daemon(!daemon_loses_log(&detach));
-		daemon_up(&detach, true);
+		daemon_silence(&detach);
+		daemon_up(&detach);
 		must_daemon(leads_to_null(STDOUT_FILENO));
 		must_daemon(!leads_to_null(STDERR_FILENO));
 		shared->done = 1;
@@ -341,7 +344,8 @@ static void go_on_writing(void)
 	r = daemon_detach(&detach);
 	if (r == 0) {
 		must_daemon(!daemon_loses_log(&detach));
-		daemon_up(&detach, true);
+		daemon_silence(&detach);
+		daemon_up(&detach);
 		must_daemon(!leads_to_null(STDOUT_FILENO));
 		must_daemon(!leads_to_null(STDERR_FILENO));
 		shared->done = 1;
@@ -364,7 +368,8 @@ static void leave_a_socket(void)
 	r = daemon_detach(&detach);
 	if (r == 0) {
 		must_daemon(daemon_loses_log(&detach));
-		daemon_up(&detach, true);
+		daemon_silence(&detach);
+		daemon_up(&detach);
 		must_daemon(leads_to_null(STDERR_FILENO));
 		shared->done = 1;
 		_exit(0);
@@ -391,7 +396,8 @@ static void start_without_streams(void)
 	if (r == 0) {
 		must_daemon(detach.report > STDERR_FILENO);
 		must_daemon(fcntl(STDOUT_FILENO, F_GETFD) < 0);
-		daemon_up(&detach, true);
+		daemon_silence(&detach);
+		daemon_up(&detach);
 		for (int fd = 0; fd < 3; fd++)
 			must_daemon(leads_to_null(fd));
 		shared->done = 1;
@@ -431,7 +437,8 @@ static void words_of_no_daemon_are_not_said(void **state)
 	const ino_t file = error_file();
 
 	(void)state;
-	daemon_up(&detach, true);
+	daemon_silence(&detach);
+	daemon_up(&detach);
 	daemon_failed(&detach, 1, "nothing");
 	assert_int_equal(error_file(), file);
 }

@@ -298,7 +298,7 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 	list_init(&connection->in_flush);
 	list_init(&connection->exchanges);
 	snprintf(connection->client, CLIENT_TEXT_BYTES, "call:%s",
-		 seat ? seat->pool->name : "dispatcher");
+		 seat ? seat->pool->name : DISPATCHER_NAME);
 	list_push_back(&dispatcher->connections, &connection->in_dispatcher);
 	call->dispatcher = dispatcher;
 	call->connection = connection;

@@ -198,7 +198,7 @@ static int add_pool(struct router *router, unsigned index,
 	if (!name || !*name)
 		return error_set(ret_error, EINVAL,
 				 "pool %u has no name: give it, or its application, a .name", index);
-	if (strcmp(name, "dispatcher") == 0)
+	if (strcmp(name, DISPATCHER_NAME) == 0)
 		return error_set(ret_error, EINVAL,
 				 "pool %u is called \"%s\", as are the processes that talk to "
 				 "clients: give it another .name", index, name);

@@ -14,6 +14,9 @@
 #include "handler/encode.h"
 #include "http/parse.h"
 
+/* What dispatchers are called in the log, as a group: no pool or other group is. */
+#define DISPATCHER_NAME "dispatcher"
+
 struct router;
 
 enum route_target {

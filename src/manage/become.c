@@ -118,7 +118,7 @@ static int take_streams(struct become *become, struct crew_error *ret_error)
 void become_up(struct become *become)
 {
 	if (become->detached)
-		daemon_up(&become->detach, false);
+		daemon_up(&become->detach);
 }
 
 int become_exit_code(const struct become *become, int r)

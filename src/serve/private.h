@@ -21,7 +21,6 @@
 
 #define DISPATCHER_GROUP 0u
 #define FIRST_POOL_GROUP 1u
-#define DISPATCHER_NAME  "dispatcher"
 /* Deaths of workers that a new dispatcher is told of: as many as /status lists. */
 #define DEATHS_TOLD 10u
 #define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX + CREW_GROUPS_MAX)
