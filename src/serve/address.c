@@ -46,7 +46,8 @@ union any_address {
 static int listen_once(const union any_address *address, socklen_t size, bool shared,
 		       unsigned mode);
 static int bind_with(int fd, const union any_address *address, socklen_t size, unsigned mode);
-static void set_options(int fd, int family);
+static void set_options(int fd, const union any_address *address);
+static bool is_loopback(const union any_address *address);
 static int parse(const char *listen, union any_address *ret_address,
 		 socklen_t *ret_size, struct crew_error *ret_error);
 static int parse_local(const char *path, union any_address *ret_address,
@@ -105,7 +106,7 @@ int address_listen_too(int fd, const char *listen_on, struct crew_error *ret_err
 	other = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (other < 0)
 		return bind_error(listen_on, errno, ret_error);
-	set_options(other, address.any.sa_family);
+	set_options(other, &address);
 	if (setsockopt(other, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
 	    bind(other, &address.any, size) < 0 || listen(other, BACKLOG) < 0) {
 		r = bind_error(listen_on, errno, ret_error);
@@ -135,8 +136,9 @@ void address_forget(const char *listen, struct address_file file)
 }
 
 /* What is accepted takes over from its listener what is said of it here. */
-static void set_options(int fd, int family)
+static void set_options(int fd, const union any_address *address)
 {
+	const int family = address->any.sa_family;
 	const int on = 1;
 	const int off = 0;
 	const int idle_s = ALIVE_IDLE_S;
@@ -155,6 +157,20 @@ static void set_options(int fd, int family)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	/* There is no network to be shared there. Others, BBR above all, take more of the
+	 * processors for what they would find out about it. */
+	if (is_loopback(address))
+		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", strlen("reno"));
+}
+
+static bool is_loopback(const union any_address *address)
+{
+	const struct in6_addr *six = &address->six.sin6_addr;
+
+	if (address->any.sa_family == AF_INET)
+		return ntohl(address->four.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(six) ||
+	       (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == IN_LOOPBACKNET);
 }
 
 /* A descriptor or -errno. */
@@ -170,7 +186,7 @@ static int listen_once(const union any_address *address, socklen_t size, bool sh
 		return -errno;
 	if (family == AF_UNIX && address->local.sun_path[0])
 		remove_stale(address, size);
-	set_options(fd, family);
+	set_options(fd, address);
 	/* SO_REUSEPORT only after bind, which so finds out if somebody else listens
 	 * there. */
 	if (bind_with(fd, address, size, mode) < 0 ||

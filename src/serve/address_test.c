@@ -7,9 +7,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,6 +112,48 @@ static void other_addresses_have_no_file(void **state)
 	address_forget("127.0.0.1:80", (struct address_file){ 0 });
 }
 
+/* What a connection of a client of this address is controlled by; "" without IPv6. */
+static const char *congestion_control_of(const char *address)
+{
+	static char control[16];
+	socklen_t size = sizeof(control);
+	const int fd = address_listen(address, true, 0, name, sizeof(name), &error);
+	int too;
+
+	control[0] = '\0';
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		return control;
+	assert_true(fd >= 0);
+	too = address_listen_too(fd, address, &error);
+	assert_true(too >= 0);
+	assert_int_equal(getsockopt(too, IPPROTO_TCP, TCP_CONGESTION, control, &size), 0);
+	size = sizeof(control);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &size), 0);
+	close(fd);
+	close(too);
+	return control;
+}
+
+static void the_loopback_needs_no_congestion_control(void **state)
+{
+	char systems[16];
+	socklen_t size = sizeof(systems);
+	const int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, systems, &size), 0);
+	close(fd);
+	assert_string_equal(congestion_control_of("127.0.0.1:0"), "reno");
+	assert_string_equal(congestion_control_of("127.8.9.1:0"), "reno");
+	assert_string_equal(congestion_control_of("0.0.0.0:0"), systems);
+	if (!*congestion_control_of("[::1]:0"))
+		return;
+	assert_string_equal(congestion_control_of("[::1]:0"), "reno");
+	assert_string_equal(congestion_control_of("[::ffff:127.0.0.1]:0"), "reno");
+	assert_string_equal(congestion_control_of("[::]:0"), systems);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +161,7 @@ int main(void)
 		cmocka_unit_test(a_stop_leaves_anothers),
 		cmocka_unit_test(a_left_over_is_replaced_and_nothing_else),
 		cmocka_unit_test(other_addresses_have_no_file),
+		cmocka_unit_test(the_loopback_needs_no_congestion_control),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
