@@ -4,6 +4,9 @@
  * over, since none may wait (MSG_DONTWAIT), and their results lie there when the call
  * returns. Should the kernel not take them (it has no memory), the ring is closed, so
  * that it cannot take them later, and the caller does without.
+ *
+ * A file that is kept is let go of by an update of the table. Before Linux 6.13 that took
+ * effect up to a second later, and its client would have seen no end for so long.
  */
 #include "base/batch.h"
 
@@ -14,13 +17,22 @@
 
 #include "base/check.h"
 
+/* IORING_FEAT_RW_ATTR, which came with 6.14: liburing 2.3 does not know it. */
+#define FEATURE_OF_6_14 (1u << 16)
+
+_Static_assert(BATCH_KEPT_MAX <= UINT16_MAX, "struct batch, free");
+
 struct batch {
 	struct io_uring ring;
 	unsigned count; /* noted */
 	bool broken;
+	unsigned free_count;
+	uint16_t free[BATCH_KEPT_MAX]; /* places of the kernel's table of files */
 };
 
+static void prepare_keeping(struct batch *batch);
 static struct io_uring_sqe *note(struct batch *batch, int32_t *ret_done);
+static void name_file(struct io_uring_sqe *sqe, unsigned kept);
 static int hand_over(struct batch *batch);
 static int take_result(struct batch *batch);
 static void give_up(struct batch *batch);
@@ -44,8 +56,22 @@ int batch_new(struct batch **ret_batch)
 	}
 	/* A failure only means that each call looks the descriptor up. */
 	(void)io_uring_register_ring_fd(&batch->ring);
+	prepare_keeping(batch);
 	*ret_batch = batch;
 	return 0;
+}
+
+/* Nor does this one: then none can be kept. */
+static void prepare_keeping(struct batch *batch)
+{
+	if (!(batch->ring.features & FEATURE_OF_6_14) ||
+	    io_uring_register_files_sparse(&batch->ring, BATCH_KEPT_MAX) < 0)
+		return;
+	while (batch->free_count < BATCH_KEPT_MAX) {
+		batch->free[batch->free_count] =
+			(uint16_t)(BATCH_KEPT_MAX - 1 - batch->free_count);
+		batch->free_count++;
+	}
 }
 
 void batch_free(struct batch *batch)
@@ -57,7 +83,35 @@ void batch_free(struct batch *batch)
 	free(batch);
 }
 
-void batch_send(struct batch *batch, int fd, struct span data, int32_t *ret_done)
+unsigned batch_keep(struct batch *batch, int fd)
+{
+	unsigned place;
+
+	if (batch->broken || batch->free_count == 0)
+		return 0;
+	place = batch->free[batch->free_count - 1];
+	if (io_uring_register_files_update(&batch->ring, place, &fd, 1) != 1)
+		return 0;
+	batch->free_count--;
+	return place + 1;
+}
+
+/* Closing the ring lets go of all of them. */
+void batch_forget(struct batch *batch, unsigned kept)
+{
+	const int none = -1;
+
+	if (!kept || batch->broken)
+		return;
+	if (io_uring_register_files_update(&batch->ring, kept - 1, &none, 1) != 1) {
+		give_up(batch);
+		return;
+	}
+	batch->free[batch->free_count++] = (uint16_t)(kept - 1);
+}
+
+void batch_send(struct batch *batch, int fd, unsigned kept, struct span data,
+		int32_t *ret_done)
 {
 	struct io_uring_sqe *sqe = note(batch, ret_done);
 
@@ -65,9 +119,10 @@ void batch_send(struct batch *batch, int fd, struct span data, int32_t *ret_done
 		return;
 	io_uring_prep_send(sqe, fd, data.at, data.size, MSG_NOSIGNAL | MSG_DONTWAIT);
 	io_uring_sqe_set_data(sqe, ret_done);
+	name_file(sqe, kept);
 }
 
-void batch_receive(struct batch *batch, int fd, void *place, size_t size,
+void batch_receive(struct batch *batch, int fd, unsigned kept, void *place, size_t size,
 		   int32_t *ret_done)
 {
 	struct io_uring_sqe *sqe = note(batch, ret_done);
@@ -76,6 +131,15 @@ void batch_receive(struct batch *batch, int fd, void *place, size_t size,
 		return;
 	io_uring_prep_recv(sqe, fd, place, size, MSG_DONTWAIT);
 	io_uring_sqe_set_data(sqe, ret_done);
+	name_file(sqe, kept);
+}
+
+static void name_file(struct io_uring_sqe *sqe, unsigned kept)
+{
+	if (!kept)
+		return;
+	sqe->fd = (int)kept - 1;
+	sqe->flags |= IOSQE_FIXED_FILE;
 }
 
 int batch_run(struct batch *batch)

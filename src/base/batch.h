@@ -17,6 +17,8 @@
 
 /** So many can be noted before they are run. */
 #define BATCH_MAX 128u
+/** So many descriptors can be kept at a time. */
+#define BATCH_KEPT_MAX 4096u
 /** What is found where a result is to stand if nothing was done: the caller makes the
  * call itself. */
 #define BATCH_UNDONE INT32_MIN
@@ -29,11 +31,21 @@ int batch_new(struct batch **ret_batch);
 /** Takes NULL. What was noted and not run is forgotten. */
 void batch_free(struct batch *batch);
 
-/** Note a send (MSG_NOSIGNAL) of some bytes, 1 at least. batch_run sets *ret_done to how
- * many went, or -errno; it and the bytes must stay until then. */
-void batch_send(struct batch *batch, int fd, struct span data, int32_t *ret_done);
+/** Have the kernel look this descriptor up once instead of for each call, which pays with
+ * some dozen of them (io_uring_register_files(3)). 1 to BATCH_KEPT_MAX, to be given along with it
+ * from then on; or 0: too many are kept, or the kernel is older than 6.14. Its file stays
+ * open, also when the descriptor is closed, until batch_forget. A system call. */
+unsigned batch_keep(struct batch *batch, int fd);
+/** Before the descriptor is closed. Takes 0. A system call. */
+void batch_forget(struct batch *batch, unsigned kept);
+
+/** Note a send (MSG_NOSIGNAL) of some bytes, 1 at least; `kept` is what batch_keep gave
+ * for the descriptor, or 0. batch_run sets *ret_done to how many went, or -errno; it and
+ * the bytes must stay until then. */
+void batch_send(struct batch *batch, int fd, unsigned kept, struct span data,
+		int32_t *ret_done);
 /** Note a receive of at most `size` bytes; 0 is the end of file. Else as batch_send. */
-void batch_receive(struct batch *batch, int fd, void *place, size_t size,
+void batch_receive(struct batch *batch, int fd, unsigned kept, void *place, size_t size,
 		   int32_t *ret_done);
 /** Do all that were noted. 0; or -errno, and then the rest is BATCH_UNDONE, and so is
  * all that is noted from then on. */

@@ -15,19 +15,35 @@ void batch_free(struct batch *batch)
 	(void)batch;
 }
 
-void batch_send(struct batch *batch, int fd, struct span data, int32_t *ret_done)
+unsigned batch_keep(struct batch *batch, int fd)
 {
 	(void)batch;
 	(void)fd;
+	return 0;
+}
+
+void batch_forget(struct batch *batch, unsigned kept)
+{
+	(void)batch;
+	(void)kept;
+}
+
+void batch_send(struct batch *batch, int fd, unsigned kept, struct span data,
+		int32_t *ret_done)
+{
+	(void)batch;
+	(void)fd;
+	(void)kept;
 	(void)data;
 	*ret_done = BATCH_UNDONE;
 }
 
-void batch_receive(struct batch *batch, int fd, void *place, size_t size,
+void batch_receive(struct batch *batch, int fd, unsigned kept, void *place, size_t size,
 		   int32_t *ret_done)
 {
 	(void)batch;
 	(void)fd;
+	(void)kept;
 	(void)place;
 	(void)size;
 	*ret_done = BATCH_UNDONE;

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -50,22 +52,24 @@ static void each_has_its_own_bytes(void **state)
 	int32_t done[PAIRS];
 	int fds[PAIRS][2];
 	char texts[PAIRS][16];
+	unsigned kept[PAIRS];
 
 	(void)state;
 	for (int i = 0; i < PAIRS; i++) {
 		pair(fds[i]);
+		kept[i] = batch_keep(batch, fds[i][0]);
 		memset(texts[i], 'a' + i % 26, sizeof(texts[i]));
 	}
 	for (int round = 0; round < 50; round++) {
 		for (int i = 0; i < PAIRS; i++)
-			batch_send(batch, fds[i][0],
+			batch_send(batch, fds[i][0], i % 2 ? kept[i] : 0,
 				   (struct span){ texts[i], (size_t)i % 16 + 1 },
 				   &done[i]);
 		assert_int_equal(batch_run(batch), 0);
 		for (int i = 0; i < PAIRS; i++)
 			assert_int_equal(done[i], i % 16 + 1);
 		for (int i = 0; i < PAIRS; i++)
-			batch_receive(batch, fds[i][1], rooms[i], 16, &done[i]);
+			batch_receive(batch, fds[i][1], 0, rooms[i], 16, &done[i]);
 		assert_int_equal(batch_run(batch), 0);
 		for (int i = 0; i < PAIRS; i++) {
 			assert_int_equal(done[i], i % 16 + 1);
@@ -73,9 +77,69 @@ static void each_has_its_own_bytes(void **state)
 		}
 	}
 	for (int i = 0; i < PAIRS; i++) {
+		batch_forget(batch, kept[i]);
 		close(fds[i][0]);
 		close(fds[i][1]);
 	}
+}
+
+static bool is_at_its_end(int fd)
+{
+	struct pollfd end = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	return poll(&end, 1, 200) == 1 && read(fd, &byte, 1) == 0;
+}
+
+static void who_is_forgotten_is_closed_at_once(void **state)
+{
+	int fds[2];
+	unsigned kept;
+	int32_t done;
+
+	(void)state;
+	pair(fds);
+	kept = batch_keep(batch, fds[0]);
+	if (!kept)
+		skip(); /* Linux before 6.14 */
+	batch_send(batch, fds[0], kept, (struct span){ "x", 1 }, &done);
+	assert_int_equal(batch_run(batch), 0);
+	assert_int_equal(done, 1);
+	assert_int_equal(read(fds[1], &done, sizeof(done)), 1);
+	batch_forget(batch, kept);
+	close(fds[0]);
+	assert_true(is_at_its_end(fds[1]));
+	close(fds[1]);
+}
+
+static void so_many_are_kept_and_no_more(void **state)
+{
+	static unsigned kept[BATCH_KEPT_MAX];
+	int32_t done;
+	int fds[2];
+
+	(void)state;
+	pair(fds);
+	kept[0] = batch_keep(batch, fds[0]);
+	if (!kept[0])
+		skip();
+	for (unsigned i = 1; i < BATCH_KEPT_MAX; i++) {
+		kept[i] = batch_keep(batch, fds[0]);
+		assert_in_range(kept[i], 1, BATCH_KEPT_MAX);
+	}
+	assert_int_equal(batch_keep(batch, fds[1]), 0);
+	batch_forget(batch, 0);
+	assert_int_equal(batch_keep(batch, fds[1]), 0);
+	batch_forget(batch, kept[77]);
+	assert_int_equal(batch_keep(batch, 9999), 0);
+	assert_int_equal(batch_keep(batch, fds[1]), kept[77]);
+	batch_send(batch, fds[1], kept[77], (struct span){ "y", 1 }, &done);
+	batch_send(batch, -1, kept[78], (struct span){ "z", 1 }, &done);
+	assert_int_equal(batch_run(batch), 0);
+	assert_int_equal(done, 1);
+	/* Those that are left are let go of with the ring. */
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void none_waits_and_none_spoils_another(void **state)
@@ -90,12 +154,12 @@ static void none_waits_and_none_spoils_another(void **state)
 		pair(fds[i]);
 	close(fds[2][1]);
 	assert_int_equal(batch_run(batch), 0);
-	batch_receive(batch, fds[0][1], room, sizeof(room), &done[0]);
-	batch_receive(batch, 9999, room, sizeof(room), &done[1]);
-	batch_receive(batch, fds[2][0], room, sizeof(room), &done[2]);
-	batch_send(batch, fds[2][0], (struct span){ "x", 1 }, &done[3]);
-	batch_send(batch, fds[1][0], (struct span){ much, sizeof(much) }, &done[4]);
-	batch_send(batch, fds[0][0], (struct span){ "good", 4 }, &done[5]);
+	batch_receive(batch, fds[0][1], 0, room, sizeof(room), &done[0]);
+	batch_receive(batch, 9999, 0, room, sizeof(room), &done[1]);
+	batch_receive(batch, fds[2][0], 0, room, sizeof(room), &done[2]);
+	batch_send(batch, fds[2][0], 0, (struct span){ "x", 1 }, &done[3]);
+	batch_send(batch, fds[1][0], 0, (struct span){ much, sizeof(much) }, &done[4]);
+	batch_send(batch, fds[0][0], 0, (struct span){ "good", 4 }, &done[5]);
 	assert_int_equal(done[0], BATCH_UNDONE);
 	assert_int_equal(batch_run(batch), 0);
 	assert_int_equal(done[0], -EAGAIN);
@@ -104,7 +168,7 @@ static void none_waits_and_none_spoils_another(void **state)
 	assert_int_equal(done[3], -EPIPE);
 	assert_in_range(done[4], 1, sizeof(much) - 1);
 	assert_int_equal(done[5], 4);
-	batch_send(batch, fds[1][0], (struct span){ much, sizeof(much) }, &done[4]);
+	batch_send(batch, fds[1][0], 0, (struct span){ much, sizeof(much) }, &done[4]);
 	assert_int_equal(batch_run(batch), 0);
 	assert_int_equal(done[4], -EAGAIN);
 	assert_int_equal(read(fds[0][1], room, sizeof(room)), 4);
@@ -129,12 +193,12 @@ static void what_the_kernel_refuses_is_not_done(void **state)
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
-		batch_send(batch, fds[0], (struct span){ "no", 2 }, &done[0]);
-		batch_receive(batch, fds[1], room, sizeof(room), &done[1]);
+		batch_send(batch, fds[0], 0, (struct span){ "no", 2 }, &done[0]);
+		batch_receive(batch, fds[1], 0, room, sizeof(room), &done[1]);
 		if (batch_run(batch) >= 0 || done[0] != BATCH_UNDONE ||
 		    done[1] != BATCH_UNDONE)
 			_exit(1);
-		batch_send(batch, fds[0], (struct span){ "no", 2 }, &done[2]);
+		batch_send(batch, fds[0], 0, (struct span){ "no", 2 }, &done[2]);
 		if (batch_run(batch) >= 0 || done[2] != BATCH_UNDONE)
 			_exit(2);
 		batch_free(batch);
@@ -142,7 +206,7 @@ static void what_the_kernel_refuses_is_not_done(void **state)
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
-	batch_send(batch, fds[0], (struct span){ "yes", 3 }, &done[0]);
+	batch_send(batch, fds[0], 0, (struct span){ "yes", 3 }, &done[0]);
 	assert_int_equal(batch_run(batch), 0);
 	assert_int_equal(done[0], 3);
 	assert_int_equal(read(fds[1], room, sizeof(room)), 3);
@@ -155,6 +219,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_has_its_own_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(none_waits_and_none_spoils_another, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(who_is_forgotten_is_closed_at_once, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(so_many_are_kept_and_no_more, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_the_kernel_refuses_is_not_done, set_up,
 						tear_down),

@@ -72,6 +72,7 @@ void connection_free(struct connection *connection)
 	}
 	loop_remove(&dispatcher->loop, &connection->watch);
 	loop_timer_clear(&dispatcher->loop, &connection->timer);
+	ahead_forget(connection);
 	if (connection->edge)
 		close(connection->watch.fd);
 	else

@@ -63,6 +63,8 @@ struct connection {
 			      before is sent, then it ends */
 	bool gone;         /* to be freed at the end of the turn */
 	uint8_t ahead;     /* 1 + place of what was received for it (ahead.c); 0: nothing */
+	uint8_t together;  /* how often it was received from with others, KEEP_AFTER at most */
+	uint16_t kept;     /* batch_keep() */
 	struct call *call; /* it is no client's: its one request is a call, and it has
 			      no socket. Else NULL */
 	uint32_t edge;     /* EPOLLET; 0 for Unix sockets, where a read ends at each
@@ -103,6 +105,8 @@ int ahead_init(struct dispatcher *dispatcher, unsigned least);
 void ahead_fini(struct dispatcher *dispatcher);
 /** Receive what the events that were taken in speak of. The loop's. */
 void ahead_receive(struct loop *loop);
+/** Before its descriptor is closed. */
+void ahead_forget(struct connection *connection);
 /** What was received for this connection, of which that is so (connection->ahead), and
  * not any more; bytes, -errno or BATCH_UNDONE. They stay until the next turn takes in
  * events. */

@@ -89,6 +89,35 @@ def test_what_is_ready_together_is_read_and_written_together(server_of, loop, al
     assert handed_over(pid) - before == 2 * len(clients)
 
 
+def kept(pid):
+    """How many files the io_uring of a process keeps."""
+    count = 0
+    for name in os.listdir(f"/proc/{pid}/fdinfo"):
+        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+            users = re.search(r"^UserFiles:.*\n((?: .*\n)*)", file.read(), re.M)
+            count += len(re.findall(r"^ *\d+: (?!<none>)", users[1], re.M)) if users else 0
+    return count
+
+
+def test_who_asks_often_is_kept_and_closed_as_soon_as_others(server_of):
+    server = server_of("--workers", "1", *IO_URING)
+    pid = server.dispatcher()
+    clients = [server.client() for _ in range(4)]
+    for client in clients[:3]:
+        for _ in range(40):
+            assert client.get("/hello").status == 200
+    if not kept(pid):
+        pytest.skip("this system has no io_uring, forbids it, or is older than Linux 6.14")
+    assert kept(pid) == 3
+    clients[0].send(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert clients[0].answer().status == 200
+    assert clients[0].is_closed()
+    clients[1].socket.close()
+    wait_for(lambda: kept(pid) == 1)
+    os.kill(pid, signal.SIGKILL)
+    assert clients[2].is_closed() and clients[3].is_closed()
+
+
 def test_a_dispatcher_that_dies_lets_go_of_its_clients_and_comes_back(start):
     server = start("--workers", "2")
     for _ in range(3):
