@@ -30,8 +30,8 @@ AXES = {
 
 
 def once(server, connections, seconds):
-    with server.running() as (port, pids, folder):
-        return loads.closed_loop(server, port, pids, folder, connections, seconds)
+    with server.running() as (port, pids, _):
+        return loads.steady(server, port, pids, connections, seconds)
 
 
 def run(rounds, seconds, progress):

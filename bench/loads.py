@@ -88,6 +88,38 @@ def closed_loop(server, port, pids, folder, connections, seconds, **options):
     return row
 
 
+def answers_of(wrk_pid):
+    """So many reads a wrk has made: one for each answer, or for all that are there at once."""
+    with open(f"/proc/{wrk_pid}/io", encoding="ascii") as file:
+        return int(re.search(r"^syscr: (\d+)", file.read(), re.M).group(1))
+
+
+def steady(server, port, pids, connections, seconds):
+    """The same, of one run from when all clients are connected and were answered: what it
+    takes to connect them is in no figure."""
+    with subprocess.Popen(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
+                           "-d24h", "--timeout", "30s", f"http://127.0.0.1:{port}{server.path}"],
+                          stdout=subprocess.DEVNULL) as load:
+        try:
+            while answers_of(load.pid) < 4 * connections and load.poll() is None:
+                time.sleep(0.1)
+            time.sleep(0.5)
+            account, before, began = Account(pids()), answers_of(load.pid), time.monotonic()
+            time.sleep(seconds)
+            count, took = answers_of(load.pid) - before, time.monotonic() - began
+            row = {"rps": count / took, **account.end(count)}
+            syscalls, before = Syscalls(pids()), answers_of(load.pid)
+            if syscalls.process:
+                time.sleep(0.3)  # until perf has attached
+                before = answers_of(load.pid)
+                time.sleep(1)
+                count, total = answers_of(load.pid) - before, syscalls.stop()
+                row["syscalls"] = total / max(count, 1) if total else None
+        finally:
+            load.kill()
+    return row
+
+
 def apart(server, port, pids, _folder, seconds):
     """Single requests a millisecond apart: each finds everybody asleep."""
     ask = f"GET {server.path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()

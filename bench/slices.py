@@ -22,7 +22,6 @@ import contextlib
 import operator
 import os
 import random
-import re
 import shutil
 import signal
 import statistics
@@ -72,9 +71,7 @@ class Variant:
                 self.load.wait()
 
     def answers(self):
-        """So many reads wrk has made: one for each, or for all that are there at once."""
-        with open(f"/proc/{self.load.pid}/io", encoding="ascii") as file:
-            return int(re.search(r"^syscr: (\d+)", file.read(), re.M).group(1))
+        return loads.answers_of(self.load.pid)
 
     def slice(self, seconds):
         self.load.send_signal(signal.SIGCONT)
