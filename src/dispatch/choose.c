@@ -29,6 +29,7 @@ struct candidates {
 	struct seat *idle;   /* with nothing in hand, and the fewest streams */
 	struct seat *least;  /* at quick work, and least of it */
 	struct seat *shared; /* idle for us, and at another dispatcher's request */
+	struct seat *last;   /* would be ready, but has taken nothing so far */
 	unsigned quick;      /* at quick work, how many */
 	unsigned full;       /* those of them that can take no more */
 };
@@ -122,6 +123,12 @@ static void note(struct candidates *found, struct seat *seat, const struct wante
 {
 	const bool quick = is_quick(seat, PACK_US);
 
+	/* Nor does it keep a processor busy. */
+	if (seat->at_work > 0 && seat_is_doubted(seat)) {
+		if (!is_full(seat) && has_room(seat, wanted->cost_ns, PACK_US))
+			found->last = seat;
+		return;
+	}
 	found->quick += quick;
 	found->full += quick && seat->at_work >= LINK_WORK_MAX;
 	if (is_full(seat))
@@ -157,7 +164,9 @@ static struct seat *decide(const struct pool *pool, const struct candidates *fou
 		return found->idle;
 	if (found->least && wanted->pipelined)
 		return found->least;
-	return found->shared && has_waited(exchange) ? found->shared : NULL;
+	if (found->shared && has_waited(exchange))
+		return found->shared;
+	return found->last;
 }
 
 /* What is pipelined comes faster than one worker answers it, unless that takes even less than to
@@ -169,14 +178,15 @@ static bool is_trifle(const struct wanted *wanted, const struct pool *pool)
 }
 
 /* The worker, if there is one, that shares our processor and does nothing else than what
- * takes no time. */
+ * takes no time. It has to do that, too: else all that comes would wait for it. */
 static struct seat *beside_us(const struct pool *pool)
 {
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
 
 		if (takes_work(seat) && held(seat) == 0 && seat_is_beside(seat) &&
-		    (seat->at_work == 0 || is_quick(seat, BESIDE_US)))
+		    (seat->at_work == 0 || is_quick(seat, BESIDE_US)) &&
+		    !seat_is_doubted(seat))
 			return seat;
 	}
 	return NULL;

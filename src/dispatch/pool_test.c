@@ -41,6 +41,7 @@ static const struct crew_server server = { .dispatchers = 1 };
 
 static struct crew_child self;
 static _Atomic uint32_t processors[SEATS]; /* on which the workers rang, plus 1 */
+static _Atomic uint32_t epochs[SEATS];     /* of the workers' sleeps */
 static struct dispatcher *dispatcher;
 static struct pool *pool;
 static struct connection *connection;
@@ -75,6 +76,8 @@ static int set_up(void **state)
 		seat->progress_ms = NOW_MS;
 		seat->link.peer_processor = &processors[i];
 		processors[i] = 0;
+		seat->link.ringer.epoch = &epochs[i];
+		epochs[i] = 0;
 		for (uint32_t slot = 0; slot < LINK_SLOTS; slot++)
 			slots_add(&seat->free_slots, slot);
 		pool->seats[i] = seat;
@@ -215,6 +218,35 @@ static void what_is_tiny_and_pipelined_is_for_who_is_beside_us(void **state)
 	assert_int_equal(choose(TRIFLE), 0);
 }
 
+/* What was pulled back from it would only be given to it again. */
+static void who_takes_nothing_is_asked_last_though_it_is_beside_us(void **state)
+{
+	(void)state;
+	processors[1] = stay() + 1;
+	connection->pipelines = true;
+	assert_int_equal(choose(TRIFLE), 1);
+	pool->seats[1]->doubted = true;
+	assert_int_equal(choose(TRIFLE), 0);
+	is_at(1, 2, 2 * TRIFLE_NS);
+	assert_int_equal(choose(TRIFLE), 0);
+	assert_int_equal(choose(QUICK), 0);
+	/* Nor is its processor busy. */
+	is_at(1, LINK_WORK_MAX, LINK_WORK_MAX * TRIFLE_NS);
+	dispatcher->processors = 1;
+	assert_int_equal(choose(QUICK), 0);
+	dispatcher->processors = PROCESSORS;
+	/* There is nobody else. */
+	is_at(1, 2, 2 * TRIFLE_NS);
+	for (unsigned i = 0; i < SEATS; i++)
+		pool->seats[i]->up = i == 1;
+	assert_int_equal(choose(QUICK), 1);
+	for (unsigned i = 0; i < SEATS; i++)
+		pool->seats[i]->up = true;
+	/* It stirs. */
+	epochs[1]++;
+	assert_int_equal(choose(TRIFLE), 1);
+}
+
 /* Requests that are deferred, and streams, are handed out in no time, but stay. */
 static void trifles_that_stay_are_shared_out(void **state)
 {
@@ -337,6 +369,9 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_is_tiny_and_pipelined_is_for_who_is_beside_us, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(
+			who_takes_nothing_is_asked_last_though_it_is_beside_us, set_up,
 			tear_down),
 		cmocka_unit_test_setup_teardown(trifles_that_stay_are_shared_out, set_up,
 						tear_down),
