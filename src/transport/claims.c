@@ -37,7 +37,13 @@ bool link_take(struct link *link, uint32_t slot, uint32_t generation)
 
 bool link_revoke(struct link *link, uint32_t slot, uint32_t generation)
 {
-	return swap(link, slot, generation, CLAIM_QUEUED, CLAIM_REVOKED);
+	if (!swap(link, slot, generation, CLAIM_QUEUED, CLAIM_REVOKED))
+		return false;
+	/* Pairs with the fence in still_offered() of the worker: whoever sees what the bytes
+	 * are used for from now on sees that they were taken back. The swap orders its own
+	 * store with what is before it only. */
+	atomic_thread_fence(memory_order_release);
+	return true;
 }
 
 enum claim link_claim(const struct link *link, uint32_t slot, uint32_t generation)

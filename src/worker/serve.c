@@ -217,6 +217,7 @@ static void make_runnable(struct worker *worker, struct job *job)
  * (link_revoke) before it uses the bytes for something else. */
 static bool still_offered(const struct job *job)
 {
+	/* Pairs with the fence in link_revoke. */
 	atomic_thread_fence(memory_order_acquire);
 	return link_claim(&job->peer->link, job->slot, job->generation) ==
 	       CLAIM_QUEUED;
