@@ -124,6 +124,13 @@ static inline int link_send(struct link *link, const struct message *message)
 	return 0;
 }
 
+/** Is there room for a message now? Who waits for that before it sleeps looks here once more
+ * after it has said that it sleeps. */
+static inline bool link_has_room(const struct link *link)
+{
+	return ring_has_room(&link->out);
+}
+
 /** Have what the next message and its bytes will be written to brought near, since the
  * peer has it: soon there will be one. */
 static inline void link_foresee_send(const struct link *link)

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,6 +60,14 @@ static inline void ring_publish(struct ring_producer *ring)
 	ring->next++;
 	/* Release: pairs with the acquire of *tail in ring_pop. */
 	atomic_store_explicit(ring->tail, ring->next, memory_order_release);
+}
+
+/** Has the consumer made room since ring_reserve found none (or is its index impossible, which
+ * that will report)? Changes nothing. */
+static inline bool ring_has_room(const struct ring_producer *ring)
+{
+	return ring->next - atomic_load_explicit(ring->head, memory_order_acquire) !=
+	       ring->capacity;
 }
 
 /** Copy an entry in and publish it. 0, -EAGAIN if the ring is full, -EBADMSG if

@@ -70,8 +70,10 @@ static void a_full_ring_takes_no_more(void **state)
 		assert_int_equal(ring_push(&both.producer, &i), 0);
 	got = 99;
 	assert_int_equal(ring_push(&both.producer, &got), -EAGAIN);
+	assert_false(ring_has_room(&both.producer));
 	assert_int_equal(ring_pop(&both.consumer, &got), 1);
 	assert_int_equal(got, 0);
+	assert_true(ring_has_room(&both.producer));
 	got = CAPACITY;
 	assert_int_equal(ring_push(&both.producer, &got), 0);
 	for (uint32_t i = 1; i <= CAPACITY; i++) {

@@ -175,5 +175,8 @@ static int send_message(struct job *job, enum message_kind kind, unsigned flags,
 	}
 	if (size)
 		check(link_free(&job->peer->link, offset) >= 0);
-	return r == -EAGAIN ? 0 : r;
+	if (r != -EAGAIN)
+		return r;
+	job->peer->full = true;
+	return 0;
 }

@@ -68,6 +68,7 @@ void peer_take(struct worker *worker, struct peer *peer, const struct control *c
 	}
 	peer->linked = true;
 	peer->rung_at = 0;
+	peer->full = false;
 	peer->pid = control->pid;
 	peer->score = control->pid ? line_of(worker, control->pid) : NULL;
 	peer->owner = peer->score ? scoreboard_owner(worker->self->board, peer->score) : NULL;
@@ -153,10 +154,16 @@ struct peer *peers_any(struct worker *worker)
 bool peers_have_news(const struct worker *worker)
 {
 	for (unsigned i = 0; i < worker->peer_count; i++) {
-		if (worker->peers[i].linked && link_has_news(&worker->peers[i].link))
+		if (worker->peers[i].linked && peer_has_news(&worker->peers[i]))
 			return true;
 	}
 	return false;
+}
+
+/* A message that has no bytes leaves room behind and nothing else. */
+bool peer_has_news(const struct peer *peer)
+{
+	return link_has_news(&peer->link) || (peer->full && link_has_room(&peer->link));
 }
 
 bool peers_spin(const struct worker *worker)
@@ -215,9 +222,10 @@ bool peers_told(const struct worker *worker)
  * for, and nothing else will tell of it. */
 int peer_settle(struct worker *worker, struct peer *peer)
 {
-	const bool waited = !outbox_empty(&peer->outbox);
+	const bool waited = !outbox_empty(&peer->outbox) || peer->full;
 	int r = link_reap(&peer->link, NULL, NULL);
 
+	peer->full = false;
 	if ((r > 0 || waited) && !list_empty(&worker->sending))
 		worker->dirty = true;
 	return r < 0 ? r : outbox_flush(&peer->outbox, &peer->link);

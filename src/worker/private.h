@@ -168,6 +168,7 @@ struct peer {
 	int32_t pid;
 	struct watch bell;
 	uint32_t rung_at;     /* its progress: see link_progress() */
+	bool full;            /* an answer has found no room in the ring since it was settled */
 	struct outbox outbox; /* what is to be said besides answers */
 	uint32_t jobs_used;   /* those from here on never were */
 	struct job *jobs[LINK_SLOTS]; /* made when their slot is first used */
@@ -293,6 +294,8 @@ struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot);
  * any. NULL if there is none. */
 struct peer *peers_any(struct worker *worker);
 bool peers_have_news(const struct worker *worker);
+/** Has it said something, or given back what somebody waits for? */
+bool peer_has_news(const struct peer *peer);
 /** Does any say that it looks for work for a while before it sleeps? */
 bool peers_spin(const struct worker *worker);
 /** Tell all that we sleep; and that we do not. */

@@ -307,7 +307,7 @@ int crew_wait_room(struct crew_request *stream, unsigned timeout_ms)
 		if (now_ms >= until_ms)
 			return -ETIMEDOUT;
 		bell_announce(&job->peer->link.sleeper);
-		if (!link_has_news(&job->peer->link))
+		if (!peer_has_news(job->peer))
 			os_bell_wait(job->peer->link.sleeper.fd,
 				     until_ms - now_ms < WAIT_STEP_MS
 					     ? (int)(until_ms - now_ms)

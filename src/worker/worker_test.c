@@ -41,6 +41,7 @@ struct shared {
 	_Atomic unsigned at_gate;
 	_Atomic unsigned idle;
 	_Atomic unsigned told; /* by on_disconnect */
+	_Atomic unsigned rests; /* idle_at_gate waits at the gate */
 	_Atomic unsigned waits;
 	_Atomic int result;
 	_Atomic unsigned cancelled;
@@ -323,6 +324,16 @@ static void count_idle(struct crew_worker *worker)
 	atomic_fetch_add(&shared->idle, 1);
 }
 
+static void idle_at_gate(struct crew_worker *worker)
+{
+	(void)worker;
+	if (!atomic_load(&shared->rests))
+		return;
+	atomic_store(&shared->at_gate, 1);
+	while (!atomic_load(&shared->gate))
+		poll(NULL, 0, 1);
+}
+
 /* That its client has gone it learns itself, and answers all the same. */
 static void finish_in_vain(struct crew_worker *worker, void *context)
 {
@@ -588,6 +599,9 @@ static const struct crew_app app = { .name = "test", .routes = routes,
 				     .on_disconnect = count_told };
 static const struct crew_app idling = { .name = "idling", .routes = routes,
 					.on_idle = count_idle };
+static const struct crew_app resting = { .name = "resting", .routes = routes,
+					 .on_disconnect = count_told,
+					 .on_idle = idle_at_gate };
 static const struct crew_app broken = { .name = "broken", .routes = routes,
 					.setup = fail_setup };
 static const struct crew_app paused = { .name = "paused", .routes = routes,
@@ -615,7 +629,8 @@ static void give_link(void)
 
 static int be_worker(int end, const struct crew_app *of)
 {
-	const struct crew_pool pool = { .app = of, .idle_interval_ms = 20,
+	const struct crew_pool pool = { .app = of,
+					.idle_interval_ms = of->on_idle == idle_at_gate ? 1000 : 20,
 					.request_timeout_ms = request_timeout_ms };
 	const struct worker_options options = { .pool = &pool,
 						.pool_name = of->name };
@@ -1280,6 +1295,42 @@ static void a_stream_that_a_dispatcher_ends_is_whole(void **state)
 	assert_int_equal(atomic_load(&shared->told), 1);
 }
 
+/* An answer without bytes gives none back: the dispatcher's index alone tells that it was read. */
+static void what_waits_for_room_is_said_before_the_worker_sleeps(void **state)
+{
+	const unsigned count = LINK_RING_ENTRIES + 1;
+	struct message message;
+	uint32_t epoch;
+
+	(void)state;
+	start(&resting);
+	give_link();
+	for (uint32_t slot = 0; slot < count; slot++) {
+		ask(slot, EVENTS, slot);
+		expect_message(slot, MESSAGE_ANSWER, MESSAGE_COPIED | MESSAGE_EVENTS);
+		assert_true(link_free(&link_, blocks[slot]) > 0);
+	}
+	for (uint32_t slot = 0; slot < count; slot++) {
+		send_note(MESSAGE_CANCEL, slot, 0);
+		wait_until(&shared->told, slot + 1);
+	}
+	atomic_store(&shared->rests, 1);
+	wait_until(&shared->at_gate, 1);
+	for (uint32_t slot = 0; slot < LINK_RING_ENTRIES; slot++)
+		assert_int_equal(link_receive(&link_, &message), 1);
+	assert_int_equal(link_receive(&link_, &message), 0);
+	epoch = link_peer_epoch(&link_);
+	assert_false(link_ring(&link_)); /* it is awake */
+	atomic_store(&shared->gate, 1);
+	for (unsigned ms = 0; ms < PATIENCE_MS && link_peer_epoch(&link_) == epoch; ms++)
+		poll(NULL, 0, 1);
+	/* It has gone to sleep since. */
+	atomic_thread_fence(memory_order_acquire);
+	assert_int_equal(link_receive(&link_, &message), 1);
+	assert_int_equal(message.slot, count - 1);
+	assert_true(message.flags & MESSAGE_LAST);
+}
+
 /* Though nobody rings: who has nothing of it in hand need not know that it waits. */
 static void what_waits_for_room_is_said_soon(void **state)
 {
@@ -1761,6 +1812,8 @@ int main(void)
 		with_worker(what_a_handler_says_is_not_kept_until_it_returns),
 		with_worker(what_a_handler_has_read_is_not_forgotten),
 		cmocka_unit_test_teardown(who_rests_is_idle_though_requests_lie_there, stop),
+		cmocka_unit_test_teardown(
+			what_waits_for_room_is_said_before_the_worker_sleeps, stop),
 		with_worker(what_is_finished_for_nobody_ends),
 		with_worker(what_a_handler_finishes_for_nobody_ends),
 		with_worker(a_large_body_goes_in_parts),

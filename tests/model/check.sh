@@ -38,6 +38,7 @@ expect() { # WHAT TEST OPTIONS
 
 expect "the protocol loses no wake-up and no entry" -eq
 expect "without the second look before sleeping a wake-up is lost" -gt -DNO_RECHECK
+expect "without the second look for room who waits for it is not woken" -gt -DNO_ROOM
 expect "without the fences a wake-up is lost" -gt -DNO_FENCE
 expect "without looking at the head an entry is lost" -gt -DNO_HEAD
 echo "$passed passed, $failed failed"
