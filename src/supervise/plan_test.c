@@ -18,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 #include "base/log.h"
 #include "base/os/os.h"
 #include "base/rotate.h"
+#include "supervise/private.h"
 #include "supervise/supervise.h"
 
 #define PATIENCE_MS 10000u
@@ -428,6 +430,14 @@ static void died(void *context, struct child *child, const struct crew_death *de
 	(void)child;
 	story->died++;
 	story->last = *death;
+}
+
+static void died_and_said_why(void *context, struct child *child,
+			      const struct crew_death *death)
+{
+	died(context, child, death);
+	assert_int_equal(death->exit_code, EX_OSERR);
+	assert_non_null(strstr(death->last_lines, "its line of the scoreboard"));
 }
 
 static void gone(void *context, const struct crew_death *death, void *argument)
@@ -951,6 +961,28 @@ static void of_an_empty_place_nobody_knows_how_it_ended(void **state)
 	assert_int_equal(story.last_gone.generation, 2);
 	assert_string_equal(story.last_gone.name, "");
 	assert_string_equal(story.last_gone.last_lines, "");
+	stop(&story);
+}
+
+/* Its memory cannot be protected, say. */
+static void who_cannot_be_born_says_why(void **state)
+{
+	struct group group = with_hooks((struct crew_group){ .name = "kids", .run = rest,
+							     .count = 1 });
+	struct story story = { 0 };
+	const struct plan_options options = {
+		.groups = &group, .group_count = 1, .context = &story,
+	};
+	int fd;
+
+	(void)state;
+	group.died = died_and_said_why;
+	assert_int_equal(plan_new(&options, &story.plan, NULL), 0);
+	fd = story.plan->board.head_fd;
+	story.plan->board.head_fd = -1;
+	assert_int_equal(plan_start(story.plan), 0);
+	turn_until(&story, &story.died, 1);
+	story.plan->board.head_fd = fd;
 	stop(&story);
 }
 
@@ -2319,6 +2351,7 @@ int main(void)
 		cmocka_unit_test(a_stop_before_the_first_fork_is_no_failure),
 		cmocka_unit_test(a_reload_before_a_fork_fills_no_place_twice),
 		cmocka_unit_test(of_an_empty_place_nobody_knows_how_it_ended),
+		cmocka_unit_test(who_cannot_be_born_says_why),
 		cmocka_unit_test(who_talks_without_pause_holds_up_nobody),
 		cmocka_unit_test(nor_does_who_talks_for_the_dead),
 		cmocka_unit_test(a_budget_is_used_up),

@@ -15,8 +15,6 @@
 #include "base/check.h"
 #include "base/os/os.h"
 
-_Static_assert(sizeof(struct score) <= SCORE_STRIDE, "a line fits into a page");
-
 static const char *const state_names[] = {
 	[CREW_CHILD_EMPTY] = "empty",   [CREW_CHILD_STARTING] = "starting",
 	[CREW_CHILD_READY] = "ready",   [CREW_CHILD_BUSY] = "busy",
@@ -24,6 +22,11 @@ static const char *const state_names[] = {
 	[CREW_CHILD_STALE] = "stale",   [CREW_CHILD_DEAD] = "dead",
 };
 _Static_assert(COUNT_OF(state_names) == CREW_CHILD_COUNT, "every state has a name");
+
+static size_t lines_size(const struct scoreboard *board)
+{
+	return board->lines * board->stride;
+}
 
 static size_t head_size(unsigned lines)
 {
@@ -37,19 +40,21 @@ const char *crew_child_state_name(enum crew_child_state state)
 
 int scoreboard_init(struct scoreboard *board, unsigned lines)
 {
-	unsigned char *base = mmap(NULL, (size_t)lines * SCORE_STRIDE, PROT_READ | PROT_WRITE,
-				   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct scoreboard made = { .stride = os_page_bytes(), .lines = lines };
 	void *head;
-	int fd;
 
-	if (base == MAP_FAILED)
+	check(sizeof(struct score) <= made.stride);
+	made.base = mmap(NULL, lines_size(&made), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (made.base == MAP_FAILED)
 		return -ENOMEM;
-	fd = os_memory_publish("crew-scoreboard", head_size(lines), &head);
-	if (fd < 0) {
-		munmap(base, (size_t)lines * SCORE_STRIDE);
-		return fd;
+	made.head_fd = os_memory_publish("crew-scoreboard", head_size(lines), &head);
+	if (made.head_fd < 0) {
+		munmap(made.base, lines_size(&made));
+		return made.head_fd;
 	}
-	*board = (struct scoreboard){ head, base, lines, fd };
+	made.head = head;
+	*board = made;
 	return 0;
 }
 
@@ -57,7 +62,7 @@ void scoreboard_fini(struct scoreboard *board)
 {
 	if (board->head) {
 		munmap(board->head, head_size(board->lines));
-		munmap(board->base, (size_t)board->lines * SCORE_STRIDE);
+		munmap(board->base, lines_size(board));
 		close(board->head_fd);
 	}
 	*board = (struct scoreboard){ 0 };
@@ -66,7 +71,7 @@ void scoreboard_fini(struct scoreboard *board)
 struct score *scoreboard_line(const struct scoreboard *board, unsigned line)
 {
 	check(line < board->lines);
-	return (struct score *)(void *)(board->base + (size_t)line * SCORE_STRIDE);
+	return (struct score *)(void *)(board->base + line * board->stride);
 }
 
 struct score_owner *scoreboard_owner(const struct scoreboard *board,
@@ -74,8 +79,8 @@ struct score_owner *scoreboard_owner(const struct scoreboard *board,
 {
 	const size_t at = (size_t)((const unsigned char *)line - board->base);
 
-	check(at / SCORE_STRIDE < board->lines);
-	return &board->head->owners[at / SCORE_STRIDE];
+	check(at < lines_size(board));
+	return &board->head->owners[at / board->stride];
 }
 
 unsigned scoreboard_used(const struct scoreboard *board)
@@ -96,15 +101,14 @@ int scoreboard_become(struct scoreboard *board, unsigned line)
 
 	if (r < 0)
 		return r;
-	if (mprotect(board->base, (size_t)board->lines * SCORE_STRIDE, PROT_READ) < 0)
+	if (mprotect(board->base, lines_size(board), PROT_READ) < 0)
 		return -errno;
 	return scoreboard_open_line(board, line);
 }
 
 int scoreboard_open_line(struct scoreboard *board, unsigned line)
 {
-	check(line < board->lines);
-	return mprotect(board->base + (size_t)line * SCORE_STRIDE, SCORE_STRIDE,
+	return mprotect(scoreboard_line(board, line), board->stride,
 			PROT_READ | PROT_WRITE) < 0 ? -errno : 0;
 }
 

@@ -44,7 +44,6 @@ struct score {
 	_Atomic char status[SCORE_STATUS_BYTES];
 };
 
-#define SCORE_STRIDE 4096u
 /* Address space only: a page is memory once it is written to. */
 #define SCOREBOARD_LINES 4096u
 
@@ -64,6 +63,7 @@ struct scoreboard_head {
 struct scoreboard {
 	struct scoreboard_head *head; /* the parent's */
 	unsigned char *base;
+	size_t stride; /* of a line: a page */
 	unsigned lines;
 	int head_fd;
 };

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/os/os.h"
 #include "supervise/scoreboard.h"
 
 static void a_child_writes_its_own_line_only(void **state)
@@ -59,10 +60,10 @@ static void no_child_writes_whose_a_line_is(void **state)
 	pid = fork();
 	if (pid == 0) {
 		struct score_owner *owner = scoreboard_owner(&board, scoreboard_line(&board, 3));
-		void *page = (void *)((uintptr_t)owner & ~(uintptr_t)4095);
+		void *page = (void *)((uintptr_t)owner & ~(os_page_bytes() - 1));
 
 		if (scoreboard_become(&board, 3) < 0 || atomic_load(&owner->pid) != 3 ||
-		    mprotect(page, 4096, PROT_READ | PROT_WRITE) == 0 ||
+		    mprotect(page, os_page_bytes(), PROT_READ | PROT_WRITE) == 0 ||
 		    fcntl(board.head_fd, F_GETFD) >= 0)
 			_exit(1);
 		sigaction(SIGSEGV, &usual, NULL); /* not cmocka's */

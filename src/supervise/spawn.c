@@ -265,6 +265,7 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 	};
 	char name[64];
 	int code;
+	int r;
 
 	name_life(life, name, sizeof(name));
 	os_set_process_name(name);
@@ -282,8 +283,12 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 		print_by_line();
 	log_become_child();
 	log_use_level_word(&life->child.score->log_level);
-	if (scoreboard_become(&plan->board, self.line) < 0)
+	r = scoreboard_become(&plan->board, self.line);
+	if (r < 0) {
+		log_critical("the child cannot keep to its line of the scoreboard: %s",
+			     strerror(-r));
 		_exit(EX_OSERR);
+	}
 	close_inherited(group, &self);
 	/* Threads take descriptors of their host: it keeps what we have. So do those who
 	 * wait by an event loop. */

@@ -16,7 +16,6 @@
 #include "base/check.h"
 #include "base/os/os.h"
 
-#define PAGE 4096u
 #define LINE 64u
 #define LINK_MAGIC 0x6b6e6c77657263u /* "crewlnk" */
 #define DONE_ENTRIES (LINK_ARENA_BYTES / BLOCK_BYTES)
@@ -45,22 +44,24 @@ struct half_words {
 
 #define HALF_ENTRIES sizeof(struct half_words)
 #define HALF_DONE (HALF_ENTRIES + LINK_RING_ENTRIES * sizeof(struct message))
-#define HALF_ARENA \
-	((HALF_DONE + DONE_ENTRIES * sizeof(uint32_t) + PAGE - 1) / PAGE * PAGE)
-#define HALF_BYTES (HALF_ARENA + LINK_ARENA_BYTES)
-#define CLAIMS_AT PAGE
+#define HALF_ARENA (HALF_DONE + DONE_ENTRIES * sizeof(uint32_t))
 #define CLAIMS_BYTES (LINK_SLOTS * sizeof(uint64_t))
-#define HALVES_AT (CLAIMS_AT + CLAIMS_BYTES)
-#define LINK_BYTES (HALVES_AT + 2 * HALF_BYTES)
 
-_Static_assert(HALF_BYTES % PAGE == 0 && HALVES_AT % PAGE == 0,
-	       "halves are mapped by themselves");
+/* What is mapped by itself begins with a page, and so do arenas. */
+struct layout {
+	size_t claims; /* where they are in the whole */
+	size_t halves;
+	size_t arena;  /* in a half */
+	size_t half;   /* how large one is */
+	size_t link;   /* how large the whole is */
+};
 
 static const struct link_header the_header = {
 	LINK_MAGIC, MESSAGE_VERSION, LINK_SLOTS, LINK_RING_ENTRIES,
 	LINK_ARENA_BYTES,
 };
 
+static struct layout layout(void);
 static int map(struct link *link, int fd);
 static int map_part(unsigned char *base, size_t at, size_t size, int protection,
 		    int fd);
@@ -72,7 +73,7 @@ int link_create(struct link_fds *ret_fds)
 	struct link_fds fds = { -1, { -1, -1 } };
 	int r;
 
-	fds.memory = os_memory_create("crew-link", LINK_BYTES);
+	fds.memory = os_memory_create("crew-link", layout().link);
 	if (fds.memory < 0)
 		return fds.memory;
 	for (int i = 0; i < 2; i++) {
@@ -126,7 +127,7 @@ int link_open(struct link *link, enum link_side side, const struct link_fds *fds
 	return 0;
 
 unmap:
-	munmap(link->base, LINK_BYTES);
+	munmap(link->base, layout().link);
 fini_blocks:
 	blocks_fini(&link->blocks);
 	link->base = NULL;
@@ -137,7 +138,7 @@ void link_fini(struct link *link)
 {
 	if (!link->base)
 		return;
-	munmap(link->base, LINK_BYTES);
+	munmap(link->base, layout().link);
 	blocks_fini(&link->blocks);
 	close(link->sleeper.fd);
 	close(link->ringer.fd);
@@ -222,35 +223,58 @@ int link_release(struct link *link, uint32_t offset)
 unsigned link_writable(const struct link *link, void *ret_start[2],
 		       uint64_t ret_size[2])
 {
+	const struct layout at = layout();
+
 	ret_start[0] = link->claims;
 	ret_size[0] = CLAIMS_BYTES;
-	ret_start[1] = link->base + HALVES_AT + link->side * HALF_BYTES;
-	ret_size[1] = HALF_BYTES;
+	ret_start[1] = link->base + at.halves + link->side * at.half;
+	ret_size[1] = at.half;
 	return 2;
+}
+
+static size_t whole_pages(size_t size)
+{
+	const size_t page = os_page_bytes();
+
+	return (size + page - 1) / page * page;
+}
+
+/* The same in all processes of a machine. */
+static struct layout layout(void)
+{
+	struct layout at;
+
+	at.claims = whole_pages(sizeof(the_header));
+	at.halves = at.claims + whole_pages(CLAIMS_BYTES);
+	at.arena = whole_pages(HALF_ARENA);
+	at.half = at.arena + whole_pages(LINK_ARENA_BYTES);
+	at.link = at.halves + 2 * at.half;
+	return at;
 }
 
 /* Reserve one range, and lay the parts of the file over it, each with the
  * rights that this side has. */
 static int map(struct link *link, int fd)
 {
-	const size_t own = HALVES_AT + link->side * HALF_BYTES;
-	const size_t peer = HALVES_AT + !link->side * HALF_BYTES;
-	unsigned char *base = mmap(NULL, LINK_BYTES, PROT_NONE,
+	const struct layout at = layout();
+	const size_t own = at.halves + link->side * at.half;
+	const size_t peer = at.halves + !link->side * at.half;
+	unsigned char *base = mmap(NULL, at.link, PROT_NONE,
 				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int r;
 
 	if (base == MAP_FAILED)
 		return -errno;
-	r = map_part(base, 0, PAGE, PROT_READ, fd);
+	r = map_part(base, 0, at.claims, PROT_READ, fd);
 	if (r == 0)
-		r = map_part(base, CLAIMS_AT, CLAIMS_BYTES, PROT_READ | PROT_WRITE,
-			     fd);
+		r = map_part(base, at.claims, at.halves - at.claims,
+			     PROT_READ | PROT_WRITE, fd);
 	if (r == 0)
-		r = map_part(base, own, HALF_BYTES, PROT_READ | PROT_WRITE, fd);
+		r = map_part(base, own, at.half, PROT_READ | PROT_WRITE, fd);
 	if (r == 0)
-		r = map_part(base, peer, HALF_BYTES, PROT_READ, fd);
+		r = map_part(base, peer, at.half, PROT_READ, fd);
 	if (r < 0) {
-		munmap(base, LINK_BYTES);
+		munmap(base, at.link);
 		return r;
 	}
 	link->base = base;
@@ -268,8 +292,9 @@ static int map_part(unsigned char *base, size_t at, size_t size, int protection,
 
 static void wire_up(struct link *link, const struct link_fds *fds)
 {
-	unsigned char *own = link->base + HALVES_AT + link->side * HALF_BYTES;
-	unsigned char *peer = link->base + HALVES_AT + !link->side * HALF_BYTES;
+	const struct layout at = layout();
+	unsigned char *own = link->base + at.halves + link->side * at.half;
+	unsigned char *peer = link->base + at.halves + !link->side * at.half;
 	struct half_words *mine = (void *)own;
 	struct half_words *theirs = (void *)peer;
 
@@ -289,9 +314,9 @@ static void wire_up(struct link *link, const struct link_fds *fds)
 		peer + HALF_DONE, sizeof(uint32_t), DONE_ENTRIES,
 		&theirs->done_out_tail, &mine->done_in_head, 0,
 	};
-	link->arena = own + HALF_ARENA;
-	link->peer_arena = peer + HALF_ARENA;
-	link->claims = (void *)(link->base + CLAIMS_AT);
+	link->arena = own + at.arena;
+	link->peer_arena = peer + at.arena;
+	link->claims = (void *)(link->base + at.claims);
 	link->sleeper = (struct bell_sleeper){ &mine->epoch, fds->bell[link->side] };
 	link->ringer = (struct bell_ringer){ &theirs->epoch, fds->bell[!link->side], 0,
 					     0, &mine->processor };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Clients that are slow: each wait has its own clock, and its own end."""
 import os
+import resource
 import signal
 import socket
 import threading
@@ -157,7 +158,7 @@ def test_slow_readers_hold_up_nobody_and_cost_bounded_memory(start):
         total = 0
         for pid in pids:
             with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-                total += int(file.read().split()[1]) * 4096
+                total += int(file.read().split()[1]) * resource.getpagesize()
         return total
 
     before = resident()
@@ -171,7 +172,7 @@ def test_slow_readers_hold_up_nobody_and_cost_bounded_memory(start):
     # dispatcher a window of each.
     assert grown < 4 * 20_000_000 + 8_000_000
     with open(f"/proc/{pids[0]}/statm", encoding="ascii") as file:
-        dispatcher = int(file.read().split()[1]) * 4096
+        dispatcher = int(file.read().split()[1]) * resource.getpagesize()
     assert dispatcher < 20_000_000, f"the dispatcher holds {dispatcher} bytes"
     with server.client() as other:
         for _ in range(100):
@@ -184,7 +185,7 @@ def test_slow_readers_hold_up_nobody_and_cost_bounded_memory(start):
 
 def resident_of(pid):
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def test_who_asks_faster_than_it_is_answered_costs_bounded_memory(start):

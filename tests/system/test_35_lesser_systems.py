@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Files and large bodies where the system has less than usual: file systems that do not know
-files without a name, filters of system calls, disks that fail."""
+files without a name, filters of system calls, disks that fail. And larger pages than usual."""
 import errno
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import pytest
 
-from conftest import Server, wait_for
+from conftest import BUILD, Server, wait_for
 from filtered import OPENAT, OPENAT2, PREAD64, SENDFILE, refusing
 
 O_TMPFILE = 0x400000
@@ -166,3 +167,22 @@ def test_a_body_that_cannot_be_read_back(start_on, path):
             assert client.get("/hello").status == 200
     wait_for(lambda: "cannot be read back: Input/output error" in server.log(),
              what="the line about the disk")
+
+
+@pytest.mark.skipif(bool(os.environ.get("CREW_CFLAGS")), reason="a sanitizer is to be loaded first")
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("page", [16384, 65536])
+def test_pages_of_other_sizes(start, page, kind):
+    """As of ARM64, where the kernel can be built for them."""
+    shim = os.path.abspath(os.path.join(BUILD, "tests", "pages.so"))
+    assert os.path.exists(shim)
+    server = start("--workers", "2", "--worker-class", kind, LD_PRELOAD=shim,
+                   PAGE_BYTES=str(page))
+    with server.client() as client:
+        body = b"x" * 3_000_000
+        assert client.request("POST", "/echo", body=body).body == body
+    before = server.workers()
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(lambda: before[0] not in server.workers(), what="a worker in its place")
+    for path in ("/hello", "/status", "/bytes/100000"):
+        assert server.get(path).status == 200

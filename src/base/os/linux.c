@@ -27,6 +27,11 @@
 
 static int compare_ints(const void *a, const void *b);
 
+size_t os_page_bytes(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 int os_memory_file(const char *name)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -67,13 +72,12 @@ void os_unmap_file(void *data, size_t size)
 
 int os_memory_create(const char *name, size_t size)
 {
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int fd;
 	int r;
 
 	/* The kernel does not count a memfd against the memory that there is:
 	 * it would kill other processes to find the room. */
-	if (size / page >= (size_t)sysconf(_SC_PHYS_PAGES))
+	if (size / os_page_bytes() >= (size_t)sysconf(_SC_PHYS_PAGES))
 		return -ENOMEM;
 	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)

@@ -16,6 +16,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/** The size of a page, a power of two: what memory is mapped and protected by (sysconf(3)
+ * _SC_PAGESIZE). 4 KiB on x86-64; 16 or 64 where ARM64's kernel was built for that. */
+size_t os_page_bytes(void);
 /** Shared memory of `size` bytes, all of it allocated now and zeroed, sealed
  * against shrinking and growing (memfd_create(2), fcntl(2) F_ADD_SEALS). */
 int os_memory_create(const char *name, size_t size);

@@ -154,7 +154,7 @@ uint64_t os_resident_bytes(pid_t pid)
 	if (!read_text(path, text, sizeof(text)) ||
 	    sscanf(text, "%*u %llu", &pages) != 1)
 		return 0;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	return pages * os_page_bytes();
 }
 
 static bool read_text(const char *path, char *ret_text, size_t room)

@@ -11,21 +11,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/os/os.h"
 #include "base/os/scan.h"
-
-#define PAGE 4096u
 
 static char *end_of_page;
 
 static int set_up(void **state)
 {
-	char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+	const size_t page = os_page_bytes();
+	char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)state;
-	if (pages == MAP_FAILED || mprotect(pages + PAGE, PAGE, PROT_NONE) < 0)
+	if (pages == MAP_FAILED || mprotect(pages + page, page, PROT_NONE) < 0)
 		return -1;
-	end_of_page = pages + PAGE;
+	end_of_page = pages + page;
 	return 0;
 }
 
