@@ -278,7 +278,9 @@ def all_servers():
                {"kore.conf": KORE_CONF, "hello.c": KORE},
                build=["gcc", "-O2", "-shared", "-fPIC", "-o", "hello.so", "hello.c"]),
         Server("node cluster, 2", [["node", "{folder}/app.js", "{port}"]], {"app.js": NODE}),
+        # Without uvloop or httptools it would be five times slower, and say nothing.
         Server("uvicorn, 1", [["/usr/bin/uvicorn", "--port", "{port}", "--no-access-log",
+                               "--loop", "uvloop", "--http", "httptools",
                                "--log-level", "warning", "app:app"]], {"app.py": ASGI}),
         Server("uwsgi, 2", [["uwsgi", "--plugin", "python3", "--http11-socket",
                              "127.0.0.1:{port}", "--wsgi-file", "{folder}/app.py", "--master",
