@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 
+import servers
 from figures import Account, Syscalls, pss_kib
 
 wrk_threads = 1  # with more it is less often the bottleneck, and takes from the servers
@@ -175,38 +176,41 @@ def idle_connections(_server, port, pids, _folder, count):
     """What connections cost that ask for nothing."""
     own = pids()
     before = pss_kib(own)
-    clients = []
+    opened = []
     try:
         for _ in range(count):
-            client = socket.create_connection(("127.0.0.1", port))
+            client = socket.create_connection(("127.0.0.1", port), servers.PATIENCE_S)
             client.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
-            clients.append(client)
-        for client in clients:
+            opened.append(client)
+        for client in opened:
             client.recv(4096)
         time.sleep(0.5)
         after = pss_kib(own)
     finally:
-        for client in clients:
+        for client in opened:
             client.close()
     return {"connections": count, "bytes_each": (after - before) * 1024 / count, "failed": 0}
 
 
-def fan_out(_server, port, pids, _folder, subscribers, events):
+def fan_out(server, port, pids, _folder, subscribers, events):
     """Events to many subscribers, read by one thread of ours."""
     import select
     poll = select.epoll()
-    clients = {}
+    listeners = {}
     for _ in range(subscribers):
-        client = socket.create_connection(("127.0.0.1", port))
+        client = socket.create_connection(("127.0.0.1", port), servers.PATIENCE_S)
         client.sendall(b"GET /events?channel=b HTTP/1.1\r\nHost: x\r\n\r\n")
-        clients[client.fileno()] = [client, 0]
+        listeners[client.fileno()] = client
         poll.register(client.fileno(), select.EPOLLIN)
-    publisher = socket.create_connection(("127.0.0.1", port))
-    waiting = set(clients)
+    publisher = socket.create_connection(("127.0.0.1", port), servers.PATIENCE_S)
+    waiting, end = set(listeners), time.monotonic() + servers.PATIENCE_S
     while waiting:
-        for number, _ in poll.poll(5):
-            clients[number][0].recv(65536)
-            waiting.discard(number)
+        if time.monotonic() > end:
+            raise RuntimeError(f"{server.name} does not answer {len(waiting)} of {subscribers} "
+                               f"subscribers within {servers.PATIENCE_S} s")
+        for number, _ in poll.poll(1):
+            if listeners[number].recv(65536):
+                waiting.discard(number)
     time.sleep(0.3)
     own = pids()
     account = Account(own)
@@ -218,14 +222,14 @@ def fan_out(_server, port, pids, _folder, subscribers, events):
         publisher.sendall(ask)
         publisher.recv(4096)
         for number, _ in poll.poll(0):
-            got += clients[number][0].recv(65536).count(b"data:")
+            got += listeners[number].recv(65536).count(b"data:")
     while got < subscribers * events and time.monotonic() - began < 60:
         for number, _ in poll.poll(1):
-            got += clients[number][0].recv(65536).count(b"data:")
+            got += listeners[number].recv(65536).count(b"data:")
     took = time.monotonic() - began
     row = account.end(got)
     with contextlib.suppress(OSError):
-        for client, _ in clients.values():
+        for client in listeners.values():
             client.close()
     publisher.close()
     return {"rps": got / took, "failed": subscribers * events - got, **row}

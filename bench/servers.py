@@ -21,6 +21,7 @@ BUILD = os.path.join(HERE, "..", "build")
 SAMPLER = os.path.join(BUILD, "examples", "sampler")
 ANSWER = '{"message":"hello"}'
 TYPE = "application/json"
+PATIENCE_S = 15  # until a server that has begun answers
 
 WSGI = f"""
 def app(environ, start_response):
@@ -212,8 +213,10 @@ class Server:
                     file.write(text.format(**fill) if name.endswith((".conf", ".cfg", ".yaml"))
                                else text)
             if self.build:
-                subprocess.run([word.format(**fill) for word in self.build], cwd=folder,
-                               check=True)
+                built = subprocess.run([word.format(**fill) for word in self.build], cwd=folder,
+                                       capture_output=True, text=True)
+                if built.returncode:
+                    raise RuntimeError(f"{self.name} cannot be built:\n{built.stderr[-2000:]}")
             try:
                 for command in self.commands:
                     with open(os.path.join(folder, "out"), "ab") as out:
@@ -234,19 +237,20 @@ class Server:
                         process.wait()
 
     def wait(self, port, processes, folder):
-        for _ in range(5000):
+        end, why = time.monotonic() + PATIENCE_S, f"does not answer within {PATIENCE_S} s"
+        while (left := end - time.monotonic()) > 0:
             with contextlib.suppress(OSError), \
-                    socket.create_connection(("127.0.0.1", port)) as sock:
-                sock.settimeout(2)
+                    socket.create_connection(("127.0.0.1", port), min(left, 2)) as sock:
                 sock.sendall(f"GET {self.path} HTTP/1.1\r\nHost: x\r\n"
                              "Connection: close\r\n\r\n".encode())
                 if b"200" in sock.recv(4096).split(b"\r\n")[0]:
                     return
             if any(process.poll() is not None for process in processes):
+                why = "has ended"
                 break
             time.sleep(0.002)
         with open(os.path.join(folder, "out"), encoding="utf-8", errors="replace") as file:
-            raise RuntimeError(f"{self.name} does not answer:\n{file.read()[-2000:]}")
+            raise RuntimeError(f"{self.name} {why}:\n{file.read()[-2000:]}")
 
 
 def crew(name, workers, path, *options):

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The benchmark itself: that it asks for what it says, and does not take silence for speed."""
+import os
+import socket
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
+
+import loads
+import servers
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SILENT = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    kept = []
+    while True:
+        kept.append(listener.accept())
+"""
+
+
+@pytest.fixture
+def listen():
+    """A function that serves each connection by one of its own, in a thread; returns the port."""
+    opened = []
+
+    def accept(listener, serve):
+        number = 0
+        try:
+            while True:
+                sock, _ = listener.accept()
+                opened.append(sock)
+                threading.Thread(target=serve, args=(sock, number), daemon=True).start()
+                number += 1
+        except OSError:
+            pass
+
+    def begin(serve):
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        opened.append(listener)
+        threading.Thread(target=accept, args=(listener, serve), daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield begin
+    for sock in opened:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        sock.close()
+
+
+def requests_of(sock):
+    """The path of each request, until the client closes."""
+    data = b""
+    try:
+        while part := sock.recv(4096):
+            data += part
+            while b"\r\n\r\n" in data:
+                head, _, data = data.partition(b"\r\n\r\n")
+                yield head.split(b" ")[1].decode()
+    except OSError:
+        pass
+
+
+def answer_all(sock, _number=0):
+    for _ in requests_of(sock):
+        sock.sendall(ANSWER)
+
+
+def test_a_server_that_does_not_answer_is_named(monkeypatch):
+    ended = servers.Server("ended", [[sys.executable, "-c", "print('of no use')"]])
+    with pytest.raises(RuntimeError, match="ended has ended:\nof no use"):
+        with ended.running():
+            pass
+    monkeypatch.setattr(servers, "PATIENCE_S", 0.5)
+    silent = servers.Server("silent", [[sys.executable, "-c", SILENT, "{port}"]])
+    with pytest.raises(RuntimeError, match="silent does not answer within 0.5 s"):
+        with silent.running():
+            pass
+
+
+def test_subscribers_without_an_answer_are_not_waited_for(listen, monkeypatch):
+    monkeypatch.setattr(servers, "PATIENCE_S", 0.5)
+    port = listen(lambda sock, number: answer_all(sock) if number < 2 else None)
+    with pytest.raises(RuntimeError, match="silent does not answer [345] of 5 subscribers"):
+        loads.fan_out(servers.Server("silent", []), port, None, None, 5, 1)
+
+
+def test_what_cannot_be_built_says_why():
+    server = servers.Server("broken", [], build=[
+        sys.executable, "-c", "import sys; sys.exit('hello.c:1: no such thing')"])
+    with pytest.raises(RuntimeError, match="broken cannot be built:\nhello.c:1: no such thing"):
+        with server.running():
+            pass
