@@ -14,9 +14,12 @@ from figures import Account, Syscalls, pss_kib
 
 wrk_threads = 1  # with more it is less often the bottleneck, and takes from the servers
 
+# It counts what it sends, since wrk does not count what is never answered.
 SCRIPT = """
 local depth, body, method, close = {depth}, {body}, "{method}", {close}
-local path = "{path}"
+local path, threads = "{path}", {{}}
+sent = 0
+setup = function(thread) table.insert(threads, thread) end
 init = function(args)
   local headers = {{ ["Host"] = "bench" }}
   if close then headers["Connection"] = "close" end
@@ -25,14 +28,31 @@ init = function(args)
   for i = 1, depth do one[i] = wrk.format(method, path, headers, text) end
   all = table.concat(one)
 end
-request = function() return all end
+request = function() sent = sent + 1 return all end
 done = function(summary, latency, requests)
-  io.write(string.format("figures %d %d %d %f %f %f %d\\n", summary.requests,
+  local sent, errors = -1, summary.errors -- wrk itself calls request() once
+  for _, thread in ipairs(threads) do sent = sent + thread:get("sent") end
+  io.write(string.format("figures %d %d %d %f %f %f %d %d %d\\n", summary.requests,
     summary.duration, summary.bytes, latency:percentile(50), latency:percentile(99),
-    latency:percentile(99.9), summary.errors.status + summary.errors.read +
-    summary.errors.timeout + summary.errors.connect))
+    latency:percentile(99.9), sent * depth, errors.status + errors.timeout + errors.connect,
+    errors.read + errors.write))
 end
 """
+
+
+def wrk_row(out, connections, depth=1):
+    """What wrk said at its end. One request of each client may be under way then: what else was
+    not answered has failed. Of pipelined requests wrk has no percentiles: it has one time for a
+    whole batch, takes that for a late answer, and "corrects" it."""
+    found = re.search(r"^figures" + r" (\S+)" * 9 + "$", out, re.M)
+    requests, us, size, *percentiles, sent, bad, broken = map(float, found.groups())
+    if depth > 1 or not requests:
+        percentiles = [None] * 3
+    unanswered = sent - requests - connections * depth
+    return {"requests": int(requests), "rps": requests * 1e6 / us,
+            "mib_s": size * 1e6 / us / (1 << 20),
+            **dict(zip(("p50_us", "p99_us", "p999_us"), percentiles)),
+            "failed": int(bad + max(broken, unanswered, 0))}
 
 
 def wrk(folder, port, path, connections, seconds, **options):
@@ -44,12 +64,7 @@ def wrk(folder, port, path, connections, seconds, **options):
     out = subprocess.run(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
                           f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
                          capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^figures (\d+) (\d+) (\d+) (\S+) (\S+) (\S+) (\d+)", out, re.M)
-    requests, duration = int(found.group(1)), int(found.group(2)) / 1e6
-    return {"requests": requests, "rps": requests / duration,
-            "mib_s": int(found.group(3)) / duration / (1 << 20),
-            "p50_us": float(found.group(4)), "p99_us": float(found.group(5)),
-            "p999_us": float(found.group(6)), "failed": int(found.group(7))}
+    return wrk_row(out, connections, fill["depth"])
 
 
 def status_of(port):
@@ -121,6 +136,13 @@ def steady(server, port, pids, connections, seconds):
     return row
 
 
+def percentiles(took):
+    """Of seconds, in microseconds; None of none."""
+    took = sorted(took)
+    return {name: took[int(len(took) * part)] * 1e6 if took else None
+            for name, part in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))}
+
+
 def apart(server, port, pids, _folder, seconds):
     """Single requests a millisecond apart: each finds everybody asleep."""
     ask = f"GET {server.path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
@@ -135,10 +157,8 @@ def apart(server, port, pids, _folder, seconds):
             sock.sendall(ask)
             failed += b" 200 " not in sock.recv(4096)
             took.append(time.perf_counter() - asked)
-    took.sort()
     return {"rps": len(took) / seconds, "failed": failed, **account.end(len(took)),
-            **{name: took[int(len(took) * part)] * 1e6
-               for name, part in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))}}
+            **percentiles(took)}
 
 
 def beside_another(server, port, pids, folder, seconds):

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
 
 import loads
+import report
 import servers
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -69,6 +70,29 @@ def requests_of(sock):
 def answer_all(sock, _number=0):
     for _ in requests_of(sock):
         sock.sendall(ANSWER)
+
+
+def figures(requests, sent, bad=0, broken=0):
+    return f"figures {requests} 2000000 4096 310.5 700 2500.25 {sent} {bad} {broken}\n"
+
+
+def test_what_wrk_says():
+    row = loads.wrk_row("Running 2s test\n" + figures(1000, 1064), 64)
+    assert row["rps"] == 500 and row["failed"] == 0
+    assert (row["p50_us"], row["p99_us"], row["p999_us"]) == (310.5, 700, 2500.25)
+    # What was sent, and neither answered nor is under way, has failed; once, if wrk knows of it.
+    assert loads.wrk_row(figures(1000, 1070, bad=2), 64)["failed"] == 8
+    assert loads.wrk_row(figures(1000, 1070, broken=6), 64)["failed"] == 6
+    assert loads.wrk_row(figures(1000, 1030, broken=3), 64)["failed"] == 3
+
+
+def test_of_what_is_pipelined_and_of_nothing_there_are_no_percentiles():
+    for row in (loads.wrk_row(figures(1600, 1600 + 64 * 16), 64, 16),
+                loads.wrk_row(figures(0, 64), 64), loads.percentiles([])):
+        assert row["p50_us"] is row["p99_us"] is row["p999_us"] is None
+        assert row.get("failed", 0) == 0
+    text = report.table("c64", {"one": [{"p50_us": 1.0}], "two": [{"p50_us": None}]}, "other")
+    assert text.endswith("-")
 
 
 def test_a_server_that_does_not_answer_is_named(monkeypatch):
