@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 
+import clients
 import servers
 from figures import Account, Syscalls, pss_kib
 
@@ -85,12 +86,16 @@ def bells(port):
 
 def closed_loop(server, port, pids, folder, connections, seconds, **options):
     """So many clients, each of which asks again as soon as it was answered."""
+    served = len(clients.ClosedLoop(port, server.path, connections,
+                                    options.get("close") == "true").run().answered)
     wrk(folder, port, server.path, connections, 1, **options)
     own = pids()
     rung = bells(port) if server.kind == "crew" else None
     account = Account(own)
     row = wrk(folder, port, server.path, connections, seconds, **options)
     row.update(account.end(row["requests"]))
+    row.update(clients=connections, served=served,
+               failed=row["failed"] + connections - served)
     if rung:
         after = bells(port)
         row["bells_to_workers"] = (after[0] - rung[0]) / max(row["requests"], 1)

@@ -33,6 +33,13 @@ def disturbed(rows, indent):
             "processors, which others had"] if stolen else []
 
 
+def starved(rows, indent):
+    """A line, or none."""
+    worst = min(rows, key=lambda row: row.get("served", 0) - row.get("clients", 0))
+    served, clients = worst.get("served", 0), worst.get("clients", 0)
+    return [f"{indent}only {served} of {clients} clients were served"] if served < clients else []
+
+
 def table(load, by_server, reference):
     """Text; medians over the rounds, ratios to the reference within them."""
     shown = [column for column in COLUMNS
@@ -56,7 +63,7 @@ def table(load, by_server, reference):
         failed = sum(row.get("failed", 0) for row in rows)
         if failed:
             lines.append(f"{'':22}{failed} answers were no success")
-        lines += disturbed(rows, " " * 22)
+        lines += starved(rows, " " * 22) + disturbed(rows, " " * 22)
     return "\n".join(lines)
 
 

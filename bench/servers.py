@@ -77,6 +77,7 @@ daemonize = no
 listen = {folder}/fpm.sock
 listen.mode = 0666
 user = nobody
+listen.backlog = 4096
 pm = static
 pm.max_children = 2
 """
@@ -127,9 +128,8 @@ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://
 proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}
 """
 FRONT_PHP = NGINX + """
-upstream php {{ server unix:{folder}/fpm.sock; keepalive 16; }}
-server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ fastcgi_keep_conn on;
-fastcgi_pass php; fastcgi_param SCRIPT_FILENAME {folder}/index.php;
+server {{ listen 127.0.0.1:{port} backlog=4096; location / {{
+fastcgi_pass unix:{folder}/fpm.sock; fastcgi_param SCRIPT_FILENAME {folder}/index.php;
 fastcgi_param REQUEST_METHOD $request_method; }} }} }}
 """
 HAPROXY = """
@@ -286,15 +286,18 @@ def all_servers():
         Server("uvicorn, 1", [["/usr/bin/uvicorn", "--port", "{port}", "--no-access-log",
                                "--loop", "uvloop", "--http", "httptools",
                                "--log-level", "warning", "app:app"]], {"app.py": ASGI}),
-        Server("uwsgi, 2", [["uwsgi", "--plugin", "python3", "--http11-socket",
-                             "127.0.0.1:{port}", "--wsgi-file", "{folder}/app.py", "--master",
+        # By itself it closes each connection; --http11-socket would keep two clients, and answer
+        # no others.
+        Server("uwsgi, 2", [["uwsgi", "--plugin", "python3", "--http-socket",
+                             "127.0.0.1:{port}", "--add-header", "Connection: close",
+                             "--listen", "1024", "--wsgi-file", "{folder}/app.py", "--master",
                              "--processes", "2", "--disable-logging", "--die-on-term"]],
                {"app.py": WSGI}),
         Server("uwsgi http, 2", [["uwsgi", "--plugin", "python3,http", "--http",
                                   "127.0.0.1:{port}", "--http-keepalive=60",
-                                  "--so-keepalive", "--wsgi-file", "{folder}/app.py",
-                                  "--master", "--processes", "2", "--disable-logging",
-                                  "--die-on-term"]], {"app.py": WSGI}),
+                                  "--so-keepalive", "--listen", "1024", "--wsgi-file",
+                                  "{folder}/app.py", "--master", "--processes", "2",
+                                  "--disable-logging", "--die-on-term"]], {"app.py": WSGI}),
         Server("gunicorn sync, 2", [["/usr/bin/gunicorn", "-w2", "-b127.0.0.1:{port}",
                                      "app:app"]], {"app.py": WSGI}),
         Server("puma, 2", [["puma", "-q", "-w", "2", "-t", "1:1", "-b",

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
 
+import clients
 import loads
 import report
 import servers
@@ -70,6 +71,31 @@ def requests_of(sock):
 def answer_all(sock, _number=0):
     for _ in requests_of(sock):
         sock.sendall(ANSWER)
+
+
+def test_who_is_never_answered_is_counted(listen, monkeypatch):
+    assert len(clients.ClosedLoop(listen(answer_all), "/", 8).run().answered) == 8
+    monkeypatch.setattr(clients, "SERVED_S", 1)
+    port = listen(lambda sock, number: answer_all(sock) if number < 2 else None)
+    assert clients.ClosedLoop(port, "/", 8).run().answered == {0, 1}
+
+
+def test_clients_come_again_when_a_server_closes(listen):
+    def answer_one(sock, _number):
+        for _ in requests_of(sock):
+            sock.sendall(ANSWER)
+            sock.close()
+            return
+
+    assert len(clients.ClosedLoop(listen(answer_one), "/", 8, close=True).run().answered) == 8
+    assert len(clients.ClosedLoop(listen(answer_one), "/", 8).run().answered) == 8
+
+
+def test_a_row_of_unserved_clients_says_so():
+    row = {"rps": 40000.0, "p99_us": 80.0, "cpu_us": 20.0, "failed": 62, "clients": 64, "served": 2}
+    text = report.table("c64", {"one": [row]}, "other")
+    assert "only 2 of 64 clients were served" in text and "62 answers were no success" in text
+    assert "clients" not in report.table("c64", {"one": [{**row, "served": 64}]}, "other")
 
 
 def figures(requests, sent, bad=0, broken=0):
