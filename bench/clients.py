@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Clients of our own, for what wrk cannot do: see which of many are answered at all."""
+"""Clients of our own, for what wrk cannot do: see which of many are answered at all, and ask at
+a fixed rate, whatever became of the requests before."""
+import collections
+import contextlib
+import random
 import re
 import select
 import socket
 import time
 
-SERVED_S = 5  # who was not answered by then is not served
+SERVED_S = 5       # who was not answered by then is not served
+LATE_S = 5         # after the last request: what is answered later has failed
+CONNECTIONS = 64   # of an open loop at its beginning; more are made when all are busy
+SPIN_S = 0.0001    # before a request is due its client does not sleep: it would wake too late
+
+TRIVIAL = "/hello"
+MIX = {TRIVIAL: 0.90, "/sleep/1": 0.09, "/sleep/50": 0.01}
+MIX_RATE = 1000    # a second
 
 
 def is_success(answer):
@@ -71,3 +82,91 @@ class ClosedLoop:
             self.poll.modify(number, select.EPOLLOUT)
         else:
             self.clients[number][2] = answer + part
+
+
+def arrivals(seconds, rate=MIX_RATE, seed=1):
+    """[(second, path)]: requests that come at random and independently of each other, so many
+    a second on the average; one dice says of each which kind it is."""
+    dice, now, stream = random.Random(seed), 0.0, []
+    while (now := now + dice.expovariate(rate)) < seconds:
+        stream.append((now, dice.choices(list(MIX), list(MIX.values()))[0]))
+    return stream
+
+
+class OpenLoop:
+    """Each request is sent when it is due, on a connection on which none waits, and what it took
+    counts from then. `took`: the seconds of each success, by path."""
+
+    def __init__(self, port):
+        self.port, self.poll = port, select.epoll()
+        self.idle = collections.OrderedDict()  # sockets by descriptor
+        self.busy = {}  # [socket, what came, path, when it was due] by descriptor
+        self.took, self.failed = collections.defaultdict(list), 0
+
+    def run(self, stream):
+        try:
+            for _ in range(CONNECTIONS):
+                self.connect()
+            began = time.perf_counter()
+            for second, path in stream:
+                self.listen(began + second)
+                self.ask(path, began + second)
+            end = time.perf_counter() + LATE_S
+            while self.busy and time.perf_counter() < end:
+                self.listen(time.perf_counter() + 0.01)
+            self.failed += len(self.busy)
+        finally:
+            for sock in [*self.idle.values(), *(one[0] for one in self.busy.values())]:
+                sock.close()
+            self.poll.close()
+        return self
+
+    def connect(self):
+        sock = socket.create_connection(("127.0.0.1", self.port), LATE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        self.poll.register(sock, select.EPOLLIN)
+        self.idle[sock.fileno()] = sock
+
+    def ask(self, path, due):
+        try:
+            if not self.idle:
+                self.connect()
+        except OSError:
+            self.failed += 1
+            return
+        number, sock = self.idle.popitem(last=False)
+        self.busy[number] = [sock, b"", path, due]
+        with contextlib.suppress(OSError):  # epoll says so too
+            sock.send(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+
+    def listen(self, until):
+        while True:
+            left = until - time.perf_counter()
+            if left > SPIN_S:  # epoll_wait(2) would sleep for whole milliseconds
+                select.select([self.poll.fileno()], [], [], left - SPIN_S)
+            for number, _ in self.poll.poll(0):
+                self.hear(number)
+            if left <= 0:
+                return
+
+    def hear(self, number):
+        if number in self.idle:  # closed while nobody waited
+            self.idle.pop(number).close()
+            return
+        sock, answer, path, due = self.busy[number]
+        try:
+            part = sock.recv(65536)
+        except OSError:
+            part = b""
+        self.busy[number][1] = answer + part
+        success = is_success(answer + part) if part else False
+        if success is None:
+            return
+        del self.busy[number]
+        if success:
+            self.took[path].append(time.perf_counter() - due)
+            self.idle[number] = sock
+        else:
+            self.failed += 1
+            sock.close()

@@ -11,7 +11,7 @@ import time
 
 import clients
 import servers
-from figures import Account, Syscalls, pss_kib
+from figures import Account, Stolen, Syscalls, pss_kib
 
 wrk_threads = 1  # with more it is less often the bottleneck, and takes from the servers
 
@@ -179,22 +179,25 @@ def beside_another(server, port, pids, folder, seconds):
     return row
 
 
-def mixed(server, port, _pids, folder, seconds):
-    """Trivial requests beside some of 1 ms and a few of 50 ms that block, about 90, 9 and 1
-    of a hundred; then the trivial ones alone, for what that costs them."""
-    wrk(folder, port, "/hello", 32, 1)
-    alone = wrk(folder, port, "/hello", 32, seconds)
-    slow = [subprocess.Popen(["wrk", "-t1", f"-c{count}", f"-d{seconds + 1}s",
-                              f"http://127.0.0.1:{port}{path}"], stdout=subprocess.DEVNULL)
-            for path, count in (("/sleep/1", 1), ("/sleep/50", 1))]
-    time.sleep(0.3)
-    beside = wrk(folder, port, "/hello", 32, seconds)
-    for process in slow:
-        process.wait()
-    return {"rps": beside["rps"], "p50_us": beside["p50_us"], "p99_us": beside["p99_us"],
-            "p999_us": beside["p999_us"], "alone_p99_us": alone["p99_us"],
-            "p99_over_alone": beside["p99_us"] / alone["p99_us"],
-            "failed": beside["failed"]}
+def mixed(_server, port, pids, _folder, seconds):
+    """One stream of requests, most of them trivial, some of 1 ms and a few of 50 ms that block;
+    before that the same trivial ones alone, for what the others cost them."""
+    stream, stolen = clients.arrivals(seconds), Stolen()
+    trivial = [one for one in stream if one[1] == clients.TRIVIAL]
+    clients.OpenLoop(port).run(trivial[:len(trivial) // 4])
+    alone = clients.OpenLoop(port).run(trivial)
+    account = Account(pids())
+    beside = clients.OpenLoop(port).run(stream)
+    done = {path: len(beside.took[path]) for path in clients.MIX}
+    row = {"rps": sum(done.values()) / seconds, **account.end(sum(done.values())),
+           **percentiles(beside.took[clients.TRIVIAL]), "stolen": stolen.part(),
+           **dict(zip(("trivial", "of_1_ms", "of_50_ms"), done.values())),
+           **{f"alone_{name}": value
+              for name, value in percentiles(alone.took[clients.TRIVIAL]).items()},
+           "failed": alone.failed + beside.failed}
+    if row["p99_us"] and row["alone_p99_us"]:
+        row["p99_over_alone"] = row["p99_us"] / row["alone_p99_us"]
+    return row
 
 
 def idle_connections(_server, port, pids, _folder, count):

@@ -11,7 +11,10 @@ COLUMNS = [("rps", "req/s", "{:9.0f}"), ("mib_s", "MiB/s", "{:8.0f}"), ("p50_us"
            ("cpu_us", "CPU us", "{:8.2f}"), ("syscalls", "syscalls", "{:8.2f}"),
            ("switches", "switches", "{:8.3f}"), ("bells_to_workers", "bells", "{:7.3f}"),
            ("pss_kib", "PSS KiB", "{:8.0f}"), ("bytes_each", "bytes each", "{:10.0f}"),
-           ("alone_p99_us", "alone p99", "{:9.0f}"), ("p99_over_alone", "p99/alone", "{:9.2f}"),
+           ("alone_p50_us", "alone p50", "{:9.0f}"), ("alone_p99_us", "alone p99", "{:9.0f}"),
+           ("alone_p999_us", "alone p99.9", "{:11.0f}"), ("trivial", "trivial", "{:7.0f}"),
+           ("of_1_ms", "of 1 ms", "{:7.0f}"), ("of_50_ms", "of 50 ms", "{:8.0f}"),
+           ("p99_over_alone", "p99/alone", "{:9.2f}"),
            ("cpu_over_quiet", "CPU/quiet", "{:9.2f}"), ("worker_kib", "KiB/worker", "{:10.0f}"), ("start_ms", "start ms", "{:8.1f}")]
 
 

@@ -98,6 +98,63 @@ def test_a_row_of_unserved_clients_says_so():
     assert "clients" not in report.table("c64", {"one": [{**row, "served": 64}]}, "other")
 
 
+def test_the_mix_is_what_is_said():
+    stream = clients.arrivals(20)
+    assert stream == clients.arrivals(20) and stream != clients.arrivals(20, seed=2)
+    assert stream == sorted(stream) and stream[-1][0] < 20
+    assert abs(len(stream) / 20 / clients.MIX_RATE - 1) < 0.05
+    for path, share in clients.MIX.items():
+        assert abs(sum(one[1] == path for one in stream) / len(stream) / share - 1) < 0.2
+
+
+def test_no_request_waits_for_the_answer_of_another(listen):
+    stream = [(number / 10000, path) for number, path in enumerate(list(clients.MIX) * 30)]
+    all_are_here = threading.Event()
+    here = []
+
+    def answer_when_all_asked(sock, _number):
+        for path in requests_of(sock):
+            here.append(path)
+            if len(here) == len(stream):
+                all_are_here.set()
+            all_are_here.wait(30)
+            sock.sendall(ANSWER)
+
+    assert len(stream) > clients.CONNECTIONS
+    loop = clients.OpenLoop(listen(answer_when_all_asked)).run(stream)
+    assert loop.failed == 0 and {path: len(took) for path, took in loop.took.items()} == \
+        {path: 30 for path in clients.MIX}
+
+
+def test_whatever_is_no_answer_has_failed(listen, monkeypatch):
+    monkeypatch.setattr(clients, "LATE_S", 1)
+
+    def answer_some(sock, _number):
+        for path in requests_of(sock):
+            if path == "/busy":
+                sock.sendall(ANSWER.replace(b"200 OK", b"503 No"))
+            elif path == "/close":
+                sock.shutdown(socket.SHUT_RDWR)
+            elif path != "/silence":
+                sock.sendall(ANSWER)
+
+    stream = [(number / 100, path)
+              for number, path in enumerate(["/", "/busy", "/close", "/silence"] * 2)]
+    loop = clients.OpenLoop(listen(answer_some)).run(stream)
+    assert loop.failed == 6 and len(loop.took["/"]) == 2 and len(loop.took) == 1
+
+
+def test_the_mixed_load(start):
+    server = start("--workers", "4")
+    row = loads.mixed(None, server.address[1], lambda: [server.pid], None, 1)
+    asked = clients.arrivals(1)
+    assert row["failed"] == 0
+    assert [row["trivial"], row["of_1_ms"], row["of_50_ms"]] == \
+        [sum(one[1] == path for one in asked) for path in clients.MIX]
+    assert row["p99_over_alone"] == row["p99_us"] / row["alone_p99_us"]
+    assert row["p50_us"] <= row["p99_us"] <= row["p999_us"]
+
+
 def figures(requests, sent, bad=0, broken=0):
     return f"figures {requests} 2000000 4096 310.5 700 2500.25 {sent} {bad} {broken}\n"
 
