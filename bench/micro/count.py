@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Instructions that each part of a request's way takes, by callgrind, whose counts are
-the same in each run. Compared with those that were noted at the last change of
-bench/micro/instructions.json: more than 3 % more fails, and says in which functions.
+"""Instructions that a request's whole way takes (way.c) and each of its parts (micro.c), by
+callgrind, whose counts are the same in each run. Compared with those that were noted at the
+last change of bench/micro/instructions.json: more than 3 % more fails, and says in which
+functions. What was not noted, for this kind of processor, is skipped.
 
     bench/micro/count.py            compare; ends with "N passed, N failed"
     bench/micro/count.py --write    note the present ones
-    bench/micro/count.py --time     by the clock instead, for a look
+    bench/micro/count.py --time     the parts by the clock instead, for a look
     bench/micro/count.py --peers    other parsers over the same request (script/setup bench)"""
 import argparse
 import json
@@ -30,45 +31,82 @@ def processor():
     return f"{os.uname().machine}{'-avx2' if 'avx2' in have else ''}"
 
 
-def functions(program, name, times):
-    """Instructions by function (their own, without what they call)."""
+def functions(path):
+    """Instructions by function (their own, without what they call), whatever forms of it the
+    compiler has made."""
+    counts, function, skip = {}, None, False
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("fn="):
+                function = re.sub(r"\.(constprop|isra|lto_priv|part)\.\d+", "", line[3:].strip())
+            elif line.startswith("calls="):
+                skip = True  # the next line is what the called one took
+            elif found := re.match(r"(?:\d+|\+\d+|-\d+|\*) (\d+)$", line):
+                if not skip:
+                    counts[function] = counts.get(function, 0) + int(found.group(1))
+                skip = False
+    return counts
+
+
+def run(program, name, times):
+    """Functions by part: of that name, or of those that the program says, with their processes.
+    Without what happens in epoll_wait, where way.c has others run."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "callgrind")
-        subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
-                        "--compress-strings=no", "--compress-pos=no", program, name,
-                        str(times)], check=True, capture_output=True)
-        counts, function, skip = {}, None, False
-        with open(out, encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("fn="):
-                    function = line[3:].strip()
-                elif line.startswith("calls="):
-                    skip = True  # the next line is what the called one took
-                elif found := re.match(r"(?:\d+|\+\d+|-\d+|\*) (\d+)$", line):
-                    if not skip:
-                        counts[function] = counts.get(function, 0) + int(found.group(1))
-                    skip = False
-        return counts
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}.%p",
+                   "--compress-strings=no", "--compress-pos=no", "--toggle-collect=epoll_wait",
+                   "--collect-atstart=yes", program, name, str(times)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as process:
+            said, errors = process.communicate()
+        if process.returncode != 0:
+            sys.exit(f"{' '.join(command)}: {process.returncode}\n{errors}")
+        parts = re.findall(r"^(.*) (\d+)$", said, re.M) or [(name, process.pid)]
+        return {part: functions(f"{out}.{pid}") for part, pid in parts}
 
 
 def each(program, name):
     """Per time: the difference of two runs, so that start and end do not count."""
-    few, many = functions(program, name, FEW), functions(program, name, MANY)
-    return {function: (count - few.get(function, 0)) / (MANY - FEW)
-            for function, count in many.items() if count > few.get(function, 0)}
+    few, many = run(program, name, FEW), run(program, name, MANY)
+    return {part: {function: (count - few[part].get(function, 0)) / (MANY - FEW)
+                   for function, count in counts.items()
+                   if count > few[part].get(function, 0)}
+            for part, counts in many.items()}
+
+
+def names_of(program):
+    return subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
 
 
 def peers(program, oracle):
-    own = sum(each(program, "parse").values())
+    own = sum(each(program, "parse")["parse"].values())
     print(f"{'crew':16} {own:8.0f} instructions")
-    names = subprocess.run([oracle], capture_output=True, text=True, check=True).stdout.split()
+    names = names_of(oracle)
     for name in names:
-        count = sum(each(oracle, name).values())
+        count = sum(each(oracle, name)[name].values())
         print(f"{name:16} {count:8.0f} instructions, {count / own:.2f} times crew's")
     for command in [[program, "parse"], *([oracle, name] for name in names)]:
         print(subprocess.run([*command, "500000"], capture_output=True, text=True,
                              check=True).stdout.strip())
     return 0
+
+
+def compare(part, by_function, noted):
+    """Print one line, and the functions if it takes more; what became of it."""
+    total = sum(by_function.values())
+    before = noted.get(part)
+    fate = ("skipped" if not before else
+            "FAILED" if total > before["instructions"] * WORSE else "ok")
+    print(f"{fate:7} {part:24} {total:6.0f} instructions" +
+          (f", {total / before['instructions'] - 1:+.1%}" if before else ""))
+    if fate == "FAILED":
+        old = before["functions"]
+        grown = sorted(((count - old.get(function, 0), function)
+                        for function, count in by_function.items()), reverse=True)[:5]
+        for more, function in grown:
+            if more >= 1:
+                print(f"          {more:+9.0f} in {function}")
+    return fate
 
 
 def main():
@@ -79,13 +117,13 @@ def main():
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--peers", action="store_true")
     options = parser.parse_args()
-    program = os.path.join(options.build, "bench", "micro", "micro")
-    names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    folder = os.path.join(options.build, "bench", "micro")
+    micro, way = os.path.join(folder, "micro"), os.path.join(folder, "way")
     if options.peers:
-        return peers(program, os.path.join(options.build, "bench", "micro", "oracle"))
+        return peers(micro, os.path.join(folder, "oracle"))
     if options.time:
-        for name in names:
-            print(subprocess.run([program, name, "200000"], capture_output=True, text=True,
+        for name in names_of(micro):
+            print(subprocess.run([micro, name, "200000"], capture_output=True, text=True,
                                  check=True).stdout.strip())
         return 0
     kind = processor()
@@ -94,32 +132,24 @@ def main():
         with open(NOTED, encoding="utf-8") as file:
             all_noted = json.load(file)
     noted = all_noted.get(kind, {})
-    if not noted:
-        print(f"nothing was noted for this kind of processor ({kind}): not compared")
-    found, failed = {}, 0
-    for name in names:
-        by_function = each(program, name)
-        total = sum(by_function.values())
-        found[name] = {"instructions": round(total, 1), "functions": {
-            function: round(count, 1) for function, count in sorted(
-                by_function.items(), key=lambda item: -item[1]) if count >= 1}}
-        before = noted.get(name, {}).get("instructions")
-        worse = before is not None and total > before * WORSE
-        failed += worse
-        print(f"{'FAILED' if worse else 'ok':7} {name:12} {total:10.0f} instructions" +
-              (f", {total / before - 1:+.1%}" if before else ""))
-        if worse:
-            old = noted[name]["functions"]
-            grown = sorted(((count - old.get(function, 0), function)
-                            for function, count in by_function.items()), reverse=True)[:5]
-            for more, function in grown:
-                print(f"          {more:+9.0f} in {function}")
+    found, fates = {}, []
+    for program in (way, micro):
+        for name in names_of(program):
+            for part, by_function in each(program, name).items():
+                fates.append(compare(part, by_function, noted))
+                found[part] = {
+                    "instructions": round(sum(by_function.values()), 1),
+                    "functions": {function: round(count, 1) for function, count in sorted(
+                        by_function.items(), key=lambda item: -item[1]) if count >= 1}}
     if options.write:
         with open(NOTED, "w", encoding="utf-8") as file:
             json.dump({**all_noted, kind: found}, file, indent=1)
             file.write("\n")
-    print(f"{len(names) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    if "skipped" in fates:
+        print(f"{fates.count('skipped')} skipped: nothing was noted for them on this kind of "
+              f"processor ({kind}), see --write")
+    print(f"{fates.count('ok')} passed, {fates.count('FAILED')} failed")
+    return 1 if "FAILED" in fates else 0
 
 
 sys.exit(main())

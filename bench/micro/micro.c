@@ -2,11 +2,8 @@
 /*
  * The parts of a request's way, each by itself and many times, in one process:
  * for callgrind, whose counts of instructions are the same in each run, and for
- * the clock. `micro NAME TIMES`; without arguments it lists the names.
- *
- * "hello" is the whole way of GET /hello but for the system calls: parse, route,
- * encode into a link, claim, run the handler, send the answer, judge it, write
- * its head. The two sides of the link are both here.
+ * the clock. `micro NAME TIMES`; without arguments it lists the names. The two sides
+ * of the link are both here. (All of the way: way.c.)
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,13 +17,9 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/loop.h"
-#include "dispatch/memo.h"
 #include "dispatch/router.h"
-#include "handler/encode.h"
 #include "handler/json.h"
-#include "handler/request.h"
 #include "http/parse.h"
-#include "http/respond.h"
 #include "transport/link.h"
 
 #include "request.h"
@@ -169,7 +162,7 @@ static void timers(unsigned times)
 	loop_fini(&loop);
 }
 
-/* ---- link and the whole way ---- */
+/* ---- link ---- */
 
 struct both {
 	struct link dispatcher;
@@ -250,108 +243,11 @@ static void link_256(unsigned times)
 	link_trips(LINK_RING_ENTRIES, times);
 }
 
-static struct memo memo;
-
-static void to_link(struct both *both, struct router *router, struct http_head *head)
-{
-	struct message message = { .kind = MESSAGE_REQUEST,
-				   .generation = ++both->generation };
-	struct http_parser parser = { 0 };
-	static struct route_match match;
-	struct encode_input input = { .id = 1, .client = { "127.0.0.1:50000", 15 } };
-	void *block;
-
-	check(http_parse_head(&parser, &limits, REQUEST, sizeof(REQUEST) - 1, head) > 0);
-	memo_route(&memo, router, head->method, head->method_text, head->path, &match);
-	input.head = head;
-	input.path = head->path;
-	input.route = match.row;
-	message.size = encode_size(&input);
-	block = link_alloc(&both->dispatcher, 0, message.size, &message.offset);
-	check(block != NULL);
-	encode_request(block, message.size, &input);
-	link_offer(&both->dispatcher, 0, message.generation);
-	check(link_send(&both->dispatcher, &message) == 0);
-}
-
-static void work(struct both *both, struct crew_worker *worker, struct arena *arena)
-{
-	struct crew_request request;
-	struct message message;
-	struct wire_answer *answer;
-	struct message back = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST };
-
-	check(link_receive(&both->worker, &message) == 1);
-	check(link_take(&both->worker, message.slot, message.generation));
-	check(wire_request_ok(link_bytes(&both->worker, &message), message.size));
-	request_init(&request, link_bytes(&both->worker, &message), (struct span){ 0 }, worker,
-		     arena);
-	request_run(&request, app.routes[request.wire->route].run, "hello");
-	back.generation = message.generation;
-	back.size = (uint32_t)(sizeof(*answer) + request.headers_size + request.reply_body.size);
-	answer = link_alloc(&both->worker, 0, back.size, &back.offset);
-	check(answer != NULL);
-	*answer = (struct wire_answer){ 200, (uint32_t)request.headers_size,
-					request.reply_body.size };
-	memcpy(answer + 1, request.headers, request.headers_size);
-	memcpy((char *)(answer + 1) + request.headers_size, request.reply_body.at,
-	       request.reply_body.size);
-	check(link_send(&both->worker, &back) == 0);
-	request_fini(&request);
-	arena_reset(arena);
-	check(link_free(&both->dispatcher, message.offset) >= 0);
-}
-
-static void from_link(struct both *both)
-{
-	static char out[HTTP_HEAD_ROOM + 1024];
-	struct http_answer head = { .status = 200, .minor = 1, .keep_alive = true,
-				    .length_known = true,
-				    .date = "Sun, 06 Nov 1994 08:49:37 GMT" };
-	struct wire_answer answer;
-	struct message message;
-	const char *bytes;
-	size_t size;
-
-	check(link_receive(&both->dispatcher, &message) == 1);
-	bytes = link_bytes(&both->dispatcher, &message);
-	memcpy(&answer, bytes, sizeof(answer));
-	head.headers = (struct span){ bytes + sizeof(answer), answer.headers_size };
-	head.length = answer.body_size;
-	check(!http_check_headers(head.headers));
-	size = http_write_head(out, &head);
-	memcpy(out + size, bytes + sizeof(answer) + answer.headers_size,
-	       (size_t)answer.body_size);
-	check(link_release(&both->dispatcher, message.offset) == 0);
-	check(link_reap(&both->worker, NULL, NULL) == 1);
-}
-
-static void whole_way(unsigned times)
-{
-	struct router *router = make_router(20);
-	struct crew_worker worker = { .pool = "micro" };
-	static struct http_head head;
-	struct arena arena;
-	struct both both;
-
-	arena_init(&arena, NULL);
-	open_both(&both);
-	while (times-- > 0) {
-		to_link(&both, router, &head);
-		work(&both, &worker, &arena);
-		from_link(&both);
-	}
-	close_both(&both);
-	arena_fini(&arena);
-	free_router(router, 20);
-}
-
 static const struct part {
 	const char *name;
 	void (*run)(unsigned times);
 	unsigned bytes; /* of each time, where that means something */
 } parts[] = {
-	{ "hello", whole_way, 0 },
 	{ "parse", parse, sizeof(REQUEST) - 1 },
 	{ "route-10", match_10, 0 },
 	{ "route-1000", match_1000, 0 },
