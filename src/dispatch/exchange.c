@@ -19,6 +19,7 @@
 static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
+static enum http_error_form error_form_of(struct dispatcher *dispatcher, struct span accept);
 static void answered_early(struct exchange *exchange);
 static bool is_over(const struct connection *connection);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
@@ -353,7 +354,7 @@ void exchange_give_up(struct exchange *exchange)
 
 static void take_head(struct exchange *exchange, const struct http_head *head)
 {
-	struct span accept = { NULL, 0 };
+	struct span accept = { "", 0 };
 
 	exchange->minor = head->minor;
 	exchange->keep_alive = head->keep_alive;
@@ -364,7 +365,22 @@ static void take_head(struct exchange *exchange, const struct http_head *head)
 				      (struct span){ "accept", 6 }))
 			accept = head->headers[i].value;
 	}
-	exchange->error_form = (int)http_error_form_of(accept);
+	exchange->error_form = (int)error_form_of(exchange->connection->dispatcher, accept);
+}
+
+/* Most requests say what the one before them said, and few end as errors. */
+static enum http_error_form error_form_of(struct dispatcher *dispatcher, struct span accept)
+{
+	const struct span last = { dispatcher->accept, dispatcher->accept_size };
+
+	if (span_equal(accept, last))
+		return dispatcher->accept_form;
+	if (accept.size > sizeof(dispatcher->accept))
+		return http_error_form_of(accept);
+	memcpy(dispatcher->accept, accept.at, accept.size);
+	dispatcher->accept_size = accept.size;
+	dispatcher->accept_form = http_error_form_of(accept);
+	return dispatcher->accept_form;
 }
 
 /* Match, and send the request on its way; answers at once where nobody else

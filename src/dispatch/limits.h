@@ -106,6 +106,8 @@
 #define KEPT_BLOCK_BYTES 1024u
 /* Header lines of an answer up to which they are compared with those of the last. */
 #define GOOD_LINES_BYTES 256u
+/* An Accept up to which it is compared with that of the last request: browsers send some 130. */
+#define ACCEPT_BYTES 256u
 /* Messages of the parent that are obeyed in one turn. */
 #define ORDERS_A_TURN 64
 /* Events for the other dispatchers that the parent has not taken yet. */

@@ -38,6 +38,7 @@
 #include "handler/request.h"
 #include "http/parse.h"
 #include "http/respond.h"
+#include "http/text.h"
 #include "supervise/scoreboard.h"
 #include "transport/control.h"
 #include "transport/link.h"
@@ -507,6 +508,9 @@ struct dispatcher {
 	struct memo memo;
 	char good_lines[GOOD_LINES_BYTES]; /* the header lines checked last */
 	size_t good_lines_size;
+	char accept[ACCEPT_BYTES]; /* the last one, */
+	size_t accept_size;
+	enum http_error_form accept_form; /* and which form of errors it asks for */
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
 	struct ahead *ahead;  /* NULL: each send and receive is a call of its own */

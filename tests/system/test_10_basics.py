@@ -115,6 +115,22 @@ def test_fail_has_the_status_and_form_that_are_asked_for(server):
         assert answer.header("Content-Type").startswith("text/plain")
 
 
+# What was asked for last is kept.
+def test_the_form_of_an_error_is_each_requests_own(server):
+    long = "x/y;q=0.5, " * 30
+    with server.client() as client:
+        for accept, form in [("text/html", "text/html"), (None, "application/json"),
+                             ("text/html", "text/html"), ("text/html", "text/html"),
+                             ("text/HTML", "text/html"), ("text/htmx", "application/json"),
+                             ("text/htm", "application/json"), ("", "application/json"),
+                             (long + "text/plain", "text/plain"), ("text/html", "text/html"),
+                             (long + "text/html", "text/html"), (long, "application/json"),
+                             ("text/plain", "text/plain")]:
+            headers = [] if accept is None else [("Accept", accept)]
+            answer = client.get("/nothing", headers=headers)
+            assert answer.header("Content-Type").startswith(form), accept
+
+
 def test_items(server):
     with server.client() as client:
         answer = client.request("POST", "/api/items", b'{"name":"bolt"}')
