@@ -58,24 +58,40 @@ bool http_all(struct span text, uint8_t classes)
 	       text.at + text.size;
 }
 
-bool http_split(struct span *rest, char separator, bool quotes,
-		struct span *ret_part)
+/* Up to the separator, or all. */
+static size_t part_size(struct span rest, char separator)
+{
+	const char *end = memchr(rest.at, separator, rest.size);
+
+	return end ? (size_t)(end - rest.at) : rest.size;
+}
+
+static size_t quoted_part_size(struct span rest, char separator)
 {
 	bool quoted = false;
-	size_t size = 0;
+	size_t size;
 
-	if (rest->at == NULL)
-		return false;
-	for (; size < rest->size; size++) {
-		char byte = rest->at[size];
+	for (size = 0; size < rest.size; size++) {
+		char byte = rest.at[size];
 
 		if (byte == separator && !quoted)
 			break;
-		if (byte == '"' && quotes)
+		if (byte == '"')
 			quoted = !quoted;
-		else if (byte == '\\' && quoted && size + 1 < rest->size)
+		else if (byte == '\\' && quoted && size + 1 < rest.size)
 			size++;
 	}
+	return size;
+}
+
+bool http_split(struct span *rest, char separator, bool quotes,
+		struct span *ret_part)
+{
+	size_t size;
+
+	if (rest->at == NULL)
+		return false;
+	size = quotes ? quoted_part_size(*rest, separator) : part_size(*rest, separator);
 	*ret_part = http_trim((struct span){ rest->at, size });
 	if (size == rest->size)
 		*rest = (struct span){ NULL, 0 };
