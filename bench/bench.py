@@ -14,6 +14,7 @@ import sys
 import figures
 import growth
 import loads
+import process
 import report
 import servers
 
@@ -145,6 +146,7 @@ def main():
         sys.exit("bench: build/examples/sampler is not there: run script/build")
     if options.threads < 1:
         parser.error("--threads: wrk needs at least one")
+    process.begin()
     loads.wrk_threads = options.threads
     rounds = options.rounds or (1 if options.quick else 3)
     seconds = options.seconds or (1 if options.quick else 3)

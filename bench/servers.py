@@ -17,7 +17,7 @@ import time
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin"
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.path.join(HERE, "..", "build")
+BUILD = os.environ.get("CREW_BUILD", os.path.join(HERE, "..", "build"))
 SAMPLER = os.path.join(BUILD, "examples", "sampler")
 ANSWER = '{"message":"hello"}'
 TYPE = "application/json"

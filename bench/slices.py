@@ -32,6 +32,7 @@ import time
 
 import figures
 import loads
+import process
 import servers
 
 REST_S = 0.01  # until who was stopped is
@@ -181,6 +182,7 @@ def main():
     if options.threads < 1 or options.connections % options.threads:
         parser.error(f"--threads {options.threads}: {options.connections} connections cannot be "
                      "shared out evenly; say a number that divides them")
+    process.begin()
     variants = [variant(text, options) for text in options.variants]
     skipped = disturbed = 0
     turns = [options.turns // options.starts + (number < options.turns % options.starts)
@@ -190,7 +192,7 @@ def main():
             in_vain, anyway = start(variants, count, options.ms / 1000, count, options)
             skipped += in_vain
             disturbed += anyway
-    except RuntimeError as failure:
+    except (RuntimeError, OSError) as failure:
         sys.exit(f"slices: {failure}")
     show(variants)
     if skipped:

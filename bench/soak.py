@@ -9,7 +9,8 @@ the second half they must be flat.
 
 With --calm no worker is killed or replaced: then the sizes of workers count too.
 
-Ends with 0 if no answer was wrong, no line lost or doubled, and nothing grew."""
+Ends with 0 if no answer was wrong, no line lost or doubled, and nothing grew. The log
+stays in the build's folder: soak.log, soak-calm.log."""
 import argparse
 import collections
 import json
@@ -20,12 +21,13 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
+import process  # noqa: E402
+import servers  # noqa: E402
 from client import Client, Closed  # noqa: E402
 
 GROWTH_KIB = 2048  # of one process, from the middle to the end: the noise of an allocator
@@ -34,8 +36,7 @@ GROWTH_KIB = 2048  # of one process, from the middle to the end: the noise of an
 class Soak:
     def __init__(self, build, minutes, calm):
         self.calm = calm
-        self.folder = tempfile.mkdtemp(prefix="crew-soak-")
-        self.log_path = os.path.join(self.folder, "log")
+        self.log_path = os.path.join(build, f"soak{'-calm' if calm else ''}.log")
         self.seconds = minutes * 60
         self.stopping = threading.Event()
         self.wrong = collections.Counter()
@@ -224,12 +225,14 @@ class Soak:
         threads = [threading.Thread(target=self.client, args=(n,)) for n in range(12)]
         threads += [threading.Thread(target=self.listener, args=(n,)) for n in range(20)]
         threads += [threading.Thread(target=self.trouble), threading.Thread(target=self.sample)]
-        for thread in threads:
-            thread.start()
-        time.sleep(self.seconds)
-        self.stopping.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            time.sleep(self.seconds)
+        finally:
+            self.stopping.set()
+            for thread in filter(threading.Thread.is_alive, threads):
+                thread.join()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(30)
         return self.report(code)
@@ -264,9 +267,10 @@ class Soak:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--build", default=os.path.join(HERE, "..", "build"))
+    parser.add_argument("--build", default=servers.BUILD)
     parser.add_argument("--calm", action="store_true")
     options = parser.parse_args()
+    process.begin()
     sys.exit(Soak(options.build, options.minutes, options.calm).run())
 
 

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM = os.path.join(HERE, "..", "build", "tests", "supervised")
+import process
+import servers
+
+PROGRAM = os.path.join(servers.BUILD, "tests", "supervised")
 
 
 class Supervisor:
@@ -64,6 +66,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10, help="of idleness")
     parser.add_argument("--children", type=int, nargs="+", default=[10, 50, 200])
     options = parser.parse_args()
+    process.begin()
     print(f"{'children':16} {'idle CPU %':>10} {'PSS KiB':>8} {'own KiB':>8} {'RSS KiB':>8}"
           f" {'replaced: p50, max ms':>22}")
     for kind in ("process", "thread"):
