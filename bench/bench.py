@@ -9,13 +9,15 @@ scheduler's own account, over the requests answered; system calls are counted by
 perf where it may; PSS is the proportional set size of all processes."""
 import argparse
 import os
+import random
+import shutil
 import sys
 
-import figures
 import growth
 import loads
 import process
 import report
+import results
 import servers
 
 REFERENCE = "nginx return"
@@ -97,7 +99,10 @@ QUICK_SERVERS = ("crew", "nginx return", "uvicorn", "gunicorn")
 
 
 def choose(options):
-    found = []
+    """The servers that take part, and why others of them cannot."""
+    chosen, left_out = [], {}
+    if options.growth:
+        return [servers.crew("crew", 1, "/hello")], left_out
     for server in servers.all_servers():
         if options.only and not any(text in server.name for text in options.only):
             continue
@@ -105,24 +110,44 @@ def choose(options):
             continue
         missing = server.missing()
         if missing:
-            print(f"left out: {server.name}: no {', '.join(missing)} (script/setup bench)")
-            continue
-        found.append(server)
-    return found
+            left_out[server.name] = f"no {', '.join(missing)} (script/setup bench)"
+        else:
+            chosen.append(server)
+    return chosen, left_out
 
 
 def measure(load, server, seconds):
-    _, wanted, run = LOADS[load]
-    if wanted and not wanted(server):
-        return None
+    run = LOADS[load][2]
     if run is None:
-        return figures.undisturbed(lambda: loads.start(server, None))
+        return loads.start(server, None)
+    with server.running() as (port, pids, folder):
+        return run(server, port, pids, folder, seconds)
 
-    def once():
-        with server.running() as (port, pids, folder):
-            return run(server, port, pids, folder, seconds)
 
-    return figures.undisturbed(once)
+def run_load(load, contenders, options, found):
+    """Its rows, those of each round in an order of its own, and then its table, even if a
+    signal ends it."""
+    title, seconds = f"{load}: {LOADS[load][0]}", options.seconds
+    rows = found.begin(title, [server.name for server in contenders])
+    try:
+        for number in range(1, options.rounds + 1):
+            for server in random.sample(contenders, len(contenders)):
+                found.measure(title, server.name, number, lambda: measure(load, server, seconds))
+    finally:
+        if any(rows.values()):
+            print("\n" + report.table(title, rows, REFERENCE), flush=True)
+        if options.plots:
+            report.plot(options.plots, title, rows, REFERENCE)
+
+
+def run_loads(options, found, contenders):
+    for load in options.loads or (QUICK if options.quick else LOADS):
+        wanted = LOADS[load][1]
+        some = [server for server in contenders if not wanted or wanted(server)]
+        if not some:
+            found.leave_out(load, "none of the servers takes part", bool(options.loads))
+        else:
+            run_load(load, some, options, found)
 
 
 def main():
@@ -144,41 +169,27 @@ def main():
     options = parser.parse_args()
     if not os.path.exists(servers.SAMPLER):
         sys.exit("bench: build/examples/sampler is not there: run script/build")
+    if not shutil.which("wrk"):
+        sys.exit("bench: wrk is not there: run script/setup bench")
     if options.threads < 1:
         parser.error("--threads: wrk needs at least one")
+    if options.json and os.path.exists(options.json) and not os.path.isfile(options.json):
+        parser.error(f"--json {options.json}: not a file")
     process.begin()
     loads.wrk_threads = options.threads
-    rounds = options.rounds or (1 if options.quick else 3)
-    seconds = options.seconds or (1 if options.quick else 3)
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = options.seconds or (1 if options.quick else 3)
+    contenders, left_out = choose(options)
+    found = results.Results({"seconds": options.seconds, "rounds": options.rounds}, options.json,
+                            None if options.growth else REFERENCE)
+    for name, why in left_out.items():
+        found.leave_out(name, why, bool(options.only))
     if options.growth:
-        found = growth.run(rounds, seconds, lambda text: print(text, file=sys.stderr))
-        print(growth.table(found))
-        if options.json:
-            report.write_json(options.json, found)
-        return
-    chosen = options.loads or (QUICK if options.quick else list(LOADS))
-    contenders = choose(options)
-    everything = {}
-    for load in chosen:
-        title = f"{load}: {LOADS[load][0]}"
-        by_server = {}
-        for number in range(rounds):
-            for server in list(contenders):
-                try:
-                    row = measure(load, server, seconds)
-                except (RuntimeError, OSError) as error:
-                    print(f"left out: {server.name}: {error}")
-                    contenders.remove(server)
-                    continue
-                if row:
-                    by_server.setdefault(server.name, []).append(row)
-                    print(f"  round {number + 1}, {load}, {server.name}", file=sys.stderr)
-        everything[title] = by_server
-        print("\n" + report.table(title, by_server, REFERENCE), flush=True)
-    if options.json:
-        report.write_json(options.json, everything)
-    if options.plots:
-        report.plots(options.plots, everything, REFERENCE)
+        growth.run(options.rounds, options.seconds, found)
+    else:
+        run_loads(options, found, contenders)
+    if not found.complete():
+        sys.exit("bench: some of what was wanted was left out or failed")
 
 
 main()

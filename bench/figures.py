@@ -63,7 +63,7 @@ def undisturbed(measure):
         stolen = Stolen()
         try:
             row = measure()
-        except (RuntimeError, OSError):
+        except Exception:
             if not rows:
                 raise
             break

@@ -2,9 +2,6 @@
 """How a request's cost grows with connections, workers, routes and requests that wait:
 each axis from small to large in every round, as ratios to its smallest."""
 import os
-import statistics
-
-import figures
 import loads
 import report
 import servers
@@ -34,34 +31,37 @@ def once(server, connections, seconds):
         return loads.steady(server, port, pids, connections, seconds)
 
 
-def run(rounds, seconds, progress):
-    """{axis: {value: [row of each round]}}"""
-    found = {axis: {value: [] for value in AXES[axis][0]} for axis in AXES}
-    for number in range(rounds):
-        for axis, (values, server_of, connections_of) in AXES.items():
-            for value in values:
-                found[axis][value].append(figures.undisturbed(
-                    lambda: once(server_of(value), connections_of(value), seconds)))
-                progress(f"  round {number + 1}, {value} {axis}")
-    return found
+def run(rounds, seconds, found):
+    rows = {}
+    for axis, (values, _, _) in AXES.items():
+        rows[axis] = found.begin(axis, [str(value) for value in values])
+    try:
+        for number in range(1, rounds + 1):
+            for axis in rows:
+                _, server_of, connections_of = AXES[axis]
+                for value in map(int, rows[axis]):
+                    found.measure(axis, str(value), number, lambda: once(
+                        server_of(value), connections_of(value), seconds))
+    finally:
+        print(table(rows))
 
 
-def median(rows, key):
-    return statistics.median(row[key] for row in rows)
-
-
-def table(found):
+def table(rows):
     """Text; ratios to the smallest value of an axis, within rounds."""
     lines = ["growth: CPU per request, of all processes"]
-    for axis, by_value in found.items():
-        lines += ["", f"{axis:>8}", f"{'':>10}    req/s   CPU us  over the first  "
-                  "switches  syscalls"]
+    for axis, by_value in rows.items():
+        lines += ["", f"{axis:>8}",
+                  f"{'':>10}    req/s   CPU us    over the first  switches  syscalls"]
         first = next(iter(by_value.values()))
-        for value, rows in by_value.items():
-            ratio = statistics.median(a["cpu_us"] / b["cpu_us"] for a, b in zip(rows, first))
-            syscalls = rows[0].get("syscalls")
-            lines.append(f"{value:>10}{median(rows, 'rps'):>9.0f}{median(rows, 'cpu_us'):>9.2f}"
-                         f"{ratio:>16.2f}{median(rows, 'switches'):>10.3f}"
-                         + (f"{syscalls:>10.2f}" if syscalls else f"{'-':>10}"))
-        lines += report.disturbed([row for rows in by_value.values() for row in rows], " " * 10)
+        for value, of_value in by_value.items():
+            cells = [(report.median(of_value, "rps"), "{:9.0f}"),
+                     (report.median(of_value, "cpu_us"), "{:9.2f}"),
+                     (report.with_spread(report.ratios(of_value, first, "cpu_us")), "{:>18}"),
+                     (report.median(of_value, "switches"), "{:10.3f}"),
+                     (report.median(of_value, "syscalls"), "{:10.2f}")]
+            lines.append(f"{value:>10}" + "".join(
+                form.format(cell) if cell is not None else "-".rjust(len(form.format(0)))
+                for cell, form in cells))
+            lines += report.notes(of_value, " " * 10)
+        lines += report.disturbed([row for some in by_value.values() for row in some], " " * 10)
     return "\n".join(lines)

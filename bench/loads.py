@@ -62,10 +62,15 @@ def wrk(folder, port, path, connections, seconds, **options):
     script = os.path.join(folder, f"load-{os.getpid()}-{connections}.lua")
     with open(script, "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**fill))
-    out = subprocess.run(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
-                          f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
-                         capture_output=True, text=True, check=True).stdout
-    return wrk_row(out, connections, fill["depth"])
+    done = subprocess.run(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
+                           f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
+                          capture_output=True, text=True)
+    if done.returncode or "figures " not in done.stdout:
+        raise RuntimeError(f"wrk: {done.stderr.strip() or 'no figures'}")
+    row = wrk_row(done.stdout, connections, fill["depth"])
+    if not row["requests"]:
+        raise RuntimeError("wrk: no answers")
+    return row
 
 
 def status_of(port):
@@ -122,7 +127,10 @@ def steady(server, port, pids, connections, seconds):
                            "-d24h", "--timeout", "30s", f"http://127.0.0.1:{port}{server.path}"],
                           stdout=subprocess.DEVNULL) as load:
         try:
-            while answers_of(load.pid) < 4 * connections and load.poll() is None:
+            until = time.monotonic() + 60
+            while answers_of(load.pid) < 4 * connections:
+                if load.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError("wrk is not answered")
                 time.sleep(0.1)
             time.sleep(0.5)
             account, before, began = Account(pids()), answers_of(load.pid), time.monotonic()

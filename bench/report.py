@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What was measured, as tables, as JSON, as plots."""
+"""What was measured, as tables, as plots."""
 import html
-import json
+import os
 import statistics
 
 import figures
@@ -16,6 +16,10 @@ COLUMNS = [("rps", "req/s", "{:9.0f}"), ("mib_s", "MiB/s", "{:8.0f}"), ("p50_us"
            ("of_1_ms", "of 1 ms", "{:7.0f}"), ("of_50_ms", "of 50 ms", "{:8.0f}"),
            ("p99_over_alone", "p99/alone", "{:9.2f}"),
            ("cpu_over_quiet", "CPU/quiet", "{:9.2f}"), ("worker_kib", "KiB/worker", "{:10.0f}"), ("start_ms", "start ms", "{:8.1f}")]
+COMPARED = [("rps", "req/s"), ("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"),
+            ("cpu_us", "CPU"), ("pss_kib", "PSS"), ("bytes_each", "bytes each"),
+            ("start_ms", "start")]
+NAME = 22  # columns, of a server
 
 
 def median(rows, key):
@@ -23,10 +27,33 @@ def median(rows, key):
     return statistics.median(values) if values else None
 
 
+def ratios(rows, others, key):
+    """Within rounds: the machine's speed drifts."""
+    by_round = {row["round"]: row for row in others}
+    pairs = [(row, by_round.get(row["round"], {})) for row in rows]
+    return [a[key] / b[key] for a, b in pairs if a.get(key) and b.get(key)]
+
+
+def ratios_of(row, others):
+    """All figures of one row."""
+    return {key: found[0] for key, _, _ in COLUMNS if (found := ratios([row], others, key))}
+
+
 def ratio(rows, others, key):
-    """The median of the ratios within rounds: the machine's speed drifts."""
-    pairs = [a[key] / b[key] for a, b in zip(rows, others) if a.get(key) and b.get(key)]
-    return statistics.median(pairs) if pairs else None
+    values = ratios(rows, others, key)
+    return statistics.median(values) if values else None
+
+
+def short(value):
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def with_spread(values):
+    """The median, and between what they lie."""
+    if not values:
+        return "-"
+    middle, least, most = map(short, (statistics.median(values), min(values), max(values)))
+    return middle if least == most else f"{middle} ({least}-{most})"
 
 
 def disturbed(rows, indent):
@@ -43,31 +70,50 @@ def starved(rows, indent):
     return [f"{indent}only {served} of {clients} clients were served"] if served < clients else []
 
 
+def notes(rows, indent):
+    """Lines on what rows of one server do not show as figures."""
+    lines = []
+    failures = [" ".join(row["failure"].split()) for row in rows if "failure" in row]
+    if failures:
+        lines.append(f"{indent}failed in {len(failures)} of {len(rows)} rounds: {failures[0]:.78}")
+    failed = sum(row.get("failed", 0) for row in rows)
+    if failed:
+        lines.append(f"{indent}{failed} answers were no success")
+    return lines + starved(rows, indent)
+
+
 def table(load, by_server, reference):
-    """Text; medians over the rounds, ratios to the reference within them."""
+    """Text; medians over the rounds, then ratios to the reference within them."""
+    by_server = {name: rows for name, rows in by_server.items() if rows}
     shown = [column for column in COLUMNS
              if any(median(rows, column[0]) is not None for rows in by_server.values())]
-    base = by_server.get(reference)
     widths = [max(len(title), len(form.format(0))) for _, title, form in shown]
-    lines = [f"{load}", f"{'':22}" + " ".join(
-        title.rjust(width) for (_, title, _), width in zip(shown, widths)) +
-        ("  req/s/ref  CPU/ref" if base else "")]
+    lines = [load, f"{'':{NAME}}" + " ".join(
+        title.rjust(width) for (_, title, _), width in zip(shown, widths))]
     for name, rows in by_server.items():
         cells = []
         for (key, _, form), width in zip(shown, widths):
             value = median(rows, key)
             cells.append((form.format(value) if value is not None else "-").rjust(width))
-        line = f"{name:22}" + " ".join(cells)
-        if base:
-            for key, width in (("rps", 11), ("cpu_us", 9)):
-                value = ratio(rows, base, key)
-                line += (f"{value:.2f}" if value else "-").rjust(width)
-        lines.append(line)
-        failed = sum(row.get("failed", 0) for row in rows)
-        if failed:
-            lines.append(f"{'':22}{failed} answers were no success")
-        lines += starved(rows, " " * 22) + disturbed(rows, " " * 22)
-    return "\n".join(lines)
+        lines.append(f"{name:{NAME}}" + " ".join(cells))
+        lines += notes(rows, " " * NAME) + disturbed(rows, " " * NAME)
+    return "\n".join(lines + comparison(by_server, reference))
+
+
+def comparison(by_server, reference):
+    """Lines: what the others are to the reference, with the spread over the rounds."""
+    base = by_server.get(reference, [])
+    others = {name: rows for name, rows in by_server.items() if name != reference}
+    shown = [column for column in COMPARED
+             if any(ratios(rows, base, column[0]) for rows in others.values())]
+    if not shown:
+        return []
+    lines = [("over " + reference, [title for _, title in shown])]
+    for name, rows in others.items():
+        lines.append((name, [with_spread(ratios(rows, base, key)) for key, _ in shown]))
+    width = max(len(cell) for _, cells in lines for cell in cells) + 2
+    return [f"{name:{NAME}}" + "".join(cell.rjust(width) for cell in cells)
+            for name, cells in lines]
 
 
 def bars(title, unit, values):
@@ -90,21 +136,20 @@ def bars(title, unit, values):
     return "\n".join(parts) + "\n</svg>\n"
 
 
-def plots(folder, everything, reference):
-    """CPU per request over the reference's, a file for each load that has it."""
-    import os
+def write_file(path, text):
+    """Whole, or not at all."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
+def plot(folder, load, by_server, reference):
+    """CPU per request over the reference's, if there is what to compare."""
+    base = by_server.get(reference, [])
+    values = [(name, ratio(rows, base, "cpu_us")) for name, rows in by_server.items()
+              if ratios(rows, base, "cpu_us")]
+    if len(values) < 2:
+        return
     os.makedirs(folder, exist_ok=True)
-    for load, by_server in everything.items():
-        base = by_server.get(reference)
-        values = [(name, ratio(rows, base, "cpu_us")) for name, rows in by_server.items()
-                  if base and ratio(rows, base, "cpu_us")]
-        if len(values) < 2:
-            continue
-        path = os.path.join(folder, load.split(":")[0].replace(" ", "-") + ".svg")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(bars(f"{load}: CPU per request over {reference}'s", "", values))
-
-
-def write_json(path, everything):
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(everything, file, indent=1)
+    write_file(os.path.join(folder, load.split(":")[0].replace(" ", "-") + ".svg"),
+               bars(f"{load}: CPU per request over {reference}'s", "", values))

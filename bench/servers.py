@@ -226,6 +226,8 @@ class Server:
                     time.sleep(0.2 if len(self.commands) > 1 else 0)
                 self.wait(port, processes, folder)
                 yield port, lambda: sum((family(p.pid) for p in processes), []), folder
+                if any(process.poll() is not None for process in processes):
+                    raise RuntimeError(f"{self.name} ended under the load")
             finally:
                 for process in reversed(processes):
                     process.terminate()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark leaves nothing behind, and is of what was built last. What it does with wrk's figures is seen with a program that only says some."""
+"""The benchmark loses nothing that it measured, says what it could not, and leaves nothing
+behind. What it does with wrk's figures is seen with a program that only says some."""
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -38,6 +40,16 @@ def fixture_here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def bench(here, *arguments, **options):
+    done = subprocess.run(["/usr/bin/python3", os.path.join(BENCH, "bench.py"), "--rounds", "1",
+                           "--seconds", "1", "--json", here / "found", *arguments],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120, check=False, **options)
+    with contextlib.suppress(FileNotFoundError):
+        return done, json.loads((here / "found").read_text())
+    return done, None
+
+
 def session(pid):
     """The living processes of a session."""
     found = []
@@ -61,9 +73,79 @@ def started(*command):
                 os.kill(pid, signal.SIGKILL)
 
 
+def test_who_fails_is_noted_and_the_others_are_measured(here):
+    wrk = here / "bin" / "wrk"
+    wrk.write_text(WRK.replace("*/broken*", "*/local/hello*"))
+    done, found = bench(here, "--only", "crew /local", "crew, 1 worker", "--loads", "c1", "c64")
+    assert done.returncode == 1
+    assert done.stdout.count("failed in 1 of 1 rounds: wrk: it broke") == 2, done.stdout
+    assert len(found["loads"]) == 2
+    for by_server in found["loads"].values():
+        assert by_server["crew /local/hello"][0]["failure"] == "wrk: it broke"
+        assert by_server["crew, 1 worker"][0]["rps"] == 1000
+
+
+@pytest.mark.parametrize("says", ["echo something else", "echo figures 0 1 0 0 0 0 9 0 0"])
+def test_what_is_no_figure_is_a_failure(here, says):
+    (here / "bin" / "wrk").write_text(WRK.replace(FIGURES, says))
+    done, found = bench(here, "--only", "crew, 1 worker", "--loads", "c1")
+    assert done.returncode == 1
+    assert "failure" in found["loads"]["c1: 1 connection"]["crew, 1 worker"][0], done.stdout
+
+
+def test_a_server_that_ends_under_a_load_is_a_failure(here, monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    import servers
+    server = servers.Server("it", [["/usr/bin/python3", "-m", "http.server", "--bind",
+                                    "127.0.0.1", "{port}"]])
+    with pytest.raises(RuntimeError, match="it ended under the load"):
+        with server.running() as (_, pids, _):
+            os.kill(pids()[0], signal.SIGKILL)
+            wait_for(lambda: not is_alive(pids()[0]))
+
+
+def test_ratios_are_within_a_round(here, monkeypatch, capsys):
+    """Even if the reference failed in one of them."""
+    monkeypatch.syspath_prepend(BENCH)
+    import report
+    import results
+    found = results.Results({"rounds": 3}, str(here / "found"), "it")
+    rows = found.begin("c1: 1 connection", ["one", "it"])
+    for number, one, its in ((1, 30, 10), (2, 50, None), (3, 90, 45)):
+        found.measure("c1: 1 connection", "one", number, lambda: {"cpu_us": one, "stolen": 0})
+        found.measure("c1: 1 connection", "it", number, lambda: {"cpu_us": its / 1, "stolen": 0})
+    assert not found.left_out and found.complete()
+    written = json.loads((here / "found").read_text())["loads"]["c1: 1 connection"]
+    assert [row["ratios"] for row in written["one"]] == [{"cpu_us": 3}, {}, {"cpu_us": 2}]
+    assert "unsupported operand" in written["it"][1]["failure"]
+    text = report.table("c1", rows, "it")
+    assert "2.50 (2.00-3.00)" in text and "failed in 1 of 3 rounds: unsupported" in text
+    assert "round 3, c1, one" in capsys.readouterr().err
+
+
+def test_without_wrk_nothing_is_measured(here):
+    (here / "bin" / "wrk").unlink()
+    done, found = bench(here, env={**os.environ, "PATH": str(here / "bin")})
+    assert done.returncode == 1
+    assert "wrk is not there" in done.stdout and found is None
+
+
+def test_a_server_that_is_named_and_not_there(here):
+    done, found = bench(here, "--only", "kore", "crew, 1 worker", "--loads", "c1",
+                        env={**os.environ, "PATH": str(here / "bin")})
+    assert done.returncode == 1
+    assert "left out: kore: no kore" in done.stdout and list(found["left_out"]) == ["kore"]
+    assert found["loads"]["c1: 1 connection"]["crew, 1 worker"][0]["rps"] == 1000
+
+
+def test_nobody_is_measured(here):
+    done, found = bench(here, "--only", "no such server")
+    assert done.returncode == 1 and found["loads"] == {}
+
+
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP],
                                      [signal.SIGINT, signal.SIGINT]])
-def test_a_signal_ends_it(here, numbers):
+def test_a_signal_ends_it_with_what_was_measured(here, numbers):
     """To bench alone, as kill(1) does: the others of its session must be ended by it."""
     with started("bench.py", "--only", "crew, 1 worker", "--loads", "c1", "c4", "--rounds", "1",
                  "--seconds", "1", "--json", here / "found") as process:
@@ -74,6 +156,8 @@ def test_a_signal_ends_it(here, numbers):
         assert process.wait(20) == 128 + numbers[0]
         assert session(process.pid) == []
     assert os.listdir(here / "temporary") == []
+    found = json.loads((here / "found").read_text())
+    assert found["loads"]["c1: 1 connection"]["crew, 1 worker"][0]["rps"] == 1000
 
 
 @pytest.mark.parametrize("command", [["slices.py", "--connections", "4", "", "--loop epoll"],
