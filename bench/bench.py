@@ -96,6 +96,7 @@ LOADS = {
 }
 QUICK = ("c64", "c512", "pipelined")
 QUICK_SERVERS = ("crew", "nginx return", "uvicorn", "gunicorn")
+CLIENTS = {"idle": 10000, "events": 1000, "c512": 512, "taken": 512}  # where they are many
 
 
 def choose(options):
@@ -140,12 +141,15 @@ def run_load(load, contenders, options, found):
             report.plot(options.plots, title, rows, REFERENCE)
 
 
-def run_loads(options, found, contenders):
+def run_loads(options, found, contenders, may_open):
     for load in options.loads or (QUICK if options.quick else LOADS):
         wanted = LOADS[load][1]
         some = [server for server in contenders if not wanted or wanted(server)]
+        needed = CLIENTS.get(load, 64) + process.SPARE
         if not some:
             found.leave_out(load, "none of the servers takes part", bool(options.loads))
+        elif needed > may_open:
+            found.leave_out(load, f"takes {needed} descriptors of {may_open} (ulimit -Hn)")
         else:
             run_load(load, some, options, found)
 
@@ -176,6 +180,7 @@ def main():
     if options.json and os.path.exists(options.json) and not os.path.isfile(options.json):
         parser.error(f"--json {options.json}: not a file")
     process.begin()
+    may_open = process.open_many()
     loads.wrk_threads = options.threads
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (1 if options.quick else 3)
@@ -185,9 +190,9 @@ def main():
     for name, why in left_out.items():
         found.leave_out(name, why, bool(options.only))
     if options.growth:
-        growth.run(options.rounds, options.seconds, found)
+        growth.run(options.rounds, options.seconds, may_open, found)
     else:
-        run_loads(options, found, contenders)
+        run_loads(options, found, contenders, may_open)
     if not found.complete():
         sys.exit("bench: some of what was wanted was left out or failed")
 

@@ -3,6 +3,7 @@
 each axis from small to large in every round, as ratios to its smallest."""
 import os
 import loads
+import process
 import report
 import servers
 
@@ -31,10 +32,15 @@ def once(server, connections, seconds):
         return loads.steady(server, port, pids, connections, seconds)
 
 
-def run(rounds, seconds, found):
+def run(rounds, seconds, may_open, found):
     rows = {}
-    for axis, (values, _, _) in AXES.items():
-        rows[axis] = found.begin(axis, [str(value) for value in values])
+    for axis, (values, _, connections_of) in AXES.items():
+        few = [value for value in values if connections_of(value) + process.SPARE <= may_open]
+        for value in values[len(few):]:
+            found.leave_out(f"{value} {axis}", f"takes {connections_of(value) + process.SPARE} "
+                            f"descriptors of {may_open} (ulimit -Hn)")
+        if few:
+            rows[axis] = found.begin(axis, [str(value) for value in few])
     try:
         for number in range(1, rounds + 1):
             for axis in rows:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -125,7 +126,7 @@ def steady(server, port, pids, connections, seconds):
     takes to connect them is in no figure."""
     with subprocess.Popen(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
                            "-d24h", "--timeout", "30s", f"http://127.0.0.1:{port}{server.path}"],
-                          stdout=subprocess.DEVNULL) as load:
+                          stdout=subprocess.PIPE, text=True) as load:
         try:
             until = time.monotonic() + 60
             while answers_of(load.pid) < 4 * connections:
@@ -144,9 +145,13 @@ def steady(server, port, pids, connections, seconds):
                 time.sleep(1)
                 count, total = answers_of(load.pid) - before, syscalls.stop()
                 row["syscalls"] = total / max(count, 1) if total else None
+            load.send_signal(signal.SIGINT)
+            said = load.communicate(timeout=10)[0]
         finally:
             load.kill()
-    return row
+    counts = {word: int(number) for word, number in
+              re.findall(r"(connect|read|write|timeout|responses:) (\d+)", said)}
+    return {**row, "not_connected": counts.pop("connect", 0), "failed": sum(counts.values())}
 
 
 def percentiles(took):

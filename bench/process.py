@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """How a measuring process ends: with all that it started stopped and its folder removed,
-whatever ends it but SIGKILL."""
+whatever ends it but SIGKILL. And how many descriptors it and its children may have."""
 import atexit
 import contextlib
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -16,6 +17,8 @@ import servers
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_CHILD_SUBREAPER = 36
 PATIENCE_S = 5  # with who was asked to end
+DESCRIPTORS = 32768  # at most: there are servers that have tables as long as their limit
+SPARE = 200  # that a process has besides its clients
 
 
 def ignore_signals():
@@ -55,3 +58,12 @@ def begin():
     atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
     os.chmod(tempfile.tempdir, 0o755)  # servers become nobody
     atexit.register(stop_all)
+
+
+def open_many():
+    """Raise the limit of descriptors; returns what it is. Whoever is started has the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < DESCRIPTORS:
+        soft = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

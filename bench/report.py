@@ -65,7 +65,7 @@ def disturbed(rows, indent):
 
 def starved(rows, indent):
     """A line, or none."""
-    worst = min(rows, key=lambda row: row.get("served", 0) - row.get("clients", 0))
+    worst = min(rows, key=lambda row: row.get("served", 0) - row.get("clients", 0), default={})
     served, clients = worst.get("served", 0), worst.get("clients", 0)
     return [f"{indent}only {served} of {clients} clients were served"] if served < clients else []
 
@@ -79,6 +79,9 @@ def notes(rows, indent):
     failed = sum(row.get("failed", 0) for row in rows)
     if failed:
         lines.append(f"{indent}{failed} answers were no success")
+    alone = max((row.get("not_connected", 0) for row in rows), default=0)
+    if alone:
+        lines.append(f"{indent}up to {alone} clients were not connected")
     return lines + starved(rows, indent)
 
 
@@ -102,7 +105,8 @@ def table(load, by_server, reference):
 
 def comparison(by_server, reference):
     """Lines: what the others are to the reference, with the spread over the rounds."""
-    base = by_server.get(reference, [])
+    if not (base := by_server.get(reference)):
+        return []
     others = {name: rows for name, rows in by_server.items() if name != reference}
     shown = [column for column in COMPARED
              if any(ratios(rows, base, column[0]) for rows in others.values())]

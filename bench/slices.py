@@ -183,6 +183,9 @@ def main():
         parser.error(f"--threads {options.threads}: {options.connections} connections cannot be "
                      "shared out evenly; say a number that divides them")
     process.begin()
+    if options.connections + process.SPARE > (may_open := process.open_many()):
+        sys.exit(f"slices: {options.connections} connections take more descriptors than {may_open} "
+                 "(ulimit -Hn)")
     variants = [variant(text, options) for text in options.variants]
     skipped = disturbed = 0
     turns = [options.turns // options.starts + (number < options.turns % options.starts)

@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--children", type=int, nargs="+", default=[10, 50, 200])
     options = parser.parse_args()
     process.begin()
+    process.open_many()
     print(f"{'children':16} {'idle CPU %':>10} {'PSS KiB':>8} {'own KiB':>8} {'RSS KiB':>8}"
           f" {'replaced: p50, max ms':>22}")
     for kind in ("process", "thread"):

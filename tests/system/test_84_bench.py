@@ -4,6 +4,7 @@ behind. What it does with wrk's figures is seen with a program that only says so
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,19 @@ def test_a_server_that_is_named_and_not_there(here):
 def test_nobody_is_measured(here):
     done, found = bench(here, "--only", "no such server")
     assert done.returncode == 1 and found["loads"] == {}
+
+
+def test_few_descriptors(here):
+    """The limit is raised, if it can be; what takes more is left out."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    done, found = bench(here, "--only", "crew, 2 workers", "--loads", "c1", "events",
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    assert done.returncode == 0, done.stdout
+    assert len(found["loads"]) == 2
+    done, found = bench(here, "--only", "crew, 2 workers", "--loads", "c1", "events",
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)))
+    assert done.returncode == 1
+    assert list(found["left_out"]) == ["events"] and len(found["loads"]) == 1
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP],
