@@ -13,6 +13,7 @@ import random
 import shutil
 import sys
 
+import about
 import growth
 import loads
 import process
@@ -185,8 +186,9 @@ def main():
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (1 if options.quick else 3)
     contenders, left_out = choose(options)
-    found = results.Results({"seconds": options.seconds, "rounds": options.rounds}, options.json,
-                            None if options.growth else REFERENCE)
+    found = results.Results(about.about(contenders, wrk_threads=options.threads,
+                                        seconds=options.seconds, rounds=options.rounds),
+                            options.json, None if options.growth else REFERENCE)
     for name, why in left_out.items():
         found.leave_out(name, why, bool(options.only))
     if options.growth:

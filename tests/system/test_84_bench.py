@@ -124,6 +124,15 @@ def test_ratios_are_within_a_round(here, monkeypatch, capsys):
     assert "round 3, c1, one" in capsys.readouterr().err
 
 
+def test_it_says_what_was_measured(here):
+    done, found = bench(here, "--only", "crew, 1 worker", "--loads", "c1")
+    assert done.returncode == 0, done.stdout
+    about = found["about"]
+    assert about["rounds"] == about["seconds"] == about["wrk_threads"] == 1
+    assert "crew" in about["versions"]["sampler"]
+    assert all(about[key] for key in ("date", "kernel", "processor", "processors"))
+
+
 def test_without_wrk_nothing_is_measured(here):
     (here / "bin" / "wrk").unlink()
     done, found = bench(here, env={**os.environ, "PATH": str(here / "bin")})
