@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "base/check.h"
+#include "base/os/os.h"
 
 /* IORING_FEAT_RW_ATTR, which came with 6.14: liburing 2.3 does not know it. */
 #define FEATURE_OF_6_14 (1u << 16)
@@ -64,14 +65,14 @@ int batch_new(struct batch **ret_batch)
 /* Nor does this one: then none can be kept. */
 static void prepare_keeping(struct batch *batch)
 {
+	const uint64_t limit = os_descriptor_limit(0); /* the kernel's, for its table */
+	const unsigned places = limit < BATCH_KEPT_MAX ? (unsigned)limit : BATCH_KEPT_MAX;
+
 	if (!(batch->ring.features & FEATURE_OF_6_14) ||
-	    io_uring_register_files_sparse(&batch->ring, BATCH_KEPT_MAX) < 0)
+	    io_uring_register_files_sparse(&batch->ring, places) < 0)
 		return;
-	while (batch->free_count < BATCH_KEPT_MAX) {
-		batch->free[batch->free_count] =
-			(uint16_t)(BATCH_KEPT_MAX - 1 - batch->free_count);
-		batch->free_count++;
-	}
+	for (unsigned place = places; place-- > 0;)
+		batch->free[batch->free_count++] = (uint16_t)place;
 }
 
 void batch_free(struct batch *batch)
@@ -96,7 +97,7 @@ unsigned batch_keep(struct batch *batch, int fd)
 	return place + 1;
 }
 
-/* Closing the ring lets go of all of them. */
+/* Closing the ring lets go of all of them, some hundredths of a second later. */
 void batch_forget(struct batch *batch, unsigned kept)
 {
 	const int none = -1;

@@ -17,7 +17,7 @@
 
 /** So many can be noted before they are run. */
 #define BATCH_MAX 128u
-/** So many descriptors can be kept at a time. */
+/** So many descriptors can be kept at a time, or as many as there may be, if fewer. */
 #define BATCH_KEPT_MAX 4096u
 /** What is found where a result is to stand if nothing was done: the caller makes the
  * call itself. */
@@ -34,7 +34,8 @@ void batch_free(struct batch *batch);
 /** Have the kernel look this descriptor up once instead of for each call, which pays with
  * some dozen of them (io_uring_register_files(3)). 1 to BATCH_KEPT_MAX, to be given along with it
  * from then on; or 0: too many are kept, or the kernel is older than 6.14. Its file stays
- * open, also when the descriptor is closed, until batch_forget. A system call. */
+ * open, also when the descriptor is closed, until batch_forget; if the process dies, some
+ * hundredths of a second longer. A system call, unless too many are kept. */
 unsigned batch_keep(struct batch *batch, int fd);
 /** Before the descriptor is closed. Takes 0. A system call. */
 void batch_forget(struct batch *batch, unsigned kept);

@@ -93,13 +93,13 @@ void ahead_receive(struct loop *loop)
 	run(ahead);
 }
 
+/* Who finds no place tries again after as many. */
 static void keep(struct ahead *ahead, struct connection *connection)
 {
-	if (connection->together == KEEP_AFTER)
+	if (connection->kept || ++connection->together < KEEP_AFTER)
 		return;
-	connection->together++;
-	if (connection->together == KEEP_AFTER)
-		connection->kept = (uint16_t)batch_keep(ahead->batch, connection->watch.fd);
+	connection->together = 0;
+	connection->kept = (uint16_t)batch_keep(ahead->batch, connection->watch.fd);
 }
 
 void ahead_forget(struct connection *connection)

@@ -160,12 +160,13 @@ static struct seat *decide(const struct pool *pool, const struct candidates *fou
 	if (found->least && is_trifle(wanted, pool) && is_quick(found->least, TRIFLE_US) &&
 	    (!found->idle || held(found->least) <= held(found->idle)))
 		return found->least;
-	if (found->idle)
+	if (found->idle && !(found->shared && seat_is_doubted(found->idle)))
 		return found->idle;
 	if (found->least && wanted->pipelined)
 		return found->least;
-	if (found->shared && has_waited(exchange))
-		return found->shared;
+	/* Who works for another dispatcher works. */
+	if (found->shared)
+		return has_waited(exchange) ? found->shared : NULL;
 	return found->last;
 }
 

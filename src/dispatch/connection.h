@@ -63,7 +63,7 @@ struct connection {
 			      before is sent, then it ends */
 	bool gone;         /* to be freed at the end of the turn */
 	uint8_t ahead;     /* 1 + place of what was received for it (ahead.c); 0: nothing */
-	uint8_t together;  /* how often it was received from with others, KEEP_AFTER at most */
+	uint8_t together;  /* how often it was received from with others, below KEEP_AFTER */
 	uint16_t kept;     /* batch_keep() */
 	struct call *call; /* it is no client's: its one request is a call, and it has
 			      no socket. Else NULL */

@@ -272,6 +272,35 @@ static void several_dispatchers_can_outrun_one_worker(void **state)
 	assert_int_equal(choose(TRIFLE), 1);
 }
 
+static void who_works_for_a_sister_is_asked_before_who_takes_nothing(void **state)
+{
+	static const struct crew_server several = { .dispatchers = 2 };
+	static struct score scores[SEATS];
+
+	(void)state;
+	dispatcher->server = &several;
+	for (unsigned i = 0; i < SEATS; i++) {
+		pool->seats[i]->score = &scores[i];
+		pool->seats[i]->up = i < 2;
+	}
+	pool->seats[1]->doubted = true;
+	exchange->pool = pool;
+	for (unsigned at_work = 0; at_work < 2; at_work++) {
+		is_at(1, at_work, at_work * QUICK_NS);
+		scores[0].request_id = 7;
+		exchange->state = EXCHANGE_READING;
+		assert_int_equal(choose(QUICK), -1);
+		exchange->state = EXCHANGE_QUEUED;
+		exchange->since_ms = NOW_MS - 2;
+		assert_int_equal(choose(QUICK), 0);
+		scores[0].request_id = 0;
+		assert_int_equal(choose(QUICK), 0);
+		pool->seats[0]->up = false;
+		assert_int_equal(choose(QUICK), 1);
+		pool->seats[0]->up = true;
+	}
+}
+
 static void who_may_block_does_not_count(void **state)
 {
 	(void)state;
@@ -375,6 +404,9 @@ int main(void)
 			tear_down),
 		cmocka_unit_test_setup_teardown(trifles_that_stay_are_shared_out, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+			who_works_for_a_sister_is_asked_before_who_takes_nothing, set_up,
+			tear_down),
 		cmocka_unit_test_setup_teardown(several_dispatchers_can_outrun_one_worker,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_may_block_does_not_count, set_up,
