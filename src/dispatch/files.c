@@ -225,14 +225,28 @@ static void describe(struct file_answer *answer, const struct stat *status,
 		 type_of(rest), date, etag);
 }
 
-/* By the strong comparison (RFC 9110, 13.1.1): a weak tag names nothing. */
-static bool names_it(struct span match, const char *etag)
+/* Whether one of these lines does, of which there may be some (RFC 9110, 5.3), and whether there
+ * is any. Weakly a weak tag names what it would as a strong one, else nothing (8.8.3.2). */
+static bool names_it(const struct http_head *head, const char *line, bool weakly,
+		     const char *etag, bool *ret_asked)
 {
+	struct span match;
 	struct span tag;
 
-	while (http_split(&match, ',', true, &tag)) {
-		if (span_equal(tag, span_of("*")) || span_equal(tag, span_of(etag)))
-			return true;
+	*ret_asked = false;
+	for (uint32_t i = 0; i < head->header_count; i++) {
+		if (!span_equal_nocase(head->headers[i].name, span_of(line)))
+			continue;
+		*ret_asked = true;
+		match = head->headers[i].value;
+		while (http_split(&match, ',', true, &tag)) {
+			if (span_equal(tag, span_of("*")))
+				return true;
+			if (weakly && tag.size > 2 && memcmp(tag.at, "W/", 2) == 0)
+				tag = (struct span){ tag.at + 2, tag.size - 2 };
+			if (span_equal(tag, span_of(etag)))
+				return true;
+		}
 	}
 	return false;
 }
@@ -242,18 +256,12 @@ static bool names_it(struct span match, const char *etag)
 static bool is_another(const struct http_head *head, const char *etag, time_t modified)
 {
 	const struct span since = find_header(head, "if-unmodified-since");
-	bool asked = false;
+	bool asked;
+	const bool named = names_it(head, "if-match", false, etag, &asked);
 	time_t date;
 
-	for (uint32_t i = 0; i < head->header_count; i++) {
-		if (!span_equal_nocase(head->headers[i].name, span_of("if-match")))
-			continue;
-		if (names_it(head->headers[i].value, etag))
-			return false;
-		asked = true;
-	}
 	if (asked)
-		return true;
+		return !named;
 	if (!since.at)
 		return false;
 	date = http_date_parse(since);
@@ -263,13 +271,13 @@ static bool is_another(const struct http_head *head, const char *etag, time_t mo
 /* If-None-Match goes before If-Modified-Since (RFC 9110, 13.2.2). */
 static bool unchanged(const struct http_head *head, const char *etag, time_t modified)
 {
-	const struct span match = find_header(head, "if-none-match");
 	const struct span since = find_header(head, "if-modified-since");
+	bool asked;
+	const bool named = names_it(head, "if-none-match", true, etag, &asked);
 	time_t date;
 
-	if (match.at)
-		return (match.size == 1 && match.at[0] == '*') ||
-		       memmem(match.at, match.size, etag, strlen(etag));
+	if (asked)
+		return named;
 	if (!since.at)
 		return false;
 	date = http_date_parse(since);
