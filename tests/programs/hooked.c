@@ -316,7 +316,9 @@ static crew_reply get_wrong(struct crew_request *request)
 		/* So fast no dispatcher is: it is refused, or all went. */
 		if (r != 0 && r != -EAGAIN)
 			abort();
-		return crew_json(request, 200, crew_int("published", count));
+		crew_log(crew_worker(request), CREW_INFO, "flooded");
+		return crew_json(request, 200, crew_int("published", count),
+				 crew_bool("refused", r == -EAGAIN));
 	}
 	if (strcmp(how, "pass") == 0)
 		return crew_pass(request);

@@ -168,9 +168,13 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     assert path.read_text() == "data"
 
 
-def test_workers_and_log_level(start):
-    server = start("--workers", "3", "--log-level", "debug")
+@pytest.mark.parametrize("level,stops", [("debug", 3), ("info", 0)])
+def test_workers_and_log_level(start, level, stops):
+    """Of who stops in order only debug tells."""
+    server = start("--workers", "3", "--log-level", level)
     assert len(server.workers()) == 3
+    server.stop()
+    assert len(re.findall(r"sampler\[\d\] \(pid \d+\) has stopped after", server.log())) == stops
 
 
 def test_ipv6(start):

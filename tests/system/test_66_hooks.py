@@ -299,6 +299,24 @@ def test_who_publishes_faster_than_it_is_taken_is_refused(hooked):
     assert server.status()["pools"][0]["restarts"] == 0
 
 
+def test_who_publishes_what_nobody_takes_is_refused(hooked):
+    """The dispatcher is stopped before its worker goes on, and goes on when that is done."""
+    server = hooked()
+    stopped = [server.workers()[0], server.dispatcher()]
+    with server.client(timeout=30) as client:
+        try:
+            os.kill(stopped[0], signal.SIGSTOP)
+            client.send(b"GET /wrong/flood HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: server.status()["pools"][0]["workers"][0]["requests"])
+            os.kill(stopped[1], signal.SIGSTOP)
+            os.kill(stopped[0], signal.SIGCONT)
+            wait_for(lambda: "flooded" in server.log(), 20)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        assert json.loads(client.answer().body)["refused"]
+
+
 def test_the_worker_is_told_that_it_is_to_leave(hooked):
     server = hooked()
     with server.client() as client:

@@ -171,8 +171,14 @@ def test_the_console():
     terminal.expect(r'there is no group "nothing"')
     terminal.type("reload")
     terminal.expect(r"rolling restart done")
-    terminal.type("level debug")
-    terminal.expect("crew> ")
+    for level, told in (("info", False), ("debug", True)):
+        terminal.type(f"level {level}")
+        terminal.expect("crew> ")
+        terminal.type("add kids 7")
+        terminal.expect(r'"event":"ready".*"index":7')
+        terminal.type("remove kids 7")
+        said = terminal.expect(r'.*"event":"death".*"index":7').group()
+        assert bool(re.search(r"kids\[7\] \(pid \d+\) has stopped after", said)) == told
     terminal.type("stop")
     assert terminal.wait() == 0
     assert not is_alive(pid)

@@ -99,6 +99,11 @@ def test_so_do_servers_of_all_kinds(start, arguments):
 
 
 def test_off_is_off(start):
+    """Where it would spin else."""
+    patient = start_patient(start, "--workers", "1")
+    with patient.client() as client:
+        wait_for(lambda: spins(patient, client), seconds=60)
+    patient.stop()
     server = start("--workers", "1", "--spin", "off")
     with server.client() as client:
         ask(client, 2000)

@@ -140,7 +140,7 @@ def test_what_is_wrong_is_told_where_it_was_started(tmp_path, arguments, code, s
                           timeout=20, stdin=subprocess.DEVNULL, check=False)
     assert says in done.stderr
     assert done.returncode == code
-    assert done.stderr.count(says) <= 2
+    assert done.stderr.count(says) == 1
 
 
 def test_no_line_is_lost_or_split_by_rotation(daemon):
