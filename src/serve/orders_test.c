@@ -168,8 +168,8 @@ static bool hear(void *context, const struct crew_log_line *line)
 }
 
 /* With two sisters, and so many descriptors that we may have: what waits for it when it misses
- * some, and when it goes on. */
-static void stop_and_go_on(rlim_t descriptors, unsigned files)
+ * some, each of so many bytes, and when it goes on. */
+static void stop_and_go_on(rlim_t descriptors, unsigned files, off_t bytes)
 {
 	const struct control order = { .kind = CONTROL_PUBLISH };
 	const uint64_t end = clock_now_ms() + PATIENCE_MS;
@@ -184,7 +184,7 @@ static void stop_and_go_on(rlim_t descriptors, unsigned files)
 		skip();
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ descriptors, limit.rlim_max }),
 			 0);
-	assert_int_equal(write(file, "event", 5), 5);
+	assert_int_equal(ftruncate(file, bytes), 0);
 	run->server.dispatchers = 3;
 	stops = restarts = 0;
 	assert_int_equal(kill(pid, SIGSTOP), 0);
@@ -193,6 +193,7 @@ static void stop_and_go_on(rlim_t descriptors, unsigned files)
 		orders_pass_on(run, 0, &order, file);
 	}
 	assert_int_equal(orders->files, files);
+	assert_int_equal(orders->files_bytes, files * bytes);
 	assert_int_equal(os_descriptor_count(getpid()), before + 1 + files);
 	assert_int_equal(kill(pid, SIGCONT), 0);
 	while (!list_empty(&orders->waiting)) {
@@ -201,6 +202,7 @@ static void stop_and_go_on(rlim_t descriptors, unsigned files)
 	}
 	orders_pass_on(run, 0, &order, file);
 	assert_int_equal(orders->missed, 0);
+	assert_int_equal(orders->files_bytes, 0);
 	assert_int_equal(stops, 1);
 	assert_int_equal(restarts, 1);
 	close(file);
@@ -243,14 +245,20 @@ static void what_the_dead_were_to_be_told_is_forgotten(void **state)
 static void events_of_a_second_of_all_others_wait(void **state)
 {
 	(void)state;
-	stop_and_go_on(8192, 1024);
+	stop_and_go_on(8192, 1024, 5);
 }
 
 /* What others need is left to them: files of events that come, new children. */
 static void all_events_that_wait_take_a_quarter_of_the_descriptors(void **state)
 {
 	(void)state;
-	stop_and_go_on(240, 30);
+	stop_and_go_on(240, 30, 5);
+}
+
+static void all_events_that_wait_take_so_much_memory(void **state)
+{
+	(void)state;
+	stop_and_go_on(8192, 64, 1024 * 1024);
 }
 
 int main(void)
@@ -263,6 +271,8 @@ int main(void)
 						begin_events, end),
 		cmocka_unit_test_setup_teardown(
 			all_events_that_wait_take_a_quarter_of_the_descriptors, begin_events, end),
+		cmocka_unit_test_setup_teardown(all_events_that_wait_take_so_much_memory,
+						begin_events, end),
 	};
 
 	log_init();

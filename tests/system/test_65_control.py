@@ -93,6 +93,30 @@ def test_a_long_queue_is_told_once_for_each_time(start):
         wait_for(lambda turn=turn: server.log().count("requests wait for a worker") == turn)
 
 
+def test_a_queue_that_goes_up_and_down_by_a_little_is_told_of_once(start):
+    server = start("--workers", "1", SAMPLER_QUEUE_WARNING="10",
+                   SAMPLER_LOG_REPEAT_MS=str(2**32 - 1))
+    worker, = server.workers()
+    clients, waiting = busy(server), []
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        for length in (11, 9, 11, 5, 11, 4, 11):
+            while len(waiting) > length:
+                waiting.pop().socket.close()
+            while len(waiting) < length:
+                waiting.append(server.client())
+                waiting[-1].send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda length=length: pool_of(server)["queue"] == length)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    for client in clients + waiting:
+        assert client.answer().status == 200
+        client.socket.close()
+    server.stop()
+    # Once more when it had become half as long.
+    assert server.log().count("requests wait for a worker") == 2
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_paused_worker_leaves_the_work_to_others(start, kind):
     server = start("--workers", "2", "--worker-class", kind)

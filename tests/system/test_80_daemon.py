@@ -12,10 +12,11 @@ import time
 
 import pytest
 
-from conftest import BUILD, children_of, is_alive, wait_for
+from conftest import BUILD, Server, children_of, is_alive, wait_for
 from supervised import SUPERVISED, fds_of, status_of
 
 ROOT = os.geteuid() == 0
+HELLO = os.path.join(BUILD, "examples", "hello")
 
 
 class Daemon:
@@ -203,8 +204,22 @@ def test_it_becomes_another_user_after_what_needs_root(daemon):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+@pytest.mark.parametrize("arguments,user", [
+    (["--group", "daemon"], "root"), (["--user", "nobody", "--group", "daemon"], "nobody")])
+def test_a_group_that_is_not_the_user_s(tmp_path, arguments, user):
+    import grp
+    import pwd
+    server = Server(str(tmp_path), arguments, program=HELLO)
+    for pid in (server.pid, *children_of(server.pid)):
+        status = status_of(pid)
+        assert status["Uid"].split() == [str(pwd.getpwnam(user).pw_uid)] * 4
+        assert status["Gid"].split() == [str(grp.getgrnam("daemon").gr_gid)] * 4
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
 @pytest.mark.parametrize("program", [
-    [SUPERVISED], [os.path.join(BUILD, "examples", "hello"), "--listen", "127.0.0.1:0"]])
+    [SUPERVISED], [HELLO, "--listen", "127.0.0.1:0"]])
 @pytest.mark.parametrize("with_log", [False, True])
 def test_where_no_child_can_be_started_who_started_it_is_told(tmp_path, program, with_log):
     """No process of that user's is left to be had (setrlimit(2), RLIMIT_NPROC)."""
