@@ -605,6 +605,7 @@ def test_a_daemon_logs_why_it_ends(tmp_path):
 def test_an_idle_server_sleeps(start):
     server = start("--workers", "4")
     clients = [server.client() for _ in range(100)]
+    assert [client.get("/hello").status for client in clients] == [200] * 100
     family = [server.pid, *children_of(server.pid)]
 
     def used():
