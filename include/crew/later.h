@@ -213,7 +213,8 @@ typedef void crew_answered(struct crew_worker *worker,
  * happens; NULL: fire and forget (if it fails, that is logged and counted). A worker that is
  * to leave (reload, scaling) waits, as for a request, for the answers of calls that it made
  * before it was told, or in on_stop; those that it makes later may be told 502. When the
- * server stops, its workers are told when the dispatchers have gone, and all are. 0; -EINVAL
+ * server stops, its workers are told when the dispatchers have gone: of none is an answer to
+ * come, and in on_stop there is nobody to ask (-ENOTCONN). 0; -EINVAL
  * (target, method or type are not legal); -ENOENT (no such pool); -ELOOP (calls within calls,
  * more than 8 deep); -EMSGSIZE; -EAGAIN, -ENOMEM, -ENOTCONN as crew_publish(). */
 int crew_call(struct crew_worker *worker, const struct crew_call *call,

@@ -76,12 +76,8 @@ bool awaited_hold(const struct worker *worker)
 	list_each(link, (struct list *)(uintptr_t)&worker->awaited) {
 		const struct awaited *awaited = container_of(link, struct awaited, link);
 
-		if ((int32_t)(awaited->token - worker->last_awaited) > 0)
-			continue;
-		for (unsigned i = 0; i < worker->peer_count; i++) {
-			if (awaited->waits_for & 1u << i && !peer_is_gone(&worker->peers[i]))
-				return true;
-		}
+		if ((int32_t)(awaited->token - worker->last_awaited) <= 0)
+			return true;
 	}
 	return false;
 }

@@ -117,6 +117,19 @@ void peer_drop(struct worker *worker, struct peer *peer)
 	link_fini(&peer->link);
 }
 
+/* What they have said last counts: a call may have its answer. */
+void peers_drop_gone(struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->peer_count; i++) {
+		struct peer *peer = &worker->peers[i];
+
+		if (!peer->linked || !peer_is_gone(peer))
+			continue;
+		(void)serve_receive(worker, peer);
+		peer_drop(worker, peer);
+	}
+}
+
 struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot)
 {
 	struct job *job = peer->jobs[slot];

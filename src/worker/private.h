@@ -288,6 +288,9 @@ void peer_take(struct worker *worker, struct peer *peer, const struct control *c
 bool peer_is_gone(const struct peer *peer);
 /** Close its link, if there is one, and drop what it has given. */
 void peer_drop(struct worker *worker, struct peer *peer);
+/** The same for each whose dispatcher has gone, between two handlers: who is to stop waits for
+ * nothing that they would have to take. */
+void peers_drop_gone(struct worker *worker);
 /** The place of a slot; NULL without memory. */
 struct job *peer_job(struct worker *worker, struct peer *peer, uint32_t slot);
 /** Whom to ask for something: the dispatcher of the request that is running, or
@@ -393,8 +396,7 @@ void awaited_free(struct awaited *awaited);
 /** That dispatcher will say no more of it. */
 void awaited_heard(struct worker *worker, struct awaited *awaited,
 		   const struct peer *peer);
-/** Is there one that was begun before the worker was told to stop, and of which a
- * dispatcher may still say something? */
+/** Is there one that was begun before the worker was told to stop? */
 bool awaited_hold(const struct worker *worker);
 /** That dispatcher has gone. Calls that it had are told 502. */
 void awaited_fail(struct worker *worker, const struct peer *peer);

@@ -8,7 +8,7 @@
  *
  * An orderly stop runs no further request. Those that were not claimed go back
  * to their dispatchers by themselves; answers that were begun are sent to their
- * end.
+ * end, if their dispatcher has not gone.
  *
  * The loop is turned by hand, not by loop_run: requests do not come by events
  * but by shared memory, and are served between two turns. It sleeps only after
@@ -258,6 +258,8 @@ static void serve_until_over(struct worker *worker)
 		maybe_leave(worker);
 		if (!worker->over && worker->must_stop)
 			stop_orderly(worker);
+		if (!worker->over && worker->draining)
+			peers_drop_gone(worker);
 		if (!worker->over)
 			maybe_idle(worker);
 		maybe_trim(worker);
@@ -309,6 +311,7 @@ static void stop_orderly(struct worker *worker)
 	drain_from(worker, clock_now_ms());
 	atomic_store_explicit(&worker->self->score->state, CREW_CHILD_DRAINING,
 			      memory_order_relaxed);
+	peers_drop_gone(worker);
 	if (worker->options->pool->app->on_stop)
 		worker->options->pool->app->on_stop(&worker->public);
 	worker->last_awaited = worker->next_token;

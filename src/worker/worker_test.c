@@ -451,6 +451,17 @@ static void call_once(struct crew_worker *worker)
 	assert_int_equal(crew_call(worker, &call, add_status, NULL), 0);
 }
 
+/* More than the ring holds, to whoever is there. */
+static void publish_last(struct crew_worker *worker)
+{
+	const struct crew_event event = { .data = "the last" };
+	int r = 0;
+
+	for (unsigned i = 0; i < 4 * LINK_RING_ENTRIES; i++)
+		r = crew_publish(worker, "topic", &event, NULL, NULL);
+	atomic_store(&shared->result, r);
+}
+
 static crew_reply call_others(struct crew_request *request)
 {
 	call_once(crew_worker(request));
@@ -611,6 +622,9 @@ static const struct crew_app resumed = { .name = "resumed", .routes = routes,
 
 static const struct crew_app leaving = { .name = "leaving", .routes = routes,
 					 .on_stop = call_once };
+static const struct crew_app talking = { .name = "talking", .routes = routes,
+					 .teardown = count_teardown,
+					 .on_stop = publish_last };
 
 /* ---- the parent ---- */
 
@@ -1560,6 +1574,44 @@ static void a_stop_waits_for_a_slow_client(void **state)
 	assert_int_equal(atomic_load(&shared->ran), 0);
 }
 
+/* The parent has buried it: nobody takes anything, nor gives credit. */
+static void a_stop_without_a_dispatcher_is_over_at_once(void **state)
+{
+	struct message message;
+
+	(void)state;
+	start(&talking);
+	give_link();
+	ask(0, HELLO, 1);
+	expect_text(0, "{\"id\":1}");
+	score_set_state(scoreboard_line(&board, 0), CREW_CHILD_DEAD);
+	kill(pid, SIGTERM);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 1);
+	assert_int_equal(atomic_load(&shared->result), -ENOTCONN);
+	assert_false(next_message(&message, 0));
+}
+
+/* What was begun is told to be over. */
+static void a_stop_is_over_when_the_last_dispatcher_goes(void **state)
+{
+	(void)state;
+	ask(0, MANY, 1);
+	let_it_stall(0);
+	ask(1, STREAM, 2);
+	ask(2, PUBLISH, 3);
+	atomic_store(&shared->gate, 1);
+	for (unsigned ms = 0; atomic_load(&shared->score.served) < 3 && ms < PATIENCE_MS; ms++)
+		poll(NULL, 0, 1);
+	kill(pid, SIGTERM);
+	wait_until(&shared->score.state, CREW_CHILD_DRAINING);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	score_set_state(scoreboard_line(&board, 0), CREW_CHILD_DEAD);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 1);
+	assert_int_equal(atomic_load(&shared->told), 2);
+}
+
 static uint32_t next_call(void)
 {
 	struct message message;
@@ -1625,6 +1677,24 @@ static void a_stop_waits_for_the_answers_of_calls(void **state)
 	answer_call(first, MESSAGE_LAST, 200, 0);
 	assert_int_equal(exit_code(), 0);
 	assert_int_equal(atomic_load(&shared->result), 200 + 201 + 502);
+}
+
+static void the_last_words_of_a_dispatcher_are_heard(void **state)
+{
+	uint32_t token;
+
+	(void)state;
+	ask(0, CALL, 1);
+	token = next_call();
+	expect_text(0, "called");
+	/* It hears of all of it at once. */
+	kill(pid, SIGSTOP);
+	answer_call(token, MESSAGE_LAST, 200, 0);
+	score_set_state(scoreboard_line(&board, 0), CREW_CHILD_DEAD);
+	kill(pid, SIGTERM);
+	kill(pid, SIGCONT);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->result), 200);
 }
 
 /* The sanitizer would end the worker for what it cannot have itself. */
@@ -1822,6 +1892,9 @@ int main(void)
 		with_worker(an_orderly_stop_finishes_what_was_begun),
 		with_worker(a_stop_waits_for_a_slow_client),
 		cmocka_unit_test_teardown(a_stop_waits_for_the_answers_of_calls, stop),
+		cmocka_unit_test_teardown(a_stop_without_a_dispatcher_is_over_at_once, stop),
+		with_worker(a_stop_is_over_when_the_last_dispatcher_goes),
+		with_worker(the_last_words_of_a_dispatcher_are_heard),
 		with_worker(a_call_that_is_refused_is_answered),
 #ifndef __SANITIZE_ADDRESS__
 		with_worker(an_answer_without_memory_for_it_is_none),
