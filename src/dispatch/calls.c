@@ -42,6 +42,7 @@ struct call {
 	struct buffer answer;  /* header lines, then the body */
 	uint32_t headers_size;
 	size_t told;           /* bytes of it */
+	bool late;             /* begun at a stop when no client was left: not waited for */
 	bool over;
 	bool untold;           /* it is over, and its caller does not know yet */
 	char name[CALL_NAME_BYTES]; /* whom, if nobody is told of its end */
@@ -198,6 +199,17 @@ void calls_call_back(struct dispatcher *dispatcher)
 	}
 }
 
+bool calls_hold(const struct dispatcher *dispatcher)
+{
+	if (dispatcher->call_count > dispatcher->late_calls)
+		return true;
+	list_each(link, (struct list *)(uintptr_t)&dispatcher->calls_done) {
+		if (!container_of(link, struct call, in_list)->late)
+			return true;
+	}
+	return false;
+}
+
 void calls_open(struct seat *seat)
 {
 	list_init(&seat->calls);
@@ -312,6 +324,8 @@ static struct call *call_new(struct dispatcher *dispatcher, struct seat *seat,
 		list_push_back(&seat->calls, &call->in_list);
 		seat->call_count++;
 	}
+	call->late = dispatcher->draining && dispatcher->connection_count == 0;
+	dispatcher->late_calls += call->late;
 	dispatcher->call_count++;
 	return call;
 }
@@ -466,6 +480,7 @@ static void settle(struct call *call)
 		return;
 	call->over = true;
 	dispatcher->call_count--;
+	dispatcher->late_calls -= call->late;
 	if (is_forgotten(call) && call->status >= 400)
 		note_failed(dispatcher, call->name, call->status);
 	list_remove(&call->in_list);

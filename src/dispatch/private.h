@@ -412,6 +412,9 @@ void calls_tell(struct seat *seat);
 void calls_submit(struct dispatcher *dispatcher);
 /** Call back who called from this process. */
 void calls_call_back(struct dispatcher *dispatcher);
+/** Does a stop wait for any? Not for those that were begun when no client was left: who calls
+ * again and again, by a timer, would go on for ever. */
+bool calls_hold(const struct dispatcher *dispatcher);
 /** The worker that has its request says that it goes on. */
 void call_alive(struct call *call, const struct pool *pool);
 unsigned call_depth(const struct call *call);
@@ -478,6 +481,7 @@ struct dispatcher {
 	unsigned max_pending;
 	unsigned processors;  /* that workers can run on at once */
 	unsigned call_count;  /* calls that have no answer yet */
+	unsigned late_calls;  /* of them: begun at a stop when no client was left */
 	size_t answer_bytes;  /* that all calls hold */
 	uint64_t calls_failed; /* of those whose end nobody is told of */
 	uint64_t call_failed_ms; /* when that was last logged */

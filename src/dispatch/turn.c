@@ -482,7 +482,6 @@ void dispatcher_drain_check(struct dispatcher *dispatcher)
 {
 	if (dispatcher->streams_to_end)
 		end_streams(dispatcher);
-	if (dispatcher->connection_count == 0 && dispatcher->call_count == 0 &&
-	    list_empty(&dispatcher->calls_done))
+	if (dispatcher->connection_count == 0 && !calls_hold(dispatcher))
 		loop_stop(&dispatcher->loop);
 }

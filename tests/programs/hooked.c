@@ -52,6 +52,23 @@ static void pair_ready(struct crew_worker *worker, int fd, unsigned ready, void 
 		crew_finish(request, crew_text(request, 200, text));
 }
 
+static void hear_nothing(struct crew_worker *worker, const struct crew_answer *answer,
+			 void *context)
+{
+	(void)worker;
+	(void)answer;
+	(void)context;
+}
+
+/* HOOKED_CALLS: more often than it is answered. */
+static void call_slow(struct crew_worker *worker, void *context)
+{
+	static const struct crew_call call = { .target = "/slow" };
+
+	(void)context;
+	(void)crew_call(worker, &call, hear_nothing, NULL);
+}
+
 static int setup(struct crew_worker *worker)
 {
 	struct state *state = calloc(1, sizeof(*state));
@@ -59,6 +76,8 @@ static int setup(struct crew_worker *worker)
 	if (!state || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, state->pair) < 0)
 		return 1;
 	crew_set_state(worker, state);
+	if (getenv("HOOKED_CALLS"))
+		crew_every(worker, 50, call_slow, NULL);
 	return crew_watch(worker, state->pair[1], CREW_READ | CREW_WRITE, pair_ready,
 			  state) < 0;
 }
@@ -535,6 +554,17 @@ static const struct crew_app app = {
 	.on_stop = on_stop,
 };
 
+static crew_reply get_slow(struct crew_request *request)
+{
+	usleep(200000);
+	return crew_text(request, 200, "at last");
+}
+
+static const struct crew_app slow = {
+	.name = "slow",
+	.routes = (const struct crew_route[]){ { .on = "GET /slow", .run = get_slow }, { 0 } },
+};
+
 /* ---- in the dispatcher ---- */
 
 static int idle_seen;
@@ -778,6 +808,9 @@ int main(int argc, char **argv)
 			.on_worker_exit = worker_ended,
 		},
 		.pools = { { .app = &app, .idle_interval_ms = 100, .workers = 1,
-			     .max_rss_bytes = resident_max() } },
+			     .max_rss_bytes = resident_max() },
+			   { .app = getenv("HOOKED_CALLS") ? &slow : NULL, .workers = 8,
+			     .prefix = (const char *const[]){ "/slow", NULL } } },
+		.shutdown_timeout_ms = getenv("HOOKED_CALLS") ? CREW_NEVER : 0,
 	});
 }

@@ -338,6 +338,15 @@ def test_what_a_worker_calls_when_it_leaves_is_answered(hooked):
     wait_for(lambda: server.log().count("torn down") == 2)
 
 
+def test_who_calls_again_and_again_holds_up_no_stop(hooked, monkeypatch):
+    monkeypatch.setenv("HOOKED_CALLS", "1")  # and a stop may take as long as it likes
+    server = hooked()
+    wait_for(lambda: server.status()["pools"][1]["served"] > 2)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(8) == 0
+    assert "torn down" in server.log()
+
+
 def test_who_leaves_is_told_with_the_data(hooked):
     server = hooked()
     client = server.client()
