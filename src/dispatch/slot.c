@@ -316,6 +316,9 @@ static int hand_over(struct seat *seat, struct exchange *exchange, uint32_t numb
 	exchange->slot = number;
 	pool_linked(exchange);
 	seat->must_ring = true;
+	/* Since then it has waited for a worker, or for its turn to be read. */
+	if (exchange->connection->peer_closed || exchange->connection->hung_up)
+		slot_half_closed(seat, number);
 	if (seat->announced)
 		seat_awake(seat);
 	if (seat->at_work >= LINK_WORK_MAX && seat_is_beside(seat))

@@ -185,6 +185,17 @@ def test_a_half_closed_client_gets_its_deferred_answer(start):
         assert client.answer().status == 200
 
 
+def test_what_waited_when_its_client_closed_its_side_knows_of_it(start):
+    server = start("--workers", "1")
+    with server.client() as client:
+        assert client.get("/cancelled/100").status == 200  # such are slow, and wait in the queue
+        client.send(b"GET /cancelled/3000 HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        wait_for(lambda: pool_of(server)["queue"] == 1)
+        client.socket.shutdown(socket.SHUT_WR)
+        for _ in range(2):
+            assert json.loads(client.answer().body)["worked_ms"] < 3000
+
+
 def test_a_death_costs_what_was_deferred_and_no_more(start):
     server = start("--workers", "2")
     clients = [server.client() for _ in range(20)]
