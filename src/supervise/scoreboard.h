@@ -30,7 +30,6 @@ struct score {
 	_Atomic uint64_t heartbeat_ms; /* monotonic */
 	_Atomic uint64_t served;
 	_Atomic uint64_t request_id;   /* in hand, 0 if none */
-	_Atomic uint64_t request_since_ms;
 	_Atomic uint64_t alive_ms;     /* when it said last that it goes on with what it has
 					  begun, for longer than it would be given */
 	_Atomic uint64_t connections;  /* dispatcher: open now */

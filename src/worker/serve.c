@@ -442,8 +442,6 @@ static void run_job(struct worker *worker, struct job *job, uint64_t *now_ns)
 	const uint64_t served =
 		atomic_load_explicit(&score->served, memory_order_relaxed);
 
-	atomic_store_explicit(&score->request_since_ms, start_ns / 1000000u,
-			      memory_order_relaxed);
 	atomic_store_explicit(&score->request_id, job->wire->id,
 			      memory_order_relaxed);
 	atomic_store_explicit(&score->state, CREW_CHILD_BUSY, memory_order_relaxed);
