@@ -383,6 +383,8 @@ static bool is_checked(const struct router *router, struct span path)
 			  &match, NULL);
 }
 
+/* Dot segments are no names: a path that has one left after the client's own
+ * normalisation matches nothing (RFC 3986, 5.2.4). */
 static bool has_dots(struct span path)
 {
 	struct span segment;

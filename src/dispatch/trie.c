@@ -60,7 +60,6 @@ static bool match_child(const struct trie_node *child, enum segment_kind kind,
 static bool take_row(const struct trie_node *node, struct search *search);
 static void add_allowed(const struct trie_node *node, struct trie_allow *allow);
 static void add_other(struct span token, struct trie_allow *allow);
-static bool is_dots(struct span segment);
 
 const char *trie_add(struct trie *trie, const struct crew_route *route,
 		     unsigned row, struct span *ret_about)
@@ -293,8 +292,6 @@ static bool match_node(const struct trie_node *node, struct span path,
 
 	if (!path_next(&behind, &segment))
 		return take_row(node, search) || (rest && take_row(rest, search));
-	if (is_dots(segment))
-		return false;
 	literal = find_literal(node, segment);
 	if (literal && match_node(literal, behind, search))
 		return true;
@@ -303,13 +300,7 @@ static bool match_node(const struct trie_node *node, struct span path,
 		    match_child(node->children[kind], kind, segment, behind, search))
 			return true;
 	}
-	if (!rest)
-		return false;
-	while (path_next(&behind, &segment)) {
-		if (is_dots(segment))
-			return false;
-	}
-	return take_row(rest, search);
+	return rest && take_row(rest, search);
 }
 
 static bool match_child(const struct trie_node *child, enum segment_kind kind,
@@ -383,12 +374,4 @@ static void add_other(struct span token, struct trie_allow *allow)
 	}
 	if (allow->other_count < TRIE_OTHERS_MAX)
 		allow->others[allow->other_count++] = token;
-}
-
-/* Dot segments are no names: a path that has one left after the client's own
- * normalisation matches nothing (RFC 3986, 5.2.4). */
-static bool is_dots(struct span segment)
-{
-	return (segment.size == 1 && segment.at[0] == '.') ||
-	       (segment.size == 2 && segment.at[0] == '.' && segment.at[1] == '.');
 }

@@ -33,8 +33,9 @@ const char *trie_add(struct trie *trie, const struct crew_route *route,
 void trie_finish(struct trie *trie);
 void trie_free(struct trie *trie);
 
-/** Find the most particular row for a path and method. Fills row and params of
- * `ret_match`; otherwise adds to `allow`, if it is not NULL, what the path would take. */
+/** Find the most particular row for a method and a path, which has no dot segments. Fills
+ * row and params of `ret_match`; otherwise adds to `allow`, if it is not NULL, what the path
+ * would take. */
 bool trie_match(const struct trie *trie, enum http_method method,
 		struct span method_text, struct span path,
 		struct route_match *ret_match, struct trie_allow *allow);
