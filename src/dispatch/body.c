@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/os/os.h"
 #include "dispatch/limits.h"
 
 /* Of this process, whose bodies are one thread's. */
 static size_t all_promised;
 
-static int write_whole(int fd, const char *data, size_t size);
 static int spill(struct body *body);
 static int open_unnamed(const char *directory);
 static bool fits(const struct body *body, size_t size);
@@ -57,7 +57,7 @@ int body_append(struct body *body, const void *data, size_t size)
 			return r;
 	}
 	if (body->fd) {
-		r = write_whole(body->fd - 1, data, size);
+		r = os_write_all(body->fd - 1, data, size);
 		if (r < 0)
 			return r;
 	} else if (data == body->memory.data + body->memory.end) {
@@ -113,7 +113,7 @@ static int spill(struct body *body)
 
 	if (fd < 0)
 		return fd;
-	r = write_whole(fd, held.at, held.size);
+	r = os_write_all(fd, held.at, held.size);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -151,20 +151,4 @@ static void drop_memory(struct body *body)
 	buffer_fini(&body->memory);
 	all_promised -= body->promised;
 	body->promised = 0;
-}
-
-static int write_whole(int fd, const char *data, size_t size)
-{
-	ssize_t n;
-
-	while (size > 0) {
-		n = write(fd, data, size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
 }

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/os/os.h"
 #include "base/span.h"
 
 /* While anything is renamed anywhere, a link with dots in it fails in one of some hundred
@@ -34,7 +35,6 @@
 static int refusal;
 
 static bool was_removed(int root_fd);
-static bool is_same(int fd, int other_fd);
 static int resolve(int root_fd, const char *path, unsigned flags);
 static int walk(int root_fd, const char *path);
 static int step(int folder, struct span name, int flags);
@@ -72,7 +72,7 @@ int root_renew(int root_fd, const char *directory)
 	if (!was_removed(root_fd))
 		return 0;
 	fd = open(directory, ROOT_FLAGS);
-	if (fd >= 0 && is_same(fd, root_fd)) {
+	if (fd >= 0 && os_same_file(fd, root_fd)) {
 		close(fd);
 		return 0;
 	}
@@ -101,15 +101,6 @@ static bool was_removed(int root_fd)
 	size = readlink(path, name, sizeof(name));
 	return size >= (ssize_t)strlen(mark) &&
 	       memcmp(name + size - strlen(mark), mark, strlen(mark)) == 0;
-}
-
-static bool is_same(int fd, int other_fd)
-{
-	struct stat status;
-	struct stat other;
-
-	return fstat(fd, &status) == 0 && fstat(other_fd, &other) == 0 &&
-	       status.st_dev == other.st_dev && status.st_ino == other.st_ino;
 }
 
 static int resolve(int root_fd, const char *path, unsigned flags)

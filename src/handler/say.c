@@ -23,7 +23,6 @@ static int ask_parent(struct crew_worker *worker, enum control_kind kind,
 		      const char *pool, int32_t detail);
 static bool is_token(const char *text);
 static char *put(char *at, const void *data, size_t size);
-static int write_all(int fd, const char *data, size_t size);
 
 int crew_publish(struct crew_worker *worker, const char *topic,
 		 const struct crew_event *event, crew_published *done,
@@ -137,9 +136,9 @@ int crew_pool_config(struct crew_worker *worker, const char *pool,
 	if (fd < 0)
 		return error_set(ret_error, -fd, "no memory for the configuration: %s",
 				 strerror(-fd));
-	r = write_all(fd, pool, strlen(pool) + 1);
+	r = os_write_all(fd, pool, strlen(pool) + 1);
 	if (r == 0)
-		r = write_all(fd, json, size);
+		r = os_write_all(fd, json, size);
 	if (r == 0)
 		r = os_memory_seal(fd);
 	if (r == 0)
@@ -208,19 +207,4 @@ static char *put(char *at, const void *data, size_t size)
 	if (size)
 		memcpy(at, data, size);
 	return at + size;
-}
-
-static int write_all(int fd, const char *data, size_t size)
-{
-	while (size > 0) {
-		const ssize_t n = write(fd, data, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
 }

@@ -305,6 +305,23 @@ bool os_same_file(int fd, int other)
 	       one.st_dev == two.st_dev && one.st_ino == two.st_ino;
 }
 
+int os_write_all(int fd, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+
+	while (size > 0) {
+		const ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
 void os_set_process_name(const char *name)
 {
 	prctl(PR_SET_NAME, name);

@@ -94,6 +94,8 @@ int os_raise_pair(int fds[2]);
 int os_terminal_open(int fd);
 /** Are both the same file? False if one is closed. */
 bool os_same_file(int fd, int other);
+/** Write all of it to a file; for a pipe or socket, if it blocks. 0 or -errno. */
+int os_write_all(int fd, const void *bytes, size_t size);
 /** Name this process as ps(1) and top(1) show it: comm only, 15 bytes. */
 void os_set_process_name(const char *name);
 /** Close `count` descriptors; those of a message that nobody takes, say. Whoever sent them cannot
