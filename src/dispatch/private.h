@@ -113,7 +113,8 @@ struct exchange {
  * this call only. */
 struct exchange *exchange_new(struct connection *connection,
 			      const struct http_head *head);
-/** Its request is whole: route it on. */
+/** Its head is whole: route it on. `inline_body` is the body, if that is there whole and small;
+ * else it follows, and the connection is reading it. */
 void exchange_submit(struct exchange *exchange, const struct http_head *head,
 		     struct span inline_body);
 /** Free it; a worker that has it is told to give up. */
@@ -309,7 +310,7 @@ struct seat *seat_find(const struct pool *pool, uint32_t index,
 /** It is leaving: give it no more, take back what it has not begun. */
 void seat_drain(struct seat *seat);
 /** It died: settle all that it had. */
-void seat_down(struct seat *seat, uint32_t cause, int32_t detail);
+void seat_down(struct seat *seat, uint32_t cause);
 /** See what the worker has sent. */
 void seat_receive(struct seat *seat);
 /** Our side found nonsense: have it killed. */

@@ -43,7 +43,7 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	int r = -ENOMEM;
 
 	if (seat)
-		seat_down(seat, CREW_CAUSE_SIGNAL, 0);
+		seat_down(seat, CREW_CAUSE_SIGNAL);
 	else
 		seat = empty_seat(pool);
 	if (seat)
@@ -110,13 +110,12 @@ void seat_drain(struct seat *seat)
 	pool_feed(seat->pool);
 }
 
-void seat_down(struct seat *seat, uint32_t cause, int32_t detail)
+void seat_down(struct seat *seat, uint32_t cause)
 {
 	unsigned held = 0;
 	uint32_t *slots;
 	unsigned count;
 
-	(void)detail;
 	if (!seat->up)
 		return;
 	if (cause == CREW_CAUSE_PROTOCOL)

@@ -139,7 +139,7 @@ static void who_gives_back_a_request_before_its_answer_is_condemned(void **state
 	assert_int_equal(link_release(&worker, request.offset), 0);
 	seat_receive(&seat);
 	assert_true(seat.condemned);
-	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
+	seat_down(&seat, CREW_CAUSE_PROTOCOL);
 	assert_true(client_was_told(502));
 	assert_true(list_empty(&connection->exchanges));
 }
@@ -173,7 +173,7 @@ static void who_dies_and_wrote_into_its_request_leaves_nothing_to_run_again(void
 	ask_without_a_copy();
 	request = take();
 	written_by_worker(&request)->size = UINT32_MAX;
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_true(client_was_told(502));
 	assert_int_equal(pool->queued, 0);
 }
@@ -189,7 +189,7 @@ static void who_wrote_into_a_request_is_condemned(void **state)
 	written_by_worker(&request)->path.size = BLOCK_SIZE;
 	assert_false(seat_pull_back(&seat, false));
 	assert_true(seat.condemned);
-	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
+	seat_down(&seat, CREW_CAUSE_PROTOCOL);
 	assert_true(client_was_told(502));
 }
 
@@ -629,7 +629,7 @@ static void who_has_not_looked_at_its_link_is_given_no_work_while_others_are_idl
 
 	(void)state;
 	add_seat(&other, &other_worker);
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_int_equal(link_create(&ours), 0);
 	seat_up(pool, &up, &ours);
 	assert_true(seat.up);
@@ -670,7 +670,7 @@ static void what_runs_again_does_not_hide_who_waits_behind_it(void **state)
 	behind = ask(0);
 	take();
 	dispatcher->loop.now_ms = start_ms + options.queue_timeout_ms / 2;
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_int_equal(pool->queued, 2);
 	assert_ptr_equal(pool->queue.next, &again->in_pool);
 	assert_int_equal(pool->timer.due_ms, start_ms + options.queue_timeout_ms);
@@ -699,7 +699,7 @@ static void what_a_worker_died_at_is_named(void **state)
 	assert_int_equal(slot_send(&seat, exchange), 0);
 	take();
 	exchange_free(exchange);
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_string_equal(last_line, "pool[0] (pid 0) died at request 42 (GET /last): "
 				       "nobody waits for it any more");
 }
@@ -712,7 +712,7 @@ static void what_is_run_again_is_named_too(void **state)
 	(void)state;
 	again->route = &rows[0];
 	take();
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	snprintf(line, sizeof(line), "pool[0] (pid 0) died at request %u ( ): run again",
 		 (unsigned)again->id);
 	assert_string_equal(last_line, line);
@@ -723,7 +723,7 @@ static void what_was_not_begun_is_not_named(void **state)
 {
 	(void)state;
 	ask(0);
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_int_equal(pool->queued, 1);
 	assert_string_equal(last_line, "");
 }
@@ -736,7 +736,7 @@ static void who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting(void **sta
 	ask(0);
 	ask(0);
 	take();
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_true(client_was_told(502));
 	assert_int_equal(pool->queued, 0);
 	assert_true(list_empty(&connection->exchanges));
@@ -917,7 +917,7 @@ static void who_comes_after_a_caller_does_not_get_its_answer(void **state)
 	seat.worker_generation = up.generation;
 	seat.draining = true;
 	call_pool("GET", "/", "");
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	link_fini(&worker);
 	assert_int_equal(link_create(&ours), 0);
 	theirs = (struct link_fds){ dup(ours.memory),
@@ -1074,7 +1074,7 @@ static void who_dies_takes_the_calls_along_whose_answers_it_would_get(void **sta
 	assert_int_equal(calls_of(calls, 3), 3);
 	assert_int_equal(pool->queued, 3);
 	assert_int_equal(dispatcher->call_count, 3);
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_int_equal(dispatcher->call_count, 1);
 	end_calls(&dispatcher->gone);
 	assert_int_equal(pool->queued, 1);
@@ -1144,7 +1144,7 @@ static void who_dies_has_no_other_worker_begin_with_its_calls(void **state)
 	call_pool("GET", "/", "");
 	assert_int_equal(pool->queued, 3);
 	other.draining = false;
-	seat_down(&seat, CREW_CAUSE_PROTOCOL, 0);
+	seat_down(&seat, CREW_CAUSE_PROTOCOL);
 	assert_int_equal(pool->queued, 0);
 	assert_int_equal(dispatcher->pending, 0);
 	/* Nobody was to be told of the second one. */
@@ -1313,7 +1313,7 @@ static void who_dies_when_there_is_no_memory_keeps_nothing(void **state)
 	/* So many need more memory to be put in order than there is. */
 	seat.in_hand = 1u << 30;
 	assert_int_equal(setrlimit(RLIMIT_AS, &little), 0);
-	seat_down(&seat, CREW_CAUSE_SIGNAL, 0);
+	seat_down(&seat, CREW_CAUSE_SIGNAL);
 	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
 	assert_true(client_was_told(502));
 	assert_int_equal(waits->state, EXCHANGE_QUEUED);

@@ -51,13 +51,12 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 		return;
 	}
 	if (answer.status >= 400) {
-		answer.headers[answer.headers_size] = '\0';
 		exchange_refuse(exchange, answer.status, answer.headers,
 				http_reason(answer.status));
 		return;
 	}
 	exchange_begin(exchange, answer.status, headers, answer.length);
-	if (answer.fd >= 0 && !exchange->is_bodyless && answer.length > 0) {
+	if (answer.fd >= 0 && answer.length > 0) {
 		exchange->file_fd = answer.fd;
 		exchange->file_offset = answer.offset;
 		exchange->mount = (uint8_t)match->index;

@@ -212,7 +212,7 @@ static void obey(struct pool *pool, const struct control *order, const int *fds,
 	} else if (order->kind == CONTROL_LINK_UP) {
 		seat_refuse(pool, order, "no descriptor is left");
 	} else if (order->kind == CONTROL_LINK_DOWN && seat) {
-		seat_down(seat, order->cause, order->detail);
+		seat_down(seat, order->cause);
 	} else if (order->kind == CONTROL_DRAIN && seat) {
 		seat_drain(seat);
 	}

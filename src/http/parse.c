@@ -18,7 +18,7 @@
  * slowly a client drips.
  *
  * Why not one state per byte, as other parsers do: the end of a line is found
- * eight bytes at a time, the same scan refuses every control byte, and what is
+ * 8 to 32 bytes at a time, the same scan refuses every control byte, and what is
  * left are short loops over a table. It is faster and shorter.
  *
  * A fault is a status and a constant text; nothing is allocated.

@@ -41,7 +41,7 @@ struct http_answer {
 #define HTTP_HEAD_ROOM 256
 
 /** Write status line, Date, Content-Length or Transfer-Encoding, Connection
- * (only where it differs from the version's default), the given headers, and
+ * (that it ends; to HTTP/1.0 also that it stays), the given headers, and
  * the empty line; no Server. Returns the bytes written
  * (at most HTTP_HEAD_ROOM + headers.size). */
 size_t http_write_head(char *buffer, const struct http_answer *answer);

@@ -49,7 +49,8 @@
 #define FOLLOW_US 1000u
 #define LOOKS 16u
 /* How long an orderly stop waits for clients to take what was begun, where the
- * pool sets no request timeout. The parent kills sooner if it has no patience. */
+ * pool has no request timeout, which only tests leave out. The parent kills sooner if
+ * it has no patience. */
 #define DRAIN_MS 30000u
 
 /* A handler that goes on with a stream of events looks so often whether the worker is to
