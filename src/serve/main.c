@@ -501,7 +501,8 @@ static void print_help(const char *program, const struct crew_server *server)
 	printf("\nSignals: TERM, INT and QUIT stop it gracefully; one more, half a second later or\n"
 	       "after that, at once. HUP replaces all workers one after another, with the code\n"
 	       "and tables that were loaded at the start. TTIN and TTOU start one worker of the\n"
-	       "first pool more, or stop one (of others crew_pool_scale does). USR1 reopens the log file. USR2 means nothing.\n"
+	       "first pool more, or stop one (of others crew_pool_scale does). USR1 reopens\n"
+	       "the log file. USR2 means nothing.\n"
 	       "Exit codes: 0 stopped in order, 1 could not start, 2 wrong command line or\n"
 	       "table, 3 no worker, no dispatcher, or no child of a group ever came up.\n");
 }

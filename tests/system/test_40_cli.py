@@ -25,6 +25,7 @@ def test_help_and_version():
     for program in (SAMPLER, os.path.join(BUILD, "crew")):
         done = run("--help", program=program)
         assert done.returncode == 0 and "Usage:" in done.stdout and not done.stderr
+        assert max(map(len, done.stdout.splitlines())) <= 100
         assert run("-h", program=program).stdout == done.stdout
         done = run("--version", program=program)
         assert done.returncode == 0 and re.search(r"crew \d+\.\d+\.\d+", done.stdout)
