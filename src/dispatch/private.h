@@ -445,7 +445,6 @@ void access_over(struct exchange *exchange);
 /* ---- the dispatcher ---- */
 
 #define REFUSAL_MARKS 256u
-#define DEATHS_LISTED 10u /* by /status */
 
 struct dispatcher {
 	struct crew_child *self;
@@ -525,8 +524,8 @@ struct dispatcher {
 	uint64_t refused_ms[REFUSAL_MARKS]; /* when something was logged of addresses
 					       with that hash */
 	uint64_t mount_failed_ms[CREW_MOUNTS_MAX]; /* when that was last logged */
-	struct control deaths[DEATHS_LISTED]; /* of workers, the last ones */
-	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_LISTED */
+	struct control deaths[CONTROL_DEATHS]; /* of workers, the last ones */
+	uint64_t death_count; /* so far; the next one's place, modulo CONTROL_DEATHS */
 	struct control groups[CREW_GROUPS_MAX]; /* what was said last of those beside the pools */
 };
 

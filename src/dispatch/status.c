@@ -91,7 +91,7 @@ char *status_text(struct dispatcher *dispatcher)
 void status_note_death(struct dispatcher *dispatcher, const struct control *death)
 {
 	if (death->cause != CREW_CAUSE_ORDER)
-		dispatcher->deaths[dispatcher->death_count++ % DEATHS_LISTED] = *death;
+		dispatcher->deaths[dispatcher->death_count++ % CONTROL_DEATHS] = *death;
 }
 
 void status_note_group(struct dispatcher *dispatcher, const struct control *group)
@@ -139,8 +139,8 @@ static void say_deaths(struct page *page, const struct dispatcher *dispatcher)
 	const uint64_t count = dispatcher->death_count;
 
 	begin(page, "deaths", '[');
-	for (uint64_t i = 1; i <= count && i <= DEATHS_LISTED; i++) {
-		const struct control *death = &dispatcher->deaths[(count - i) % DEATHS_LISTED];
+	for (uint64_t i = 1; i <= count && i <= CONTROL_DEATHS; i++) {
+		const struct control *death = &dispatcher->deaths[(count - i) % CONTROL_DEATHS];
 
 		begin(page, NULL, '{');
 		text(page, "pool", dispatcher->pools[death->pool].name);

@@ -327,7 +327,7 @@ static void send_dispatchers(struct server_run *run, const struct control *order
 static void note_death(struct server_run *run, const struct crew_death *death, unsigned group)
 {
 	if (death->cause != CREW_CAUSE_ORDER)
-		run->deaths[run->death_count++ % DEATHS_TOLD] =
+		run->deaths[run->death_count++ % CONTROL_DEATHS] =
 			order_of(death, CONTROL_DEATH, group);
 }
 
@@ -336,8 +336,8 @@ static void tell_deaths(struct server_run *run, unsigned dispatcher)
 {
 	const uint64_t count = run->death_count;
 
-	for (uint64_t i = count > DEATHS_TOLD ? count - DEATHS_TOLD : 0; i < count; i++)
-		orders_give(run, dispatcher, &run->deaths[i % DEATHS_TOLD], NULL, 0);
+	for (uint64_t i = count > CONTROL_DEATHS ? count - CONTROL_DEATHS : 0; i < count; i++)
+		orders_give(run, dispatcher, &run->deaths[i % CONTROL_DEATHS], NULL, 0);
 }
 
 static struct control order_of(const struct crew_death *death, enum control_kind kind,

@@ -21,8 +21,6 @@
 
 #define DISPATCHER_GROUP 0u
 #define FIRST_POOL_GROUP 1u
-/* Deaths of workers that a new dispatcher is told of: as many as /status lists. */
-#define DEATHS_TOLD 10u
 #define GROUPS_MAX (FIRST_POOL_GROUP + CREW_POOLS_MAX + CREW_GROUPS_MAX)
 
 /* What a dispatcher has no room for now (orders.c). */
@@ -58,8 +56,8 @@ struct server_run {
 	struct orders orders[CREW_DISPATCHERS_MAX]; /* that each has still to be told */
 	struct timer orders_retry;
 	struct timer links_retry; /* to workers that did not take theirs */
-	struct control deaths[DEATHS_TOLD]; /* of workers; the last ones that nobody ordered */
-	uint64_t death_count; /* so far; the next one's place, modulo DEATHS_TOLD */
+	struct control deaths[CONTROL_DEATHS]; /* of workers; the last ones that nobody ordered */
+	uint64_t death_count; /* so far; the next one's place, modulo CONTROL_DEATHS */
 };
 
 /* What the parent notes of each life of a worker (child->user). */

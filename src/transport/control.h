@@ -39,6 +39,9 @@ enum control_kind {
 
 #define CONTROL_ALL UINT32_MAX
 
+/* So many deaths of workers /status lists, and a new dispatcher is told of. */
+#define CONTROL_DEATHS 10u
+
 /* The text of a configuration. The parent keeps the last one for each worker to come. */
 #define CONFIG_MAX_BYTES (16u * 1024u * 1024u)
 
