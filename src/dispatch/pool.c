@@ -64,7 +64,6 @@ void pool_feed(struct pool *pool)
 		/* It is freed at the end of the turn. */
 		if (exchange->connection->gone) {
 			pool_leave(exchange);
-			exchange->state = EXCHANGE_READING;
 			continue;
 		}
 		seat = pool_choose(pool, exchange);
@@ -106,8 +105,10 @@ void pool_return(struct exchange *exchange, bool was_begun)
 
 void pool_leave(struct exchange *exchange)
 {
-	if (exchange->state == EXCHANGE_QUEUED)
+	if (exchange->state == EXCHANGE_QUEUED) {
 		count_queued(exchange->pool, -1);
+		exchange->state = EXCHANGE_READING;
+	}
 	list_remove(&exchange->in_pool);
 }
 
@@ -137,7 +138,6 @@ void pool_set_degraded(struct pool *pool, bool degraded)
 			pool->queue.next, struct exchange, in_pool);
 
 		pool_leave(exchange);
-		exchange->state = EXCHANGE_READING;
 		exchange_fail(exchange, 503, degraded_text);
 	}
 }
@@ -258,7 +258,6 @@ static void too_long_in_queue(struct exchange *exchange)
 		    pool->name, (unsigned long long)exchange->id, method, path,
 		    pool->options->queue_timeout_ms);
 	pool_leave(exchange);
-	exchange->state = EXCHANGE_READING;
 	exchange_fail(exchange, 503, "no worker became free in time");
 }
 
