@@ -82,9 +82,7 @@ def test_each_kill_costs_at_most_one_request(start, tmp_path):
     waits = sorted(max(at - kill for kill in storm.kills if sent <= kill <= at)
                    for _, sent, at in storm.failed)
     print(f"told within {waits[len(waits) // 2] * 1000:.1f} ms (median), {waits[-1] * 1000:.1f} (most)")
-    # The machine may be busy with something else now and then.
-    assert waits[len(waits) // 2] < 0.05 and waits[len(waits) * 9 // 10] < 0.1, waits
-    assert waits[-1] < 2
+    assert waits[int(len(waits) * 0.99)] < 0.1, waits[-5:]
 
     ran = collections.Counter(ran_path.read_text().split())
     assert max(ran.values()) == 1, [r for r, n in ran.items() if n > 1][:5]

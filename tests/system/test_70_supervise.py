@@ -554,10 +554,9 @@ def test_a_thousand_random_kills(supervised):
         if way != "exit":  # one that ends by itself soon and often has to wait
             late.append(follower["at"] - death["at"])
     late.sort()
-    median, most = late[len(late) // 2], late[len(late) * 9 // 10]
-    print(f"replaced within {median * 1000:.1f} ms (median), {most * 1000:.1f} (90 %), "
+    median, most = late[len(late) // 2], late[len(late) * 99 // 100]
+    print(f"replaced within {median * 1000:.1f} ms (median), {most * 1000:.1f} (99 %), "
           f"{late[-1] * 1000:.1f} (all)")
-    # The machine may be busy with something else now and then.
     assert median < 0.05 and most < 0.1 and late[-1] < 2
     wait_for(lambda: len(program.pids()) == 8)
     after = resources(program.pid)
