@@ -42,6 +42,7 @@ static void not_now(struct connection *connection, uint32_t events);
 static bool is_idle(struct connection *connection);
 static bool takes_nothing(struct connection *connection);
 static void clock_ran(struct loop *loop, struct timer *timer);
+static void deadline_passed(struct connection *connection);
 static void read_what_is_there(struct connection *connection);
 static bool waits_for_us(const struct connection *connection);
 static void name_client(struct connection *connection,
@@ -470,36 +471,36 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 	read_what_is_there(connection);
 	if (!connection->gone && takes_nothing(connection))
 		connection_drop(connection);
+	if (!connection->gone && connection->deadline_ms &&
+	    connection->deadline_ms <= loop->now_ms)
+		deadline_passed(connection);
 	if (connection->gone)
 		return;
+	/* Whatever became of the one deadline, the other still holds. */
 	due = connection->deadline_ms;
 	write_due = connection->write_since_ms
 			    ? connection->write_since_ms + WRITE_TIMEOUT_MS
 			    : 0;
-	if (due && due <= loop->now_ms &&
-	    connection->state == CONNECTION_IDLE && !is_idle(connection)) {
-		reader_set_state(connection, CONNECTION_IDLE);
-		return;
-	}
-	if (due && due <= loop->now_ms && waits_for_us(connection)) {
-		reader_set_state(connection, CONNECTION_BODY);
-		return;
-	}
-	if (due && due <= loop->now_ms) {
-		if (connection->state == CONNECTION_HEAD ||
-		    connection->state == CONNECTION_BODY)
-			refusal_of_parser(connection, 408,
-					  connection->state == CONNECTION_HEAD
-						  ? "the head of the request did not come in time"
-						  : "the body of the request did not come in time");
-		else
-			connection_drop(connection);
-		return;
-	}
 	if (!due || (write_due && write_due < due))
 		due = write_due;
 	if (due)
 		loop_timer_set(loop, timer, due);
+}
+
+static void deadline_passed(struct connection *connection)
+{
+	const enum connection_state state = connection->state;
+
+	if ((state == CONNECTION_IDLE && !is_idle(connection)) || waits_for_us(connection))
+		reader_set_state(connection, state);
+	else if (state == CONNECTION_HEAD)
+		refusal_of_parser(connection, 408,
+				  "the head of the request did not come in time");
+	else if (state == CONNECTION_BODY)
+		refusal_of_parser(connection, 408,
+				  "the body of the request did not come in time");
+	else
+		connection_drop(connection);
 }
 
 /* It may be we who are late, and not the client: what lies there is read, once, before it is

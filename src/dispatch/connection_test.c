@@ -228,18 +228,24 @@ static bool lasts(struct connection *connection, uint64_t ms)
 	return !connection->gone;
 }
 
-/* One whose answer is larger than the room that there is for it. */
-static struct connection *being_answered(void)
+/* From now on its answer is larger than the room that there is for it. */
+static void answer_with_much(struct connection *connection)
 {
 	static const char bytes[LARGE_BYTES];
 	const int room = 8 * ROOM_BYTES;
-	struct connection *connection = accepted();
 
 	assert_int_equal(setsockopt(connection->watch.fd, SOL_SOCKET, SO_SNDBUF, &room,
 				    sizeof(room)), 0);
 	writer_append(connection, bytes, sizeof(bytes));
 	writer_flush(connection);
 	assert_true(connection->write_since_ms > 0);
+}
+
+static struct connection *being_answered(void)
+{
+	struct connection *connection = accepted();
+
+	answer_with_much(connection);
 	return connection;
 }
 
@@ -270,6 +276,42 @@ static void who_takes_nothing_is_given_up(void **state)
 	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
 }
 
+static void ask(const char *bytes)
+{
+	assert_int_equal(send(client, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
+}
+
+/* Its next request does not come in time either. */
+static void who_takes_nothing_is_given_up_though_it_is_late_too(void **state)
+{
+	struct connection *connection = accepted();
+
+	(void)state;
+	ask("OPTIONS *");
+	turns();
+	answer_with_much(connection);
+	assert_int_equal(connection->state, CONNECTION_HEAD);
+	assert_true(lasts(connection, server.head_timeout_ms));
+	assert_int_equal(connection->state, CONNECTION_DEAF);
+	assert_true(loop_timer_is_set(&connection->timer));
+	(void)lasts(connection, WRITE_TIMEOUT_MS);
+	(void)lasts(connection, WRITE_TIMEOUT_MS);
+	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
+}
+
+static void who_takes_nothing_is_not_given_as_long_as_who_is_idle(void **state)
+{
+	const uint64_t while_idle = server.idle_timeout_ms - 1000;
+	struct connection *connection = accepted();
+
+	(void)state;
+	assert_true(lasts(connection, while_idle));
+	answer_with_much(connection);
+	assert_true(lasts(connection, server.idle_timeout_ms - while_idle));
+	assert_int_equal(connection->state, CONNECTION_IDLE);
+	assert_true(connection->timer.due_ms <= connection->write_since_ms + WRITE_TIMEOUT_MS);
+}
+
 static void a_file_is_sent_on_to_who_takes_little(void **state)
 {
 	struct connection *connection = accepted();
@@ -297,11 +339,6 @@ static void a_file_is_sent_on_to_who_takes_little(void **state)
 	assert_true(exchange->answer_left < left);
 	(void)lasts(connection, WRITE_TIMEOUT_MS);
 	assert_false(lasts(connection, WRITE_TIMEOUT_MS));
-}
-
-static void ask(const char *bytes)
-{
-	assert_int_equal(send(client, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
 }
 
 /* A client of a stream that has asked for more behind it than is taken in. */
@@ -734,6 +771,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		OF_A_CLIENT(who_takes_little_in_long_is_not_given_up),
 		OF_A_CLIENT(who_takes_nothing_is_given_up),
+		OF_A_CLIENT(who_takes_nothing_is_given_up_though_it_is_late_too),
+		OF_A_CLIENT(who_takes_nothing_is_not_given_as_long_as_who_is_idle),
 		OF_A_CLIENT(a_file_is_sent_on_to_who_takes_little),
 		OF_A_CLIENT(who_leaves_a_stream_is_noticed_though_it_asked_for_much),
 		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
