@@ -422,10 +422,11 @@ static void not_now(struct connection *connection, uint32_t events)
 
 	if (events & (EPOLLIN | EPOLLRDHUP))
 		connection->unread = true;
-	if (!(events & EPOLLRDHUP) || *heard)
-		return;
-	*heard = true;
-	connection_half_closed(connection);
+	if (events & EPOLLRDHUP && !*heard) {
+		*heard = true;
+		connection_half_closed(connection);
+	}
+	/* What is not wanted, and is watched all the same, would come again at once. */
 	connection_update(connection);
 }
 
@@ -474,6 +475,7 @@ static void clock_ran(struct loop *loop, struct timer *timer)
 	if (!connection->gone && connection->deadline_ms &&
 	    connection->deadline_ms <= loop->now_ms)
 		deadline_passed(connection);
+	connection_update(connection);
 	if (connection->gone)
 		return;
 	/* Whatever became of the one deadline, the other still holds. */

@@ -396,6 +396,47 @@ static void who_only_asks_for_no_more_is_not_gone(void **state)
 	assert_int_equal(dispatcher->connection_count, 0);
 }
 
+/* All that it is sent, up to the end. */
+static const char *client_reads(void)
+{
+	static char text[ROOM_BYTES];
+	size_t size = 0;
+	ssize_t n;
+
+	while ((n = recv(client, text + size, sizeof(text) - 1 - size, MSG_DONTWAIT)) > 0)
+		size += (size_t)n;
+	assert_int_equal(n, 0);
+	text[size] = '\0';
+	return text;
+}
+
+/* Its next request came too late, and it waits for the answer to the one before. */
+static void what_comes_behind_a_refusal_is_not_heard_again_and_again(void **state)
+{
+	const struct sockaddr_un nameless = { .sun_family = AF_UNIX };
+	const struct http_head head = { .minor = 1, .keep_alive = true };
+	struct connection *connection;
+	struct exchange *first;
+
+	(void)state;
+	listen_elsewhere((const struct sockaddr *)&nameless, sizeof(sa_family_t));
+	connection = accepted();
+	first = exchange_new(connection, &head);
+	assert_non_null(first);
+	first->state = EXCHANGE_LINKED;
+	ask("OPTIONS *");
+	turns();
+	assert_true(lasts(connection, server.head_timeout_ms));
+	assert_int_equal(connection->state, CONNECTION_DEAF);
+	ask(" ");
+	turn();
+	turn();
+	assert_int_equal(dispatcher->loop.came, 0);
+	exchange_answer(first, 204, (struct span){ "", 0 }, (struct span){ "", 0 });
+	turns();
+	assert_non_null(strstr(client_reads(), "HTTP/1.1 408 "));
+}
+
 static void an_empty_line_behind_a_request_leaves_the_connection_idle(void **state)
 {
 	struct connection *connection = accepted();
@@ -432,20 +473,6 @@ static void stop(void)
 	close(self.stop_fd);
 	assert_true(dispatcher->draining);
 	turns();
-}
-
-/* All that it is sent, up to the end. */
-static const char *client_reads(void)
-{
-	static char text[ROOM_BYTES];
-	size_t size = 0;
-	ssize_t n;
-
-	while ((n = recv(client, text + size, sizeof(text) - 1 - size, MSG_DONTWAIT)) > 0)
-		size += (size_t)n;
-	assert_int_equal(n, 0);
-	text[size] = '\0';
-	return text;
 }
 
 /* So many bytes, as fast as they are sent, and then the end. */
@@ -777,6 +804,7 @@ int main(void)
 		OF_A_CLIENT(who_leaves_a_stream_is_noticed_though_it_asked_for_much),
 		OF_A_CLIENT(who_leaves_a_stream_by_a_unix_socket_is_noticed_too),
 		OF_A_CLIENT(who_only_asks_for_no_more_is_not_gone),
+		OF_A_CLIENT(what_comes_behind_a_refusal_is_not_heard_again_and_again),
 		OF_A_CLIENT(an_empty_line_behind_a_request_leaves_the_connection_idle),
 		OF_A_CLIENT(who_is_given_up_gets_what_was_whole),
 		OF_A_CLIENT(what_its_client_does_not_get_is_not_called_whole),
