@@ -124,6 +124,9 @@ static void answer_begins(struct seat *seat, const struct message *message,
 		stream_begins(exchange, message);
 	if (answer_goes_on(seat, exchange, body, last))
 		answer_over(seat, message, exchange);
+	else if (answer.body_size == WIRE_UNKNOWN &&
+		 (exchange->connection->peer_closed || exchange->connection->hung_up))
+		exchange_cut(exchange);
 }
 
 /* Most answers of a service have the header lines of the one before. */
@@ -180,16 +183,12 @@ static void answer_over(struct seat *seat, const struct message *message,
 	}
 }
 
-/* A stream: its early events follow the head, and a client that has closed its
- * side already will not see it. */
+/* A stream: its early events follow the head. */
 static void stream_begins(struct exchange *exchange, const struct message *message)
 {
 	exchange->events = message->flags & MESSAGE_EVENTS;
 	write_early(exchange);
-	if (exchange->connection->peer_closed || exchange->connection->hung_up)
-		connection_drop(exchange->connection);
-	else if (exchange->connection->dispatcher->draining &&
-		 !(message->flags & MESSAGE_LAST))
+	if (exchange->connection->dispatcher->draining && !(message->flags & MESSAGE_LAST))
 		exchange->connection->dispatcher->streams_to_end = true;
 }
 

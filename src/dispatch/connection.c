@@ -190,8 +190,8 @@ void connection_finish(struct connection *connection)
 }
 
 /* Most clients that close their side have left; some only say that they have
- * asked for all (nc -N). So who waits in the queue alone is taken for gone, as
- * is who listens to a stream; where a worker is at it already, it may know, and
+ * asked for all (nc -N). So who waits in the queue alone is taken for gone, and
+ * a stream is given up; where a worker is at it already, it may know, and
  * the answer is tried. */
 void connection_half_closed(struct connection *connection)
 {
@@ -205,10 +205,8 @@ void connection_half_closed(struct connection *connection)
 			container_of(link, struct exchange, in_connection);
 
 		if (exchange->state == EXCHANGE_ANSWERING &&
-		    exchange->answer_left == WIRE_UNKNOWN) {
-			connection_drop(connection);
-			return;
-		}
+		    exchange->answer_left == WIRE_UNKNOWN)
+			exchange_cut(exchange);
 		if (exchange->state == EXCHANGE_LINKED)
 			slot_half_closed(exchange->seat, exchange->slot);
 		waits_only = waits_only && exchange->state == EXCHANGE_QUEUED;

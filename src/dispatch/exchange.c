@@ -231,6 +231,19 @@ void exchange_abort(struct exchange *exchange)
 	connection_break(exchange->connection);
 }
 
+void exchange_cut(struct exchange *exchange)
+{
+	struct connection *connection = exchange->connection;
+
+	if (!exchange_unsay(exchange)) {
+		connection_break(connection);
+		return;
+	}
+	container_of(exchange->in_connection.prev, struct exchange, in_connection)
+		->keep_alive = false;
+	reader_set_state(connection, CONNECTION_DEAF);
+}
+
 bool exchange_unsay(struct exchange *exchange)
 {
 	if (exchange_is_first(exchange))

@@ -218,10 +218,14 @@ static void end_of_file(struct connection *connection)
 {
 	if (connection->gone || connection->state == CONNECTION_FULL)
 		return;
-	if (connection->reading) {
+	/* Who has not said all has left; but what it had asked before is answered. */
+	if (connection->reading && exchange_is_first(connection->reading) &&
+	    buffer_size(&connection->out) == 0) {
 		connection_drop(connection);
 		return;
 	}
+	if (connection->reading)
+		refusal_of_parser(connection, 400, "the body of the request ended early");
 	reader_set_state(connection, CONNECTION_DEAF);
 	if (list_empty(&connection->exchanges) &&
 	    buffer_size(&connection->out) == 0)
