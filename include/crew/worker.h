@@ -105,9 +105,11 @@ void *crew_alloc(struct crew_request *request, size_t size_bytes);
 /* ---- the answer: 204, 205 and 304 have no body, whatever is given ---- */
 
 /** Add a header to the answer that will be made for this request. Call it
- * before the answer is made. Returns 0, -EINVAL if the name or value is not
- * legal (RFC 9110 section 5) or is one that crew writes itself
- * (Content-Length, Connection, Transfer-Encoding, Date), or -ENOMEM. */
+ * before the answer is made. A Content-Type replaces the one that the answer is
+ * made with, but not that of an error (crew_error), which goes with its form.
+ * Returns 0, -EINVAL if the name or value is not legal (RFC 9110 section 5) or
+ * is one that crew writes itself (Content-Length, Connection, Transfer-Encoding,
+ * Date), or -ENOMEM. */
 int crew_set_header(struct crew_request *request, const char *name,
 		    const char *value);
 

@@ -4,7 +4,7 @@
  * and values are checked when they are set, where the handler can see the
  * result; the dispatcher checks them again, since it trusts no worker. The
  * Content-Type is kept apart until the end: whichever reply counts decides it,
- * unless the handler has said it itself.
+ * unless the handler has said it itself, and is not answered with an error.
  */
 #include <errno.h>
 
@@ -42,7 +42,9 @@ int crew_set_header(struct crew_request *request, const char *name,
 
 int reply_finish_headers(struct crew_request *request)
 {
-	const char *type = request->type_set ? request->type_set : request->type;
+	/* It meant its own answer: an error's body is not of that type. */
+	const char *type = request->type_set && !request->error_text ? request->type_set
+								     : request->type;
 	int r;
 
 	if (request->head_sealed)

@@ -313,6 +313,31 @@ static void errors_are_what_the_client_accepts(void **state)
 	assert_memory_equal(request.reply_body.at, "no item 9\n", 10);
 }
 
+static crew_reply refuse_of_another_type(struct crew_request *r)
+{
+	assert_int_equal(crew_set_header(r, "Content-Type", "text/html"), 0);
+	assert_int_equal(crew_set_header(r, "X-Mine", "yes"), 0);
+	return crew_error(r, 404, "no <b>item</b>");
+}
+
+static crew_reply answer_of_another_type(struct crew_request *r)
+{
+	(void)refuse_of_another_type(r);
+	return crew_text(r, 200, "<b>item</b>");
+}
+
+/* What the handler has said of its answer is no reason to take an error for HTML. */
+static void an_error_has_a_type_of_its_own(void **state)
+{
+	(void)state;
+	given_plain();
+	run(refuse_of_another_type);
+	expect(404, "X-Mine: yes\r\nContent-Type: application/json\r\nVary: Accept\r\n",
+	       "{\"error\":\"no <b>item</b>\"}");
+	run(answer_of_another_type);
+	expect(200, "X-Mine: yes\r\nContent-Type: text/html\r\n", "<b>item</b>");
+}
+
 static void headers_are_checked(void **state)
 {
 	static char big[40000];
@@ -680,6 +705,7 @@ int main(void)
 		cmocka_unit_test_teardown(each_kind_of_answer, forget),
 		cmocka_unit_test_teardown(errors_are_what_the_client_accepts,
 					  forget),
+		cmocka_unit_test_teardown(an_error_has_a_type_of_its_own, forget),
 		cmocka_unit_test_teardown(headers_are_checked, forget),
 		cmocka_unit_test_teardown(bad_answers_become_500, forget),
 		cmocka_unit_test_teardown(some_statuses_have_no_content, forget),
