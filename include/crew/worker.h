@@ -120,7 +120,8 @@ crew_reply crew_json_fields(struct crew_request *request, int status,
 	crew_json_fields((request), (status),            \
 			 (const struct crew_field[]){    \
 				 __VA_ARGS__, { 0 } })
-/** Any JSON value that jansson holds; the caller keeps its reference. */
+/** Any JSON value that jansson holds, nested 2048 deep at most; real numbers have
+ * the fewest digits that read back the same. The caller keeps its reference. */
 crew_reply crew_json_value(struct crew_request *request, int status,
 			   const struct json_t *value);
 /** Text; UTF-8, type text/plain. The text is copied. */

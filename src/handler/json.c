@@ -3,6 +3,7 @@
  * The JSON of answers. crew_json() gives a list of fields that lies on the
  * handler's stack, and this writes it in one walk, without building a tree:
  * that is why jansson, which reads the requests, does not write the answers.
+ * Nor those that are a tree of its own: it writes 19.99 as 19.989999999999998.
  * The buffer grows by doubling in the request's arena, whose old pieces come
  * back with the whole. An error sticks: the writers go on and write nothing,
  * so that only the end has to be looked at.
@@ -10,6 +11,7 @@
 #include "handler/json.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,9 +28,15 @@ static void write_list(struct json_out *out, const struct crew_field *fields,
 		       bool named, int depth);
 static void write_value(struct json_out *out, const struct crew_field *field,
 			int depth);
+static void write_tree(struct json_out *out, const json_t *value, int depth);
+static void write_text(struct json_out *out, const json_t *string);
+static void write_members(struct json_out *out, const json_t *object, int depth);
+static void write_elements(struct json_out *out, const json_t *array, int depth);
 static void write_integer(struct json_out *out, int64_t value);
 static void write_real(struct json_out *out, double value);
+static void write_marked_real(struct json_out *out, double value);
 static void write_string(struct json_out *out, const char *text);
+static void write_span(struct json_out *out, struct span text);
 
 /* Where the next `size` bytes go, or NULL once there was an error. */
 static inline char *make_room(struct json_out *out, size_t size)
@@ -46,6 +54,12 @@ void json_out_init(struct json_out *out, struct arena *arena)
 int json_write_object(struct json_out *out, const struct crew_field *fields)
 {
 	write_list(out, fields, true, 0);
+	return out->error;
+}
+
+int json_write_value(struct json_out *out, const json_t *value)
+{
+	write_tree(out, value, 0);
 	return out->error;
 }
 
@@ -148,6 +162,81 @@ static void write_value(struct json_out *out, const struct crew_field *field,
 	out->error = -EINVAL;
 }
 
+static void write_tree(struct json_out *out, const json_t *value, int depth)
+{
+	if (!value || depth >= JSON_PARSER_MAX_DEPTH) {
+		if (!out->error)
+			out->error = -EINVAL;
+		return;
+	}
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		write_members(out, value, depth);
+		return;
+	case JSON_ARRAY:
+		write_elements(out, value, depth);
+		return;
+	case JSON_STRING:
+		write_text(out, value);
+		return;
+	case JSON_INTEGER:
+		write_integer(out, json_integer_value(value));
+		return;
+	case JSON_REAL:
+		write_marked_real(out, json_real_value(value));
+		return;
+	case JSON_TRUE:
+		json_append(out, "true", 4);
+		return;
+	case JSON_FALSE:
+		json_append(out, "false", 5);
+		return;
+	case JSON_NULL:
+		json_append(out, "null", 4);
+		return;
+	}
+}
+
+/* Only those that hold a NUL are not as good as C's. */
+static void write_text(struct json_out *out, const json_t *string)
+{
+	const struct span text = { json_string_value(string), json_string_length(string) };
+
+	if (memchr(text.at, '\0', text.size))
+		write_span(out, text);
+	else
+		write_string(out, text.at);
+}
+
+/* In the order in which they were set. To iterate changes nothing. */
+static void write_members(struct json_out *out, const json_t *object, int depth)
+{
+	json_t *const members = (json_t *)(uintptr_t)object;
+	void *member = json_object_iter(members);
+
+	write_byte(out, '{');
+	for (bool first = true; member && !out->error; first = false) {
+		if (!first)
+			write_byte(out, ',');
+		write_string(out, json_object_iter_key(member));
+		write_byte(out, ':');
+		write_tree(out, json_object_iter_value(member), depth + 1);
+		member = json_object_iter_next(members, member);
+	}
+	write_byte(out, '}');
+}
+
+static void write_elements(struct json_out *out, const json_t *array, int depth)
+{
+	write_byte(out, '[');
+	for (size_t i = 0; i < json_array_size(array) && !out->error; i++) {
+		if (i)
+			write_byte(out, ',');
+		write_tree(out, json_array_get(array, i), depth + 1);
+	}
+	write_byte(out, ']');
+}
+
 static void write_integer(struct json_out *out, int64_t value)
 {
 	char text[20];
@@ -196,6 +285,19 @@ static void write_real(struct json_out *out, double value)
 	write_in_c_locale(out, text);
 }
 
+/* For jansson 3 and 3.0 are of different types: what is real reads back as real. */
+static void write_marked_real(struct json_out *out, double value)
+{
+	size_t at = out->size;
+
+	write_real(out, value);
+	while (at < out->size && (out->text[at] == '-' || (out->text[at] >= '0' &&
+							   out->text[at] <= '9')))
+		at++;
+	if (at == out->size)
+		json_append(out, ".0", 2);
+}
+
 /* The bytes at the start of a string that need neither escape nor check. */
 static size_t plain_size(const char *text)
 {
@@ -227,7 +329,13 @@ static void write_string(struct json_out *out, const char *text)
 		return;
 	}
 	all.size += strlen(text + all.size);
-	at = all.size > SIZE_MAX / 8 ? NULL : make_room(out, 6 * all.size + 2);
+	write_span(out, all);
+}
+
+static void write_span(struct json_out *out, struct span text)
+{
+	char *at = text.size > SIZE_MAX / 8 ? NULL : make_room(out, 6 * text.size + 2);
+
 	if (at)
-		out->size += http_json_string(at, all);
+		out->size += http_json_string(at, text);
 }

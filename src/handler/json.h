@@ -10,6 +10,8 @@
 
 #include "base/arena.h"
 
+struct json_t;
+
 /** Fields nested deeper than this are a mistake of the caller (a cycle). */
 #define JSON_DEPTH_MAX 64
 
@@ -26,6 +28,9 @@ void json_out_init(struct json_out *out, struct arena *arena);
 /** Write an object of these fields (NULL: an empty one). 0, -ENOMEM, or
  * -EINVAL if they are nested too deep or one is of no known kind. */
 int json_write_object(struct json_out *out, const struct crew_field *fields);
+/** Write a value of jansson, whose objects keep their order. 0, -ENOMEM, or -EINVAL if it is NULL
+ * or nested deeper than jansson reads (2048), as a cycle is. */
+int json_write_value(struct json_out *out, const struct json_t *value);
 /** Write bytes as they are. 0, or the first error. */
 int json_append(struct json_out *out, const char *data, size_t size);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "handler/json.h"
 
@@ -143,6 +144,67 @@ static void a_cycle_is_an_error(void **state)
 	arena_reset(&arena);
 }
 
+static void expect_tree(const char *wanted, json_t *value)
+{
+	struct json_out out;
+
+	assert_non_null(value);
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_value(&out, value), 0);
+	assert_int_equal(out.size, strlen(wanted));
+	assert_memory_equal(out.text, wanted, out.size);
+	json_decref(value);
+	arena_reset(&arena);
+}
+
+/* As it stands there it is written back. */
+static void expect_same(const char *text)
+{
+	expect_tree(text, json_loads(text, JSON_DECODE_ANY, NULL));
+}
+
+static void values_of_jansson_are_written_as_they_were_read(void **state)
+{
+	(void)state;
+	expect_same("[true,false,null,\"\",[],{}]");
+	expect_same("{\"b\":1,\"a\":{\"z\":[1,{\"y\":2}],\"c\":3}}");
+	expect_same("\"h\xc3\xa9 \xf0\x9f\x98\x80 \\\"\\\\\\n\\u0001\"");
+	expect_same("9223372036854775807");
+	expect_same("-9223372036854775808");
+	expect_same("[0.1,19.99,0.30000000000000004,-0.0,0.0,3.0,1e-07,1e+22,5e-324]");
+	expect_same("[1234567890123456.0,123456789012345.5]");
+	expect_tree("\"a\\u0000b\"", json_stringn("a\0b", 3));
+	expect_tree("\"x\xef\xbf\xbdy\"", json_string_nocheck("x\xffy"));
+}
+
+/* So many arrays in each other. */
+static json_t *nested(unsigned depth)
+{
+	json_t *value = json_array();
+
+	while (--depth > 0)
+		value = json_pack("[o]", value);
+	return value;
+}
+
+static void what_jansson_reads_is_not_nested_too_deep(void **state)
+{
+	static char text[2 * JSON_PARSER_MAX_DEPTH + 1];
+	json_t *const deeper = nested(JSON_PARSER_MAX_DEPTH + 1);
+	struct json_out out;
+
+	(void)state;
+	memset(text, '[', JSON_PARSER_MAX_DEPTH);
+	memset(text + JSON_PARSER_MAX_DEPTH, ']', JSON_PARSER_MAX_DEPTH);
+	expect_same(text);
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_value(&out, deeper), -EINVAL);
+	json_decref(deeper);
+	json_out_init(&out, &arena);
+	assert_int_equal(json_write_value(&out, NULL), -EINVAL);
+	arena_reset(&arena);
+}
+
 static int fini(void **state)
 {
 	(void)state;
@@ -161,6 +223,8 @@ int main(void)
 		cmocka_unit_test(strings_are_escaped),
 		cmocka_unit_test(long_strings_fit),
 		cmocka_unit_test(a_cycle_is_an_error),
+		cmocka_unit_test(values_of_jansson_are_written_as_they_were_read),
+		cmocka_unit_test(what_jansson_reads_is_not_nested_too_deep),
 	};
 
 	arena_init(&arena, NULL);

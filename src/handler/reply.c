@@ -9,7 +9,6 @@
  * reply, or one kept from another request, is told apart from a good one.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "base/os/os.h"
@@ -115,22 +114,13 @@ crew_reply crew_json_fields(struct crew_request *request, int status,
 	return make_json(request, status, &out);
 }
 
-static int append_dumped(const char *data, size_t size, void *context)
-{
-	return json_append(context, data, size);
-}
-
 crew_reply crew_json_value(struct crew_request *request, int status,
 			   const struct json_t *value)
 {
 	struct json_out out;
 
 	json_out_init(&out, request->arena);
-	if (json_dump_callback(value, append_dumped, &out,
-			       JSON_COMPACT | JSON_ENCODE_ANY) < 0 &&
-	    !out.error)
-		return make_faulty(request, "answered with a value that jansson "
-					    "cannot write");
+	json_write_value(&out, value);
 	return make_json(request, status, &out);
 }
 
@@ -262,8 +252,8 @@ static crew_reply make_json(struct crew_request *request, int status,
 	if (out->error == -ENOMEM)
 		return make_failed(request);
 	if (out->error)
-		return make_faulty(request, "answered with JSON fields that are "
-					    "nested too deep or of no kind");
+		return make_faulty(request, "answered with JSON that is nested too "
+					    "deep or of no kind");
 	return make(request, status, "application/json",
 		    (struct span){ out->text, out->size });
 }

@@ -243,7 +243,7 @@ static crew_reply say_json(struct crew_request *r)
 
 static crew_reply say_value(struct crew_request *r)
 {
-	json_t *value = json_pack("[s,n]", "a");
+	json_t *value = json_pack("[s,n,f]", "a", 19.99);
 	crew_reply reply = crew_json_value(r, 200, value);
 
 	json_decref(value);
@@ -288,7 +288,7 @@ static void each_kind_of_answer(void **state)
 	expect(201, "X-Mine: yes\r\nContent-Type: application/json\r\n",
 	       "{\"id\":1}");
 	run(say_value);
-	expect(200, "Content-Type: application/json\r\n", "[\"a\",null]");
+	expect(200, "Content-Type: application/json\r\n", "[\"a\",null,19.99]");
 	run(say_text);
 	expect(200, "Content-Type: text/plain; charset=utf-8\r\n", "hello");
 	run(say_bytes);
