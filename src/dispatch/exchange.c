@@ -19,7 +19,8 @@
 static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
-static enum http_error_form error_form_of(struct dispatcher *dispatcher, struct span accept);
+static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
+		      struct span accept, unsigned before);
 static void answered_early(struct exchange *exchange);
 static bool is_over(const struct connection *connection);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
@@ -367,7 +368,9 @@ void exchange_give_up(struct exchange *exchange)
 
 static void take_head(struct exchange *exchange, const struct http_head *head)
 {
-	struct span accept = { "", 0 };
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	struct http_wants wants = { 0 };
+	unsigned lines = 0;
 
 	exchange->minor = head->minor;
 	exchange->keep_alive = head->keep_alive;
@@ -376,24 +379,27 @@ static void take_head(struct exchange *exchange, const struct http_head *head)
 	for (uint32_t i = 0; i < head->header_count; i++) {
 		if (span_equal_nocase(head->headers[i].name,
 				      (struct span){ "accept", 6 }))
-			accept = head->headers[i].value;
+			add_wants(dispatcher, &wants, head->headers[i].value, lines++);
 	}
-	exchange->error_form = (int)error_form_of(exchange->connection->dispatcher, accept);
+	exchange->error_form = (int)http_error_form_of(&wants);
 }
 
-/* Most requests say what the one before them said, and few end as errors. */
-static enum http_error_form error_form_of(struct dispatcher *dispatcher, struct span accept)
+/* Most requests have one line of it, which says what that of the one before them said. */
+static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
+		      struct span accept, unsigned before)
 {
 	const struct span last = { dispatcher->accept, dispatcher->accept_size };
 
-	if (span_equal(accept, last))
-		return dispatcher->accept_form;
-	if (accept.size > sizeof(dispatcher->accept))
-		return http_error_form_of(accept);
+	if (before == 0 && span_equal(accept, last)) {
+		*wants = dispatcher->accept_wants;
+		return;
+	}
+	http_wants_add(wants, accept);
+	if (before > 0 || accept.size > sizeof(dispatcher->accept))
+		return;
 	memcpy(dispatcher->accept, accept.at, accept.size);
 	dispatcher->accept_size = accept.size;
-	dispatcher->accept_form = http_error_form_of(accept);
-	return dispatcher->accept_form;
+	dispatcher->accept_wants = *wants;
 }
 
 /* Match, and send the request on its way; answers at once where nobody else

@@ -517,7 +517,7 @@ struct dispatcher {
 	size_t good_lines_size;
 	char accept[ACCEPT_BYTES]; /* the last one, */
 	size_t accept_size;
-	enum http_error_form accept_form; /* and which form of errors it asks for */
+	struct http_wants accept_wants; /* and what it wants */
 	char path[LINE_MAX_BYTES];
 	char input[READ_BYTES];
 	struct ahead *ahead;  /* NULL: each send and receive is a call of its own */

@@ -28,6 +28,7 @@ static crew_reply make(struct crew_request *request, int status,
 		       const char *type, struct span body);
 static crew_reply make_faulty(struct crew_request *request, const char *fault);
 static crew_reply make_failed(struct crew_request *request);
+static enum http_error_form form_of(const struct crew_request *request);
 static crew_reply make_json(struct crew_request *request, int status,
 			    const struct json_out *out);
 static uint64_t new_seal(uint64_t id);
@@ -223,7 +224,6 @@ crew_reply crew_error_at(struct crew_request *request, int status,
 crew_reply reply_error(struct crew_request *request, int status,
 		       const char *message)
 {
-	const char *accept = crew_header(request, "accept");
 	const size_t room = 6 * strlen(message) + ERROR_PAGE_ROOM;
 	struct span body = { 0 };
 	const char *type;
@@ -234,16 +234,26 @@ crew_reply reply_error(struct crew_request *request, int status,
 	if (!page)
 		return make_failed(request);
 	body.at = page;
-	body.size = http_error_body(
-		page, room,
-		http_error_form_of(accept ? span_of(accept) : (struct span){ 0 }),
-		status, message, &type);
+	body.size = http_error_body(page, room, form_of(request), status, message, &type);
 	reply = make(request, status, type, body);
 	request->error_text = message;
 	request->error_file = "crew";
 	request->error_line = 0;
 	request->backtrace = NULL;
 	return reply;
+}
+
+static enum http_error_form form_of(const struct crew_request *request)
+{
+	struct http_wants wants = { 0 };
+	const char *name;
+	const char *value;
+
+	for (size_t i = 0; crew_header_at(request, i, &name, &value); i++) {
+		if (span_equal_nocase(span_of(name), span_of("accept")))
+			http_wants_add(&wants, span_of(value));
+	}
+	return http_error_form_of(&wants);
 }
 
 static crew_reply make_json(struct crew_request *request, int status,

@@ -311,6 +311,10 @@ static void errors_are_what_the_client_accepts(void **state)
 	      (struct span){ 0 });
 	run(refuse);
 	assert_memory_equal(request.reply_body.at, "no item 9\n", 10);
+	given("GET / HTTP/1.1\r\nHost: a\r\nAccept: image/png\r\nAccept: text/plain\r\n\r\n",
+	      "/", (struct span){ 0 });
+	run(refuse);
+	assert_memory_equal(request.reply_body.at, "no item 9\n", 10);
 }
 
 static crew_reply refuse_of_another_type(struct crew_request *r)

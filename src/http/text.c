@@ -18,23 +18,15 @@
 
 #include "http/scan.h"
 
-/* How much the client wants a type, in thousandths, and how closely the range
- * that said so names it. */
-struct want {
-	int quality; /* -1: not named */
-	int closeness;
-};
-
 enum { ANY = 1, ANY_OF_KIND, EXACT };
 
 static int decode_one(struct span *text, bool plus_is_space);
 static bool name_is(struct span encoded, struct span name);
 static struct span unquoted(struct span value);
-static void read_range(struct span range, struct want wants[]);
-static void want_at(struct want *want, int quality, int closeness);
+static void read_range(struct span range, struct http_wants *wants);
+static void want_at(struct http_want *want, int quality, int closeness);
 static int quality_of(struct span parameters);
 static int read_quality(struct span text);
-static enum http_error_form choose(const struct want wants[]);
 
 ssize_t http_decode(char *ret, struct span text, bool plus_is_space)
 {
@@ -109,18 +101,35 @@ bool http_cookie_find(struct span header, struct span name, struct span *ret_val
 	return false;
 }
 
-enum http_error_form http_error_form_of(struct span accept)
+void http_wants_add(struct http_wants *wants, struct span accept)
 {
-	struct want wants[] = {
-		[HTTP_ERROR_JSON] = { -1, 0 },
-		[HTTP_ERROR_TEXT] = { -1, 0 },
-		[HTTP_ERROR_HTML] = { -1, 0 },
-	};
 	struct span range;
 
 	while (http_split(&accept, ',', true, &range))
 		read_range(range, wants);
-	return choose(wants);
+}
+
+/* A text form must be wanted more than JSON, or as much if JSON is only
+ * covered by a wild card. */
+enum http_error_form http_error_form_of(const struct http_wants *wants)
+{
+	enum http_error_form best = HTTP_ERROR_JSON;
+	const struct http_want *json = &wants->of[HTTP_ERROR_JSON];
+
+	for (int form = HTTP_ERROR_TEXT; form <= HTTP_ERROR_HTML; form++) {
+		const struct http_want *want = &wants->of[form];
+
+		if (want->quality <= 0 || want->quality < json->quality)
+			continue;
+		if (want->quality == json->quality && json->closeness == EXACT)
+			continue;
+		if (best == HTTP_ERROR_JSON ||
+		    want->quality > wants->of[best].quality ||
+		    (want->quality == wants->of[best].quality &&
+		     want->closeness > wants->of[best].closeness))
+			best = (enum http_error_form)form;
+	}
+	return best;
 }
 
 /* The next byte; 0 or less if it is a NUL or a broken escape. */
@@ -169,7 +178,7 @@ static struct span unquoted(struct span value)
 }
 
 /* One media range: type "/" subtype *( ";" parameter ). */
-static void read_range(struct span range, struct want wants[])
+static void read_range(struct span range, struct http_wants *wants)
 {
 	static const struct {
 		const char *range;
@@ -189,16 +198,16 @@ static void read_range(struct span range, struct want wants[])
 		return;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (span_equal_nocase(type, span_of(known[i].range)))
-			want_at(&wants[known[i].form], quality_of(range),
+			want_at(&wants->of[known[i].form], quality_of(range),
 				known[i].closeness);
 	}
 }
 
 /* Of two ranges for one type, the closer one counts (RFC 9110, 12.5.1). */
-static void want_at(struct want *want, int quality, int closeness)
+static void want_at(struct http_want *want, int quality, int closeness)
 {
 	if (closeness > want->closeness)
-		*want = (struct want){ quality, closeness };
+		*want = (struct http_want){ quality, closeness };
 }
 
 /* q of the parameters, in thousandths; 1000 if it is not there. */
@@ -229,27 +238,4 @@ static int read_quality(struct span text)
 		weight /= 10;
 	}
 	return quality <= 1000 ? quality : 0;
-}
-
-/* A text form must be wanted more than JSON, or as much if JSON is only
- * covered by a wild card. */
-static enum http_error_form choose(const struct want wants[])
-{
-	enum http_error_form best = HTTP_ERROR_JSON;
-	const struct want *json = &wants[HTTP_ERROR_JSON];
-
-	for (int form = HTTP_ERROR_TEXT; form <= HTTP_ERROR_HTML; form++) {
-		const struct want *want = &wants[form];
-
-		if (want->quality <= 0 || want->quality < json->quality)
-			continue;
-		if (want->quality == json->quality && json->closeness == EXACT)
-			continue;
-		if (best == HTTP_ERROR_JSON ||
-		    want->quality > wants[best].quality ||
-		    (want->quality == wants[best].quality &&
-		     want->closeness > wants[best].closeness))
-			best = (enum http_error_form)form;
-	}
-	return best;
 }

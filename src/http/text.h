@@ -27,10 +27,18 @@ bool http_cookie_find(struct span header, struct span name, struct span *ret_val
 
 /** What an error body should be. */
 enum http_error_form { HTTP_ERROR_JSON = 0, HTTP_ERROR_TEXT, HTTP_ERROR_HTML };
-/** Choose by an Accept header (RFC 9110, 12.5.1; span.at NULL if absent):
- * JSON unless text/plain or text/html is named and preferred over JSON. A wild
+/** How much a client wants each of them, by its Accept; zero: it has not said. */
+struct http_wants {
+	struct http_want {
+		int quality;   /* in thousandths */
+		int closeness; /* how closely the range names it that says so */
+	} of[HTTP_ERROR_HTML + 1];
+};
+/** Take a line of Accept into account (RFC 9110, 12.5.1); several count as one list. */
+void http_wants_add(struct http_wants *wants, struct span accept);
+/** JSON unless text/plain or text/html is named and preferred over JSON. A wild
  * card alone means JSON. */
-enum http_error_form http_error_form_of(struct span accept);
+enum http_error_form http_error_form_of(const struct http_wants *wants);
 
 /** Write an error body in that form: {"error":"…"}, the bare text and a
  * newline, or a small HTML page, all escaped. Cuts a message that does not

@@ -118,6 +118,18 @@ static void cookies_are_found(void **state)
 	}
 }
 
+/* Of so many lines as are not NULL. */
+static enum http_error_form form_by(const char *first, const char *second)
+{
+	struct http_wants wants = { 0 };
+
+	if (first)
+		http_wants_add(&wants, span_of(first));
+	if (second)
+		http_wants_add(&wants, span_of(second));
+	return http_error_form_of(&wants);
+}
+
 static void the_client_chooses_the_form(void **state)
 {
 	static const struct {
@@ -150,13 +162,21 @@ static void the_client_chooses_the_form(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		if (http_error_form_of(span_of(cases[i].accept)) != cases[i].form)
+		if (form_by(cases[i].accept, NULL) != cases[i].form)
 			print_error("%s\n", cases[i].accept);
-		assert_int_equal(http_error_form_of(span_of(cases[i].accept)),
-				 cases[i].form);
+		assert_int_equal(form_by(cases[i].accept, NULL), cases[i].form);
 	}
-	assert_int_equal(http_error_form_of((struct span){ NULL, 0 }),
-			 HTTP_ERROR_JSON);
+	assert_int_equal(form_by(NULL, NULL), HTTP_ERROR_JSON);
+}
+
+static void several_lines_of_accept_are_one_list(void **state)
+{
+	(void)state;
+	assert_int_equal(form_by("text/html", "application/xml;q=0.1"), HTTP_ERROR_HTML);
+	assert_int_equal(form_by("application/xml;q=0.1", "text/html"), HTTP_ERROR_HTML);
+	assert_int_equal(form_by("text/plain;q=0.5", "text/html"), HTTP_ERROR_HTML);
+	assert_int_equal(form_by("text/html", "text/plain;q=0.5"), HTTP_ERROR_HTML);
+	assert_int_equal(form_by("text/html", "application/json"), HTTP_ERROR_JSON);
 }
 
 static void json_strings_are_well_formed(void **state)
@@ -262,6 +282,7 @@ int main(void)
 		cmocka_unit_test(parameters_are_found),
 		cmocka_unit_test(cookies_are_found),
 		cmocka_unit_test(the_client_chooses_the_form),
+		cmocka_unit_test(several_lines_of_accept_are_one_list),
 		cmocka_unit_test(json_strings_are_well_formed),
 		cmocka_unit_test(errors_take_their_form),
 		cmocka_unit_test(long_messages_are_cut_between_characters),

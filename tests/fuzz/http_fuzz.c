@@ -210,6 +210,7 @@ static void fuzz_text(const char *text, size_t size)
 	char *copy = copy_of(text, size), *out = malloc(6 * size + 2);
 	char *message = malloc(size + 1);
 	struct span span = { copy, size }, value;
+	struct http_wants wants = { 0 };
 	const char *type;
 	time_t when;
 
@@ -228,7 +229,8 @@ static void fuzz_text(const char *text, size_t size)
 	(void)http_check_headers(span);
 	memcpy(message, text, size);
 	message[size] = '\0';
-	require(http_error_body(out, 5 * size, http_error_form_of(span), 500,
+	http_wants_add(&wants, span);
+	require(http_error_body(out, 5 * size, http_error_form_of(&wants), 500,
 				message, &type) <= 5 * size);
 	free(message);
 	free(copy);

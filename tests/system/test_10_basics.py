@@ -113,6 +113,10 @@ def test_fail_has_the_status_and_form_that_are_asked_for(server):
         assert answer.header("Content-Type").startswith("text/html")
         answer = client.get("/nothing", headers=[("Accept", "text/plain")])
         assert answer.header("Content-Type").startswith("text/plain")
+        for target in ("/nothing", "/fail/500"):  # several lines are one list
+            for lines in (("text/plain", "image/png"), ("image/png", "text/plain")):
+                answer = client.get(target, headers=[("Accept", line) for line in lines])
+                assert answer.header("Content-Type").startswith("text/plain")
 
 
 # What was asked for last is kept.
