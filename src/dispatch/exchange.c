@@ -418,9 +418,6 @@ static void route(struct exchange *exchange, const struct http_head *head,
 		.body_size = inline_body.size,
 	};
 
-	if (dispatcher->server->hooks.on_response)
-		hooks_note(exchange, head, n < 0 ? head->path
-						 : (struct span){ dispatcher->path, (size_t)n });
 	if (n < 0) {
 		exchange_fail(exchange, 400, "broken percent-encoding in the path");
 		return;

@@ -10,6 +10,7 @@
 
 #include "dispatch/private.h"
 #include "handler/encode.h"
+#include "http/text.h"
 
 static int publish(struct crew_worker *worker, void *bytes, size_t size,
 		   crew_published *done, void *context);
@@ -86,14 +87,16 @@ bool hooks_check(struct exchange *exchange, struct encode_input *input)
 	return !answered;
 }
 
-void hooks_note(struct exchange *exchange, const struct http_head *head, struct span path)
+void hooks_note(struct exchange *exchange, const struct http_head *head)
 {
+	struct dispatcher *dispatcher = exchange->connection->dispatcher;
+	const ssize_t n = http_decode(dispatcher->path, head->path, false);
+	const struct span path = n < 0 ? head->path
+				       : (struct span){ dispatcher->path, (size_t)n };
 	const struct span method = head->method_text;
 	char *label;
 
-	if (exchange->connection->call)
-		return;
-	exchange->began_ms = exchange->connection->dispatcher->loop.now_ms;
+	exchange->began_ms = dispatcher->loop.now_ms;
 	label = calloc(1, method.size + path.size + 2);
 	if (!label)
 		return;

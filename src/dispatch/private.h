@@ -432,8 +432,8 @@ void hooks_fini(struct dispatcher *dispatcher);
 /** Ask the application's check. True: the request goes on, and `input` has the
  * values; false: it was answered. */
 bool hooks_check(struct exchange *exchange, struct encode_input *input);
-/** For on_response, if there is one: note what the request is; and tell that it is over. */
-void hooks_note(struct exchange *exchange, const struct http_head *head, struct span path);
+/** For on_response, if there is one: note what a client's request is; and tell that it is over. */
+void hooks_note(struct exchange *exchange, const struct http_head *head);
 void hooks_responded(struct exchange *exchange);
 void hooks_idle(struct dispatcher *dispatcher);
 void hooks_worker_exit(struct pool *pool, unsigned index, unsigned cause);

@@ -305,6 +305,8 @@ static ssize_t request_begins(struct connection *connection, ssize_t head_size,
 		connection_drop(connection);
 		return head_size;
 	}
+	if (dispatcher->server->hooks.on_response)
+		hooks_note(exchange, head);
 	if (http_body_init(&connection->body, &dispatcher->limits, head) < 0) {
 		connection->reading = exchange;
 		refusal_of_parser(connection, 413, "the body is too large");

@@ -178,13 +178,13 @@ static inline struct exchange *request_of(size_t size)
 {
 	static const char body[PARTS * LINK_PART_BYTES];
 	const struct http_head head = { .method = HTTP_GET, .method_text = { "GET", 3 },
-					.minor = 1, .keep_alive = true };
+					.path = { "/", 1 }, .minor = 1, .keep_alive = true };
 	struct exchange *exchange = exchange_new(connection, &head);
 
 	assert_non_null(exchange);
 	exchange->pool = pool;
 	exchange->queued_ms = dispatcher->loop.now_ms;
-	hooks_note(exchange, &head, (struct span){ "/", 1 });
+	hooks_note(exchange, &head);
 	assert_true(exchange_take_block(exchange, BLOCK_SIZE));
 	memset(exchange->block, 0, BLOCK_SIZE);
 	((struct wire_request *)(void *)exchange->block)->size = BLOCK_SIZE;

@@ -216,6 +216,9 @@ def test_what_on_response_sees(start):
             assert seen()["last_other"] == f"GET {path} {status}"
         assert client.request("DELETE", "/hello").status == 405
         assert seen()["last_other"] == "DELETE /hello 405"
+        client.send(b"POST /ech%6F HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+        assert client.answer().status == 413
+        assert seen()["last_other"] == "POST /echo 413"
         assert seen()["count"] == 8, "these are no pool's"
 
 
