@@ -690,6 +690,21 @@ static void who_sends_on_does_not_put_a_stop_off(void **state)
 	assert_false(lasts_for_more(connection, LINGER_MS / 2));
 }
 
+/* The rest of its body never comes, though it would be taken for nothing. */
+static void who_was_answered_early_is_not_said_to_be_refused(void **state)
+{
+	struct connection *connection = accepted();
+
+	(void)state;
+	ask("OPTIONS * HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc");
+	turns();
+	assert_int_equal(connection->state, CONNECTION_BODY);
+	assert_true(lasts(connection, server.body_timeout_ms));
+	turns();
+	assert_memory_equal(client_reads(), "HTTP/1.1 204 ", 13);
+	assert_string_equal(last_line, "");
+}
+
 /* What a client reads that cannot be taken. */
 static const char *answer_to_one_too_many(void)
 {
@@ -818,6 +833,7 @@ int main(void)
 		OF_A_CLIENT(who_sends_no_more_is_closed_soon),
 		OF_A_CLIENT(who_has_sent_on_while_we_were_late_is_heard),
 		OF_A_CLIENT(who_sends_on_does_not_put_a_stop_off),
+		OF_A_CLIENT(who_was_answered_early_is_not_said_to_be_refused),
 		OF_A_CLIENT(who_is_one_too_many_is_told_so),
 		OF_A_CLIENT(who_cannot_be_watched_is_told_so),
 		OF_A_CLIENT(a_limit_of_the_system_is_not_called_ours),

@@ -20,7 +20,9 @@ void refusal_of_parser(struct connection *connection, int status, const char *wh
 {
 	struct exchange *exchange = connection->reading;
 
-	refusal_log(connection, status, why);
+	/* Who was answered already is told nothing more. */
+	if (!exchange || exchange->state == EXCHANGE_READING)
+		refusal_log(connection, status, why);
 	reader_set_state(connection, CONNECTION_DEAF);
 	if (exchange) {
 		connection->reading = NULL;
