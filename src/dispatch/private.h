@@ -527,6 +527,7 @@ struct dispatcher {
 	uint64_t refused_ms[REFUSAL_MARKS]; /* when something was logged of addresses
 					       with that hash */
 	uint64_t mount_failed_ms[CREW_MOUNTS_MAX]; /* when that was last logged */
+	uint64_t body_failed_ms; /* when it was last logged that one could not be kept */
 	struct control deaths[CONTROL_DEATHS]; /* of workers, the last ones */
 	uint64_t death_count; /* so far; the next one's place, modulo CONTROL_DEATHS */
 	struct control groups[CREW_GROUPS_MAX]; /* what was said last of those beside the pools */

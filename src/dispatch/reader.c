@@ -393,18 +393,20 @@ static ssize_t feed_body(struct connection *connection, struct span bytes)
 /* False if there is no room for it; then the client was told. */
 static bool keep_body(struct connection *connection, struct span data)
 {
+	struct dispatcher *dispatcher = connection->dispatcher;
 	struct exchange *exchange = connection->reading;
 	int r;
 
 	if (exchange->dropping_body)
 		return true;
 	r = body_append(&exchange->body, data.at, data.size);
-	if (r == 0 && exchange->body.fd > connection->dispatcher->fds_max)
+	if (r == 0 && exchange->body.fd > dispatcher->fds_max)
 		r = -EMFILE;
 	if (r == 0)
 		return true;
-	log_error("cannot keep the body of a request in %s ($TMPDIR, else /tmp): %s",
-		  body_directory(), strerror(-r));
+	if (refusal_is_due(&dispatcher->body_failed_ms, dispatcher->loop.now_ms))
+		log_error("cannot keep the body of a request in %s ($TMPDIR, else /tmp): %s",
+			  body_directory(), strerror(-r));
 	refusal_of_parser(connection, 507, "there is no room for the body");
 	return false;
 }
