@@ -22,6 +22,10 @@ static char *put_status_line(char *at, int status);
 static char *put_framing(char *at, const struct http_answer *answer);
 static char *put_connection(char *at, const struct http_answer *answer);
 static void put_digits(char *at, unsigned width, uint64_t number);
+static bool from_asctime(char ret_text[HTTP_DATE_SIZE], struct span text);
+static bool from_rfc850(char ret_text[HTTP_DATE_SIZE], struct span text);
+static bool has_form(const char *at, const char *form);
+static bool is_day(struct span name);
 static bool digits_ok(const char *at, int width, int *ret_number);
 static int name_index(const char *at, const char *names, int count);
 static const char *check_line(struct span line);
@@ -120,10 +124,13 @@ void http_date(char ret_text[HTTP_DATE_SIZE], time_t when)
 
 time_t http_date_parse(struct span text)
 {
+	char rewritten[HTTP_DATE_SIZE];
 	char again[HTTP_DATE_SIZE];
 	struct tm tm = { 0 };
 	time_t when;
 
+	if (from_asctime(rewritten, text) || from_rfc850(rewritten, text))
+		text = (struct span){ rewritten, HTTP_DATE_SIZE - 1 };
 	if (text.size != HTTP_DATE_SIZE - 1 ||
 	    !digits_ok(text.at + 5, 2, &tm.tm_mday) ||
 	    !digits_ok(text.at + 12, 4, &tm.tm_year) ||
@@ -312,6 +319,73 @@ static void put_digits(char *at, unsigned width, uint64_t number)
 		at[--width] = (char)('0' + number % 10);
 		number /= 10;
 	}
+}
+
+/* "Sun Nov  6 08:49:37 1994", as today's form; what is wrong in it stays so. */
+static bool from_asctime(char ret_text[HTTP_DATE_SIZE], struct span text)
+{
+	if (text.size != 24 || !has_form(text.at, "... ... .. ..:..:.. ...."))
+		return false;
+	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+	memcpy(ret_text, text.at, 3);
+	if (text.at[8] != ' ')
+		ret_text[5] = text.at[8];
+	ret_text[6] = text.at[9];
+	memcpy(ret_text + 8, text.at + 4, 3);
+	memcpy(ret_text + 12, text.at + 20, 4);
+	memcpy(ret_text + 17, text.at + 11, 8);
+	return true;
+}
+
+/* The same of "Sunday, 06-Nov-94 08:49:37 GMT". Its year is the last one that is no more than
+ * 50 years ahead. */
+static bool from_rfc850(char ret_text[HTTP_DATE_SIZE], struct span text)
+{
+	static const char form[] = ", ..-...-.. ..:..:.. GMT";
+	const time_t now = time(NULL);
+	struct span day = text;
+	const char *at;
+	struct tm tm;
+	int year;
+	int last;
+
+	if (text.size < sizeof(form))
+		return false;
+	day.size -= sizeof(form) - 1;
+	at = text.at + day.size;
+	if (!has_form(at, form) || !is_day(day) || !digits_ok(at + 9, 2, &year) ||
+	    gmtime_r(&now, &tm) == NULL)
+		return false;
+	last = tm.tm_year + 1900 + 50;
+	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+	memcpy(ret_text, text.at, 3);
+	memcpy(ret_text + 5, at + 2, 2);
+	memcpy(ret_text + 8, at + 5, 3);
+	put_digits(ret_text + 12, 4, (uint64_t)(last - (last - year) % 100));
+	memcpy(ret_text + 17, at + 12, 8);
+	return true;
+}
+
+/* Are those bytes of it there that are no dots? */
+static bool has_form(const char *at, const char *form)
+{
+	for (; *form; at++, form++) {
+		if (*form != '.' && *form != *at)
+			return false;
+	}
+	return true;
+}
+
+static bool is_day(struct span name)
+{
+	static const char *const days[] = { "Sunday",	"Monday", "Tuesday", "Wednesday",
+					    "Thursday", "Friday", "Saturday" };
+
+	for (size_t i = 0; i < sizeof(days) / sizeof(days[0]); i++) {
+		if (span_equal(name, span_of(days[i])))
+			return true;
+	}
+	return false;
 }
 
 static bool digits_ok(const char *at, int width, int *ret_number)

@@ -19,7 +19,8 @@ const char *http_reason(int status);
 /** "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7): 29 bytes and a NUL. */
 #define HTTP_DATE_SIZE 30
 void http_date(char ret_text[HTTP_DATE_SIZE], time_t when);
-/** The same read back (that form only); -1 if it is not a date. */
+/** The same read back, or one of the two older forms, "Sunday, 06-Nov-94 08:49:37 GMT" (of a year
+ * that is at most 50 ahead) and "Sun Nov  6 08:49:37 1994"; -1 if it is not a date. */
 time_t http_date_parse(struct span text);
 
 /** May a status have a body at all (not 1xx, 204, 304)? */

@@ -136,6 +136,26 @@ static void dates_go_there_and_back(void **state)
 	assert_string_equal(text, dates[1].text);
 }
 
+static void dates_of_older_forms_are_read(void **state)
+{
+	const time_t years = 31556952; /* seconds in each, on average */
+	const time_t now = time(NULL);
+	const time_t whens[] = { now, now - years, now - 48 * years,
+				 now + 49 * years };
+	char text[64];
+	struct tm tm;
+
+	(void)state;
+	assert_true(http_date_parse(span_of("Sun Nov  6 08:49:37 1994")) == 784111777);
+	assert_true(http_date_parse(span_of("Sun Nov 06 08:49:37 1994")) == 784111777);
+	assert_true(http_date_parse(span_of("Tue Feb 29 00:00:00 2000")) == 951782400);
+	for (size_t i = 0; i < COUNT_OF(whens); i++) {
+		gmtime_r(&whens[i], &tm);
+		strftime(text, sizeof(text), "%A, %d-%b-%y %H:%M:%S GMT", &tm);
+		assert_true(http_date_parse(span_of(text)) == whens[i]);
+	}
+}
+
 static void other_texts_are_no_dates(void **state)
 {
 	static const char *const bad[] = {
@@ -149,8 +169,18 @@ static void other_texts_are_no_dates(void **state)
 		"Sun, 06 Nov 1994 08:49:37 UTC",
 		"Sun,  6 Nov 1994 08:49:37 GMT",
 		"Sun. 06 Nov 1994 08:49:37 GMT",
-		"Sunday, 06-Nov-94 08:49:37 GMT",
+		"Sun, 06-Nov-94 08:49:37 GMT",
+		"Sunnyday, 06-Nov-94 08:49:37 GMT",
+		"Monday, 06-Nov-94 08:49:37 GMT",
+		"Sunday, 06-Nov-94 08:49:37 UTC",
+		"Sunday, 06 Nov 94 08:49:37 GMT",
+		"Sunday, 06-Nov-1994 08:49:37 GMT",
+		", 06-Nov-94 08:49:37 GMT",
 		"Sun Nov  6 08:49:37 1994 xxxx",
+		"Mon Nov  6 08:49:37 1994",
+		"Sun Nov  6 08-49-37 1994",
+		"Sun Nov  6 08:49:37 19 4",
+		"Sun Feb 30 08:49:37 1994",
 	};
 
 	(void)state;
@@ -244,6 +274,7 @@ int main(void)
 		cmocka_unit_test(every_head_fits),
 		cmocka_unit_test(reasons_are_known),
 		cmocka_unit_test(dates_go_there_and_back),
+		cmocka_unit_test(dates_of_older_forms_are_read),
 		cmocka_unit_test(other_texts_are_no_dates),
 		cmocka_unit_test(chunk_sizes_are_hexadecimal),
 		cmocka_unit_test(workers_may_write_good_lines),
