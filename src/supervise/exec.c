@@ -19,7 +19,7 @@
 #include "supervise/private.h"
 
 static int place_listeners(const struct crew_group *group, int *channel);
-static void close_rest(const struct crew_group *group, int channel);
+static int close_rest(const struct crew_group *group, int channel);
 static int set_environment(const struct crew_group *group, const char *notify_name);
 static int set_number(const char *name, unsigned long long number);
 static _Noreturn void fail(int channel, const char *what, const char *of);
@@ -33,7 +33,8 @@ _Noreturn void exec_become(const struct life *life, int channel,
 
 	if (place_listeners(group, &channel) < 0)
 		fail(channel, "cannot hand over the listeners", "");
-	close_rest(group, channel);
+	if (close_rest(group, channel) < 0)
+		fail(channel, "cannot close the descriptors of the parent", "");
 	give_limit_back(life->child.plan);
 	if (group->directory && chdir(group->directory) < 0)
 		fail(channel, "cannot change to directory ", group->directory);
@@ -75,13 +76,16 @@ static int place_listeners(const struct crew_group *group, int *channel)
 }
 
 /* Ours close at the exec; but who started us may have left others open. */
-static void close_rest(const struct crew_group *group, int channel)
+static int close_rest(const struct crew_group *group, int channel)
 {
 	int keep[KEEP_MAX + 1] = { channel };
+	int r;
 
 	for (unsigned i = 0; i < group->listen_fd_count; i++)
 		keep[i + 1] = 3 + (int)i;
-	os_close_all_but(keep, group->listen_fd_count + 1);
+	r = os_close_all_but(keep, group->listen_fd_count + 1);
+	errno = -r;
+	return r;
 }
 
 static int set_environment(const struct crew_group *group, const char *notify_name)

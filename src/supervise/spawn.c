@@ -50,7 +50,7 @@ static bool stops_later(const struct group_state *group);
 static int take_streams(const struct crew_group *group, const struct birth *birth);
 static void print_by_line(void);
 static void reset_signals(void);
-static void close_inherited(const struct group *group, const struct crew_child *self);
+static int close_inherited(const struct group *group, const struct crew_child *self);
 static void seed_random(void);
 static int run_child(struct life *life, struct crew_child *self);
 
@@ -289,7 +289,11 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 			     strerror(-r));
 		_exit(EX_OSERR);
 	}
-	close_inherited(group, &self);
+	code = close_inherited(group, &self);
+	if (code < 0) {
+		log_critical("the descriptors of the parent cannot be closed: %s", strerror(-code));
+		_exit(EX_OSERR);
+	}
 	/* Threads take descriptors of their host: it keeps what we have. So do those who
 	 * wait by an event loop. */
 	if (!life->is_host && !group->raw)
@@ -369,7 +373,7 @@ static void reset_signals(void)
 	sigaction(SIGUSR1, &action, NULL);
 }
 
-static void close_inherited(const struct group *group, const struct crew_child *self)
+static int close_inherited(const struct group *group, const struct crew_child *self)
 {
 	int keep[KEEP_MAX] = { self->channel };
 	int count = 1;
@@ -378,7 +382,7 @@ static void close_inherited(const struct group *group, const struct crew_child *
 		keep[count++] = group->is.preserve_fds[i];
 	if (group->keep)
 		count += group->keep(self, keep + count, KEEP_MAX - count);
-	os_close_all_but(keep, (size_t)count);
+	return os_close_all_but(keep, (size_t)count);
 }
 
 void give_limit_back(const struct plan *plan)

@@ -24,10 +24,10 @@ os.execv(sys.argv[5], sys.argv[5:])
 """
 
 # By their numbers here; None where those are not known.
-PREAD64, SENDFILE, OPENAT, IO_URING_SETUP, OPENAT2 = {
-    "x86_64": (17, 40, 257, 425, 437),
-    "aarch64": (67, 71, 56, 425, 437),
-}.get(platform.machine(), (None,) * 5)
+PREAD64, SENDFILE, OPENAT, IO_URING_SETUP, CLOSE_RANGE, OPENAT2 = {
+    "x86_64": (17, 40, 257, 425, 436, 437),
+    "aarch64": (67, 71, 56, 425, 436, 437),
+}.get(platform.machine(), (None,) * 6)
 
 
 def refusing(number, error, argument=0, bits=0):

@@ -12,7 +12,10 @@ import time
 import pytest
 
 from conftest import BUILD, Server, wait_for
-from filtered import OPENAT, OPENAT2, PREAD64, SENDFILE, refusing
+from filtered import CLOSE_RANGE, OPENAT, OPENAT2, PREAD64, SENDFILE, refusing
+import test_50_processes
+import test_76_exec
+from test_76_exec import run  # noqa: F401
 
 O_TMPFILE = 0x400000
 
@@ -22,8 +25,8 @@ def start_on(tmp_path):
     """A function that starts a sampler behind `before`; it is stopped after the test."""
     servers = []
 
-    def starter(*before, **environment):
-        servers.append(Server(str(tmp_path), ["--workers", "1"], environment, before=before))
+    def starter(*before, workers="1", **environment):
+        servers.append(Server(str(tmp_path), ["--workers", workers], environment, before=before))
         return servers[-1]
     yield starter
     for server in servers:
@@ -132,6 +135,18 @@ def test_a_folder_that_is_made_anew(start_on, root, tmp_path, monkeypatch, relat
         assert (answer.status, answer.body) == (200, b"new")
     assert server.get("/static/deep/file.txt").status == 404
     wait_for(lambda: server.log().count("was made anew") == 1, what="one line about it")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_workers_hold_what_is_theirs_where_close_range_is_refused(start_on, error):
+    test_50_processes.test_a_worker_holds_no_client_and_no_other_worker(
+        lambda option, workers: start_on(*refusing(CLOSE_RANGE, error), workers=workers))
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_nothing_is_inherited_where_close_range_is_refused(run, error):  # noqa: F811
+    test_76_exec.test_nothing_else_is_inherited(
+        lambda **options: run(before=refusing(CLOSE_RANGE, error), **options))
 
 
 # A root's folder, which is in both layers: so it has one link, and keeps it when it is removed.

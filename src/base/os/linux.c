@@ -5,6 +5,7 @@
  */
 #include "base/os/os.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,6 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
+/* So many descriptors are closed one by one, which takes a tenth of a second: as many as a
+ * process may have, unless somebody has raised fs.nr_open (proc(5)). */
+#define NUMBERS_MAX (1u << 20)
+
+static int close_span(unsigned from, unsigned to);
+static int close_each_number(unsigned from, unsigned to);
 static int compare_ints(const void *a, const void *b);
 
 size_t os_page_bytes(void)
@@ -338,10 +346,11 @@ void os_close_each(const int *fds, size_t count)
 	}
 }
 
-void os_close_all_but(const int *keep, size_t count)
+int os_close_all_but(const int *keep, size_t count)
 {
 	unsigned from = 3;
 	int *sorted = NULL;
+	int r = 0;
 
 	if (count > 0) {
 		sorted = malloc(count * sizeof(*sorted));
@@ -350,15 +359,55 @@ void os_close_all_but(const int *keep, size_t count)
 		memcpy(sorted, keep, count * sizeof(*sorted));
 		qsort(sorted, count, sizeof(*sorted), compare_ints);
 	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		if (sorted[i] < (int)from)
 			continue;
 		if (sorted[i] > (int)from)
-			syscall(SYS_close_range, from, (unsigned)sorted[i] - 1, 0);
+			r = close_span(from, (unsigned)sorted[i] - 1);
 		from = (unsigned)sorted[i] + 1;
 	}
-	syscall(SYS_close_range, from, ~0u, 0);
+	if (r == 0)
+		r = close_span(from, ~0u);
 	free(sorted);
+	return r;
+}
+
+/* Where close_range(2) is refused (before Linux 5.9, or by a filter of system calls) /proc lists
+ * what is open: by number, so that who closes what it read misses nothing. */
+static int close_span(unsigned from, unsigned to)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *folder;
+
+	if (syscall(SYS_close_range, from, to, 0) == 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/proc/self/fd", os_files_root);
+	folder = opendir(path);
+	if (!folder)
+		return close_each_number(from, to);
+	while ((entry = readdir(folder)) != NULL) {
+		const unsigned fd = (unsigned)strtoul(entry->d_name, NULL, 10);
+
+		if (fd >= from && fd <= to && fd != (unsigned)dirfd(folder))
+			close((int)fd);
+	}
+	closedir(folder);
+	return 0;
+}
+
+/* Without /proc (chroot(2)), or with no descriptor left to read it by. */
+static int close_each_number(unsigned from, unsigned to)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_max > NUMBERS_MAX)
+		return -EMFILE;
+	for (unsigned fd = from; fd <= to && fd < limit.rlim_max; fd++)
+		close((int)fd);
+	return 0;
 }
 
 unsigned os_processors(void)

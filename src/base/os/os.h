@@ -103,8 +103,9 @@ void os_set_process_name(const char *name);
  * taken all, for as long as the sender wants. (With a file of a file system that he serves
  * himself, fuse(4), he still can.) */
 void os_close_each(const int *fds, size_t count);
-/** Close all descriptors from 3 up but the `count` given ones. */
-void os_close_all_but(const int *keep, size_t count);
+/** Close all descriptors from 3 up but the `count` given ones. 0, or -errno where the system lets
+ * nobody know which are open (without close_range(2), without /proc, with a limit of millions). */
+int os_close_all_but(const int *keep, size_t count);
 /** Run this thread as SCHED_BATCH (sched(7)): it does not pre-empt others when it
  * wakes. 0 or -errno. */
 int os_schedule_batch(void);

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -21,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -266,18 +269,62 @@ static void close_others(void)
 
 	for (int fd = 3; fd < 40; fd++)
 		must(dup2(STDIN_FILENO, fd) == fd);
-	os_close_all_but(keep, COUNT_OF(keep));
+	must(os_close_all_but(keep, COUNT_OF(keep)) == 0);
 	for (int fd = 0; fd < 40; fd++)
 		must(is_open(fd) == (fd < 4 || fd == 10 || fd == 30));
-	os_close_all_but(NULL, 0);
+	must(os_close_all_but(NULL, 0) == 0);
 	for (int fd = 0; fd < 40; fd++)
 		must(is_open(fd) == (fd < 3));
+}
+
+/* As systems before Linux 5.9 do, and filters of containers. */
+static void refuse_close_range(void)
+{
+	struct sock_filter steps[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog filter = { COUNT_OF(steps), steps };
+
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+static void close_others_by_proc(void)
+{
+	refuse_close_range();
+	close_others();
+}
+
+static void close_others_by_number(void)
+{
+	const struct rlimit few = { 64, 64 };
+
+	refuse_close_range();
+	os_files_root = "/nowhere";
+	must(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	close_others();
+}
+
+static void close_others_by_nothing(void)
+{
+	struct rlimit many;
+
+	refuse_close_range();
+	os_files_root = "/nowhere";
+	must(getrlimit(RLIMIT_NOFILE, &many) == 0);
+	must(os_close_all_but(NULL, 0) == (many.rlim_max > 1 << 20 ? -EMFILE : 0));
 }
 
 static void all_but_the_kept_are_closed(void **state)
 {
 	(void)state;
 	in_a_fork(close_others);
+	in_a_fork(close_others_by_proc);
+	in_a_fork(close_others_by_number);
+	in_a_fork(close_others_by_nothing);
 }
 
 static void the_machine_is_measured(void **state)
