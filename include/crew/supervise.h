@@ -394,8 +394,8 @@ bool crew_plan_degraded(const struct crew_supervisor *supervisor,
  * the terminal is the parent's to interpret. SIGHUP, SIGQUIT, SIGUSR1 and SIGPIPE
  * are ignored when it begins, all others are as usual. */
 
-/** Beat the heart, then sleep for that long, or until asked to stop; the heart
- * beats on meanwhile. False: please stop. */
+/** Beat the heart, then sleep for that long, or until asked to stop, or until the
+ * parent is gone; the heart beats on meanwhile. False: please stop. */
 bool crew_rest(struct crew_child *self, unsigned ms);
 /** Beat the heart. False: please stop. */
 bool crew_running(struct crew_child *self);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,7 +107,8 @@ bool crew_rest(struct crew_child *self, unsigned ms)
 {
 	const uint64_t end = clock_now_ms() + ms;
 	const unsigned slice = rest_slice_ms(self);
-	struct pollfd stop = { .fd = self->stop_fd, .events = POLLIN };
+	struct pollfd news[] = { { .fd = self->stop_fd, .events = POLLIN },
+				 { .fd = self->channel } };
 
 	while (crew_running(self)) {
 		const uint64_t now = clock_now_ms();
@@ -116,7 +118,13 @@ bool crew_rest(struct crew_child *self, unsigned ms)
 			return true;
 		if (left > slice)
 			left = slice;
-		poll(&stop, 1, (int)left);
+		if (poll(news, COUNT_OF(news), (int)left) <= 0 || !news[1].revents)
+			continue;
+		/* The parent is gone, and the kernel has not ended us: it forgets that of
+		 * who becomes another user (prctl(2), PR_SET_PDEATHSIG). */
+		if (news[1].revents & POLLHUP)
+			self_ask(self, ASKED_TO_FINISH);
+		news[1].fd = -1;
 	}
 	return false;
 }
@@ -128,6 +136,9 @@ int self_live(struct crew_child *self)
 
 	for (unsigned i = 0; code == 0 && group->on_start && group->on_start[i]; i++)
 		code = group->on_start[i](self);
+	/* Again, since they may have made it another user's. A host watches its channel. */
+	if (code == 0 && !self->is_thread && os_die_with_parent(SIGKILL, self->parent) < 0)
+		_exit(EX_OSERR);
 	if (code == 0) {
 		if (!group->notify)
 			crew_ready(self);

@@ -9,6 +9,7 @@
  * loops without a heartbeat at SIGUSR2, and, with --input, reads orders:
  * "exit N", "leak MIB", "open N", "say TEXT", "mutter TEXT" (the same, unflushed),
  * "random", "fds", "status TEXT".
+ * With --nobody (start, run) it becomes the user 65534 then.
  * With --own-loop the parent reads orders too: "add [ID]", "remove ID [SIGNAL]",
  * "send ID TEXT", "signal ID N", "reload", "reopen", "children", "deaths", "stop".
  */
@@ -38,6 +39,7 @@ static bool blocks;
 static bool own_loop;
 static bool flood;
 static bool handles_usr2;
+static const char *becomes_nobody = ""; /* when */
 static long descriptors;
 
 static double now(void)
@@ -79,6 +81,8 @@ static int start_two(struct crew_child *self)
 	(void)self;
 	printf("start two\n"); /* unflushed */
 	usleep(boot_ms * 1000);
+	if (strcmp(becomes_nobody, "start") == 0 && setresuid(65534, 65534, 65534) < 0)
+		return 77;
 	return fails_to_start ? 78 : 0;
 }
 
@@ -135,6 +139,8 @@ static int run(struct crew_child *self)
 	struct pollfd ready[2] = { { .fd = crew_stop_fd(self), .events = POLLIN },
 				   { .fd = STDIN_FILENO, .events = POLLIN } };
 
+	if (strcmp(becomes_nobody, "run") == 0 && setresuid(65534, 65534, 65534) < 0)
+		return 77;
 	for (unsigned i = 0; i < lines_to_say; i++)
 		printf("line %u of child %u\n", i, crew_index(self));
 	fflush(stdout);
@@ -376,7 +382,7 @@ enum {
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
 	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, ERROR_FILE,
-	QUIET, USR2, TAKE_LOG,
+	QUIET, USR2, TAKE_LOG, NOBODY,
 };
 
 static const struct option options[] = {
@@ -399,7 +405,7 @@ static const struct option options[] = {
 	{ "work-in", 1, NULL, WORK_IN },
 	{ "out-to", 1, NULL, OUT_TO }, { "error-file", 1, NULL, ERROR_FILE },
 	{ "quiet", 0, NULL, QUIET }, { "usr2", 0, NULL, USR2 },
-	{ "take-log", 1, NULL, TAKE_LOG },
+	{ "take-log", 1, NULL, TAKE_LOG }, { "nobody", 1, NULL, NOBODY },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -472,6 +478,7 @@ static void take(int option, char *value)
 		plan.on_log_context = value;
 		break;
 	case QUIET: say_nothing(); break;
+	case NOBODY: becomes_nobody = value; break;
 	case USR2: handles_usr2 = true; break;
 	default: exit(64);
 	}

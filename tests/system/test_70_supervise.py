@@ -439,6 +439,20 @@ def test_children_die_with_their_parent(supervised, kind):
     wait_for(lambda: not any(is_alive(pid) for pid in family), 2, "the end of the children")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("when", ["start", "run"])
+def test_so_do_those_who_have_become_another_user(supervised, when, kind):
+    """Of those the kernel forgets it (prctl(2), PR_SET_PDEATHSIG)."""
+    program = supervised("--count", 2, "--kind", kind, "--nobody", when)
+    program.wait("ready", 2)
+    family = program.pids()
+    wait_for(lambda: all(status_of(pid)["Uid"].split()[0] == "65534" for pid in family))
+    program.process.kill()
+    program.process.wait()
+    wait_for(lambda: not any(is_alive(pid) for pid in family), 2, "the end of the children")
+
+
 def test_a_status_is_listed(supervised):
     program = supervised("--count", 1, "--input", "--own-loop")
     program.wait("ready")
