@@ -69,7 +69,7 @@ int host_live(struct crew_child *self, struct plan *plan, struct group_state *gr
 		return EX_OSERR;
 	}
 	beat(&host.loop, &host.beat);
-	os_channel_send(self->channel, READY_MESSAGE, sizeof(READY_MESSAGE), NULL, 0);
+	self_tell_ready(self);
 	while (r == 0 && (!host.stopping || !list_empty(&host.threads)))
 		r = loop_turn(&host.loop, -1);
 	return r < 0 ? EX_OSERR : 0;

@@ -184,6 +184,14 @@ static int boot_for_ever_as_a_successor(struct crew_child *self)
 	return crew_generation(self) > 1 ? boot_for_ever(self) : 0;
 }
 
+/* All that its channel holds. */
+static int say_all_that_it_can(struct crew_child *self)
+{
+	while (os_channel_send(self->channel, "word", 5, NULL, 0) == 0)
+		;
+	return 0;
+}
+
 static int stop_itself(struct crew_child *self)
 {
 	kill(getpid(), SIGTERM);
@@ -657,6 +665,23 @@ static void a_reload_retires_who_was_there(void **state)
 	assert_int_equal(plan_child(story.plan, 0, 0)->generation, 2);
 	assert_null(plan_life(story.plan, 0, 0, 1));
 	stop(&story);
+}
+
+static void that_it_is_ready_is_heard_though_it_has_said_much(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { say_all_that_it_can, NULL };
+
+	(void)state;
+	for (unsigned kind = CREW_PROCESS; kind <= CREW_THREAD; kind++) {
+		struct story story;
+
+		begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+						   .kind = (enum crew_kind)kind,
+						   .on_start = starts });
+		turn_until(&story, &story.ready, 1);
+		assert_in_range(story.messages, 10, 10000);
+		stop(&story);
+	}
 }
 
 /* However often it is asked for: the last one may have meant what came after the first. */
@@ -2339,6 +2364,7 @@ int main(void)
 		cmocka_unit_test(from_start_to_stop),
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
+		cmocka_unit_test(that_it_is_ready_is_heard_though_it_has_said_much),
 		cmocka_unit_test(reloads_during_a_reload_are_one_more),
 		cmocka_unit_test(who_retires_and_goes_on_is_let),
 		cmocka_unit_test(places_come_and_go),

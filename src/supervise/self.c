@@ -34,6 +34,8 @@
 
 /* How often blocking calls are interrupted, once they are to be. */
 #define INTERRUPT_NS 20000000l
+/* How long the parent is left to make room in a channel before it is tried again. */
+#define FULL_NAP_NS 1000000u
 
 static struct crew_child *self_of_signals; /* of this process */
 static pid_t own_pid;                      /* what is forked from it is no child of the plan's */
@@ -87,8 +89,15 @@ void crew_ready(struct crew_child *self)
 	if (atomic_compare_exchange_strong_explicit(
 		    &self->score->state, &starting, CREW_CHILD_READY,
 		    memory_order_relaxed, memory_order_relaxed))
-		os_channel_send(self->channel, READY_MESSAGE,
-				sizeof(READY_MESSAGE), NULL, 0);
+		self_tell_ready(self);
+}
+
+void self_tell_ready(struct crew_child *self)
+{
+	while (os_channel_is_full(os_channel_send(self->channel, READY_MESSAGE,
+						  sizeof(READY_MESSAGE), NULL, 0)) &&
+	       atomic_load_explicit(&self->asked, memory_order_acquire) == ASKED_NOTHING)
+		os_nap(FULL_NAP_NS);
 }
 
 void crew_child_status(struct crew_child *self, const char *text)

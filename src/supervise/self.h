@@ -57,6 +57,9 @@ int self_ask_to_leave(struct crew_child *self);
 int self_ask_for_successor(struct crew_child *self);
 /** From another thread: ask a thread to stop, and make stop_fd readable. */
 void self_ask(struct crew_child *self, enum self_asked what);
+/** Tell the parent that it is ready, which is told once: waits while the channel has no room
+ * (until it is asked to stop). */
+void self_tell_ready(struct crew_child *self);
 /** The signal that makes blocking calls of a thread return. */
 int self_interrupt_signal(void);
 /** Let that signal do nothing but interrupt. */
