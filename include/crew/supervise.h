@@ -401,8 +401,9 @@ bool crew_rest(struct crew_child *self, unsigned ms);
 bool crew_running(struct crew_child *self);
 /** Beat the heart. Async-signal-safe. */
 void crew_child_beat(struct crew_child *self);
-/** Say that it is ready (with `notify`); more than once is harmless. Waits for the
- * parent, some milliseconds, where much was said to it before. */
+/** Say that it is ready (with `notify`); more than once is harmless, and once it is
+ * asked to stop nothing is said. Waits for the parent, some milliseconds, where much
+ * was said to it before. */
 void crew_ready(struct crew_child *self);
 /** A descriptor that is readable once it is asked to stop, for an event loop.
  * Not to be read from. */

@@ -123,6 +123,8 @@ void life_ready(struct life *life)
 
 	if (life->ready || life->killed || life->stale)
 		return;
+	if (life->told_ms && place && place->next == life)
+		return; /* it is about to go: who is there stays */
 	life->ready = true;
 	life->ready_ms = clock_now_ms();
 	if (life->is_host)

@@ -184,6 +184,24 @@ static int boot_for_ever_as_a_successor(struct crew_child *self)
 	return crew_generation(self) > 1 ? boot_for_ever(self) : 0;
 }
 
+/* Its successor boots until it is asked to stop. */
+static int boot_until_asked_as_a_successor(struct crew_child *self)
+{
+	while (crew_generation(self) > 1 && crew_running(self))
+		poll(NULL, 0, 5);
+	return 0;
+}
+
+static int leave_when_the_parent_says_so_as_a_successor(struct crew_child *self)
+{
+	return crew_generation(self) > 1 ? leave_when_the_parent_says_so(self) : 0;
+}
+
+static int leave_if_it_is_the_first(struct crew_child *self)
+{
+	return crew_generation(self) == 1 ? leave_when_the_parent_says_so(self) : 0;
+}
+
 /* All that its channel holds. */
 static int say_all_that_it_can(struct crew_child *self)
 {
@@ -665,6 +683,42 @@ static void a_reload_retires_who_was_there(void **state)
 	assert_int_equal(plan_child(story.plan, 0, 0)->generation, 2);
 	assert_null(plan_life(story.plan, 0, 0, 1));
 	stop(&story);
+}
+
+static void stop_the_successor(struct crew_group is, bool raw)
+{
+	struct group group = with_hooks(is);
+	struct story story;
+
+	group.raw = raw;
+	begin_groups(&story, &group, 1);
+	turn_until(&story, &story.ready, 1);
+	listen_for("the old children stay");
+	plan_reload(story.plan, 0);
+	signal_by_somebody(plan_life(story.plan, 0, 0, 2)->pid, SIGTERM);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.generation, 2);
+	assert_int_equal(story.ready, 1);
+	assert_int_equal(story.retiring, raw);
+	assert_int_equal(ear.count, 1);
+	assert_int_equal(plan_child(story.plan, 0, 0)->generation, 1);
+	listen_for(NULL);
+	stop(&story);
+}
+
+static void who_is_stopped_as_it_boots_takes_nobodys_place(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { boot_until_asked_as_a_successor,
+							      NULL };
+	static int (*const raw_starts[])(struct crew_child *) = {
+		leave_when_the_parent_says_so_as_a_successor, NULL
+	};
+
+	(void)state;
+	stop_the_successor((struct crew_group){ .name = "kids", .run = rest, .count = 1,
+						.on_start = starts }, false);
+	stop_the_successor((struct crew_group){ .name = "kids", .run = leave_if_it_is_the_first,
+						.count = 1, .on_start = raw_starts }, true);
 }
 
 static void that_it_is_ready_is_heard_though_it_has_said_much(void **state)
@@ -2364,6 +2418,7 @@ int main(void)
 		cmocka_unit_test(from_start_to_stop),
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
+		cmocka_unit_test(who_is_stopped_as_it_boots_takes_nobodys_place),
 		cmocka_unit_test(that_it_is_ready_is_heard_though_it_has_said_much),
 		cmocka_unit_test(reloads_during_a_reload_are_one_more),
 		cmocka_unit_test(who_retires_and_goes_on_is_let),

@@ -85,7 +85,8 @@ void crew_ready(struct crew_child *self)
 {
 	uint32_t starting = CREW_CHILD_STARTING;
 
-	crew_child_beat(self);
+	if (!crew_running(self))
+		return; /* who stops already takes nobody's place */
 	if (atomic_compare_exchange_strong_explicit(
 		    &self->score->state, &starting, CREW_CHILD_READY,
 		    memory_order_relaxed, memory_order_relaxed))
