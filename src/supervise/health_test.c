@@ -230,6 +230,50 @@ static void a_host_that_is_too_large_stays_while_no_other_comes_up(void **state)
 	end();
 }
 
+/* Which nobody else sees: it has neither a process nor threads. */
+static struct life *new_host(struct group_state *group)
+{
+	struct life *host = life_new(group, NULL);
+
+	assert_non_null(host);
+	list_push_back(&group->lives, &host->in_group);
+	group->host = host;
+	host->ready = true;
+	host->ready_ms = clock_now_ms();
+	return host;
+}
+
+/* Of a limit that is below what an idle one has. */
+static void hosts_that_are_too_large_at_once_are_replaced_ever_more_rarely(void **state)
+{
+	const struct group group = {
+		.is = { .name = "kids", .kind = CREW_THREAD, .count = 1, .run = rest },
+		.raw = true };
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+	struct life *before = NULL;
+	uint64_t now_ms;
+
+	(void)state;
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		struct life *host = new_host(&plan->groups[0]);
+
+		life_ask_to_leave(host, LEAVE_LARGE);
+		now_ms = host->leave_ms + LEAVE_MS;
+		if (before) { /* it has threads that finish */
+			life_let_leave(host, now_ms);
+			assert_int_equal(host->leave_ms + LEAVE_MS, now_ms);
+			list_remove(&before->in_group);
+			life_free(before);
+		}
+		life_let_leave(host, now_ms);
+		assert_in_range(host->leave_ms + LEAVE_MS - now_ms, BACKOFF_FIRST_MS << i,
+				(BACKOFF_FIRST_MS << i) * 5 / 4);
+		before = host;
+	}
+	plan_free(plan);
+}
+
 static void limits_that_cannot_be_held_are_told_of(void **state)
 {
 	static const char said[] = "kids: /proc cannot be read, so that nobody is held to "
@@ -263,6 +307,7 @@ int main(void)
 						make_root, remove_root),
 		cmocka_unit_test(a_heartbeat_of_the_future_is_not_believed),
 		cmocka_unit_test(a_host_that_is_too_large_stays_while_no_other_comes_up),
+		cmocka_unit_test(hosts_that_are_too_large_at_once_are_replaced_ever_more_rarely),
 		cmocka_unit_test_setup_teardown(limits_that_cannot_be_held_are_told_of,
 						make_root, remove_root),
 	};

@@ -23,6 +23,7 @@ _Static_assert(COUNT_OF(leave_texts) == LEAVE_COUNT, "each reason has a text");
 
 static bool put_off_leave(struct life *life, uint64_t now_ms);
 static bool is_replacing(const struct group_state *group);
+static bool has_older_host(const struct life *host);
 
 struct life *life_new(struct group_state *group, struct place *place)
 {
@@ -213,7 +214,8 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 		return;
 	if (place && place->now == life && (place->next || place->waiting))
 		return; /* once that is ready this one is told */
-	if (life->leave != LEAVE_ASKED && is_replacing(group_of(life)))
+	if (life->leave != LEAVE_ASKED &&
+	    (is_replacing(group_of(life)) || has_older_host(life)))
 		return; /* one at a time: it can wait */
 	if (put_off_leave(life, now_ms))
 		return;
@@ -239,7 +241,8 @@ void life_let_leave(struct life *life, uint64_t now_ms)
 void life_leave_later(struct life *life)
 {
 	if (life->leave_ms)
-		life->leave_ms = clock_now_ms() + restart_pause(life->place, 0) - LEAVE_MS;
+		life->leave_ms = clock_now_ms() - LEAVE_MS +
+				 restart_pause(&life->place->failures, 0);
 }
 
 void life_mark(struct life *life, enum crew_child_state mark)
@@ -290,17 +293,21 @@ void name_life(const struct life *life, char *ret_name, size_t size)
  * deaths the pauses grow. It serves on meanwhile, as well as it can. */
 static bool put_off_leave(struct life *life, uint64_t now_ms)
 {
+	struct group_state *group = group_of(life);
 	struct place *place = life->place;
+	const bool serves = life->is_host ? group->host == life : place && place->now == life;
 	/* That it is too large is seen at the first look. */
 	const unsigned seen_ms = life->leave == LEAVE_LARGE ? LIMIT_TICKS * HEALTH_MS : 0;
+	unsigned *failures;
 	uint64_t age_ms;
 
-	if (life->leave_put_off || !life->ready || !place || place->now != life)
+	if (life->leave_put_off || !life->ready || !serves)
 		return false;
+	failures = life->is_host ? &group->host_failures : &place->failures;
 	age_ms = now_ms - life->ready_ms;
 	life->leave_put_off = true;
-	life->leave_ms = now_ms + restart_pause(place, age_ms > seen_ms ? age_ms - seen_ms : 0);
-	life->leave_ms -= LEAVE_MS;
+	life->leave_ms = now_ms - LEAVE_MS +
+			 restart_pause(failures, age_ms > seen_ms ? age_ms - seen_ms : 0);
 	return now_ms < life->leave_ms + LEAVE_MS;
 }
 
@@ -314,4 +321,18 @@ static bool is_replacing(const struct group_state *group)
 			return true;
 	}
 	return group->rolling;
+}
+
+/* Are there threads of its group that finish in the process that was their host before? */
+static bool has_older_host(const struct life *host)
+{
+	const struct group_state *group = group_of(host);
+
+	list_each(link, &group->lives) {
+		const struct life *life = container_of(link, struct life, in_group);
+
+		if (host->is_host && life->is_host && life != host && life != group->host)
+			return true;
+	}
+	return false;
 }

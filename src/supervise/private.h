@@ -179,6 +179,7 @@ struct group_state {
 	bool reload_asked;     /* for one that has not begun */
 	uint64_t rolled_ms;    /* when the last one was over; 0: there was none */
 	bool ever_ready;
+	unsigned host_failures; /* in a row: hosts to be replaced as soon as they were ready */
 	uint64_t restarts;
 	bool told;             /* to stop, or had its turn with nobody there */
 	int log_level;         /* 0: the parent's */
@@ -339,9 +340,9 @@ void reap_count_oom_kills(struct plan *plan);
 void life_bury(struct life *life, const struct crew_death *death);
 /* restart.c */
 void restart_later(struct place *place, const struct crew_death *death);
-/* How long who wants to leave, so long after it was ready, shall stay: longer each time, for
- * places whose children want to at once. */
-unsigned restart_pause(struct place *place, uint64_t age_ms);
+/* How long who wants to leave, so long after it was ready, shall stay: longer each time, where
+ * those before wanted to at once, which is counted in `failures`. */
+unsigned restart_pause(unsigned *failures, uint64_t age_ms);
 /* budget.c */
 /** A restart is due: false if the group has used up its budget. */
 bool budget_take(struct group_state *group);

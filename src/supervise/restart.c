@@ -68,13 +68,13 @@ static bool is_crash(const struct group_state *group, const struct crew_death *d
 	       death->cause == CREW_CAUSE_SIGNAL && death->signal != SIGKILL;
 }
 
-unsigned restart_pause(struct place *place, uint64_t age_ms)
+unsigned restart_pause(unsigned *failures, uint64_t age_ms)
 {
 	if (age_ms >= MOMENT_MS) {
-		place->failures = 0;
+		*failures = 0;
 		return 0;
 	}
-	return backoff(place->failures++);
+	return backoff((*failures)++);
 }
 
 static unsigned backoff(unsigned failures)
