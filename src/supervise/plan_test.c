@@ -721,6 +721,27 @@ static void who_is_stopped_as_it_boots_takes_nobodys_place(void **state)
 						.count = 1, .on_start = raw_starts }, true);
 }
 
+static void a_successor_that_fails_is_not_said_to_be_started_again(void **state)
+{
+	static int (*const starts[])(struct crew_child *) = { start_the_first_only, NULL };
+	struct story story;
+
+	(void)state;
+	listen_for("starting it again");
+	begin(&story, (struct crew_group){ .name = "kids", .run = rest, .count = 1,
+					   .on_start = starts });
+	turn_until(&story, &story.ready, 1);
+	plan_reload(story.plan, 0);
+	turn_until(&story, &story.died, 1);
+	assert_int_equal(story.last.generation, 2);
+	assert_int_equal(ear.count, 0);
+	kill(plan_child(story.plan, 0, 0)->pid, SIGKILL);
+	turn_until(&story, &story.died, 2);
+	assert_int_equal(ear.count, 1);
+	listen_for(NULL);
+	stop(&story);
+}
+
 static void that_it_is_ready_is_heard_though_it_has_said_much(void **state)
 {
 	static int (*const starts[])(struct crew_child *) = { say_all_that_it_can, NULL };
@@ -2419,6 +2440,7 @@ int main(void)
 		cmocka_unit_test(the_killed_are_replaced_and_remembered),
 		cmocka_unit_test(a_reload_retires_who_was_there),
 		cmocka_unit_test(who_is_stopped_as_it_boots_takes_nobodys_place),
+		cmocka_unit_test(a_successor_that_fails_is_not_said_to_be_started_again),
 		cmocka_unit_test(that_it_is_ready_is_heard_though_it_has_said_much),
 		cmocka_unit_test(reloads_during_a_reload_are_one_more),
 		cmocka_unit_test(who_retires_and_goes_on_is_let),

@@ -44,6 +44,7 @@ static void judge(struct life *life, struct crew_death *death);
 static bool is_order(int signal, int told);
 static bool comes_back(const struct group_state *group, const struct crew_death *death);
 static bool was_out_of_memory(struct plan *plan);
+static bool is_started_again(const struct life *life, const struct crew_death *death);
 static void tell(const struct life *life, const struct crew_death *death);
 static void bury_threads(struct life *host, const struct crew_death *death);
 static void let_go(struct life *life);
@@ -412,6 +413,15 @@ static bool was_out_of_memory(struct plan *plan)
 	return true;
 }
 
+/* Who dies as a successor leaves the place to whom it was to replace, and who has one to that. */
+static bool is_started_again(const struct life *life, const struct crew_death *death)
+{
+	const struct place *place = life->place;
+
+	return place && place->now == life && !place->next && !place->removed &&
+	       comes_back(group_of(life), death);
+}
+
 static void tell(const struct life *life, const struct crew_death *death)
 {
 	const double age = (double)death->age_ms / 1000;
@@ -444,10 +454,7 @@ static void tell(const struct life *life, const struct crew_death *death)
 			  death->cause == CREW_CAUSE_OUT_OF_MEMORY
 				  ? "; the cgroup's memory was used up"
 				  : "",
-			  comes_back(group_of(life), death) && !life->is_host && life->place &&
-					  !life->place->removed
-				  ? "; starting it again"
-				  : "");
+			  is_started_again(life, death) ? "; starting it again" : "");
 }
 
 /* What it could still say is heard; then each dies of its host, but for those

@@ -107,17 +107,18 @@ def test_a_rolling_restart_has_never_fewer_ready(supervised, kind):
     assert program.stop() == 0
 
 
-def test_a_reload_that_fails_keeps_the_old(supervised, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_reload_that_fails_keeps_the_old(supervised, how):
     program = supervised("--count", 2, "--boot", 600, "--boot-ms", 250, "--own-loop", "--input")
     program.wait("ready", 2)
-    # A successor that is stopped as soon as it is born is not ready in time.
+    # A successor that is stopped as soon as it is born is not ready in time, or it is killed.
     program.process.stdin.write(b"reload\n")
     program.process.stdin.flush()
     program.wait("pre_fork", 3)
     known = {event["pid"] for event in program.all("ready")}
     new = wait_for(lambda: set(program.pids()) - known)
     for pid in new:
-        os.kill(pid, signal.SIGSTOP)
+        os.kill(pid, how)
     try:
         wait_for(lambda: "the old children stay" in program.log())
     finally:
@@ -126,6 +127,7 @@ def test_a_reload_that_fails_keeps_the_old(supervised, tmp_path):
                 os.kill(pid, signal.SIGCONT)
     assert sorted(child["generation"] for child in program.children())[0] == 1
     assert not [death for death in program.all("death") if death["generation"] == 1]
+    assert "starting it again" not in program.log()
     program.command("stop")
     assert program.process.wait(10) == 0
 
