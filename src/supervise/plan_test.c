@@ -1186,6 +1186,24 @@ static void a_removed_thread_that_goes_on_keeps_no_stop_from_ending(void **state
 	stop(&story);
 }
 
+static void of_a_stuck_thread_it_is_remembered_though_it_never_ends(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
+					   .count = 2, .kind = CREW_THREAD,
+					   .stop_timeout_ms = 100 });
+	turn_until(&story, &story.ready, 2);
+	plan_condemn(story.plan, plan_child(story.plan, 0, 0), CREW_CAUSE_STUCK);
+	turn_until(&story, &story.ready, 3);
+	plan_stop(story.plan);
+	turn_until(&story, &story.died, 3);
+	assert_int_equal(death_of(&story, "kids", 0).cause, CREW_CAUSE_STUCK);
+	assert_int_equal(death_of(&story, "kids", 1).cause, CREW_CAUSE_ORDER);
+	stop(&story);
+}
+
 static void the_last_thread_is_removed_without_a_new_host(void **state)
 {
 	struct story story;
@@ -2460,6 +2478,7 @@ int main(void)
 		cmocka_unit_test(a_budget_is_used_up),
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(a_removed_thread_that_goes_on_keeps_no_stop_from_ending),
+		cmocka_unit_test(of_a_stuck_thread_it_is_remembered_though_it_never_ends),
 		cmocka_unit_test(the_last_thread_is_removed_without_a_new_host),
 		cmocka_unit_test(a_thread_that_never_comes_up_keeps_others_from_nothing),
 		cmocka_unit_test(freeing_kills_who_is_left),
