@@ -76,6 +76,7 @@ void reap_fire(struct loop *loop, struct timer *timer)
 
 static void reap(struct life *life)
 {
+	struct plan *plan = life->child.plan;
 	struct crew_death death = { .exit_code = -1 };
 	struct os_end end;
 	int r = os_process_wait(life->child.pidfd, &end);
@@ -90,6 +91,9 @@ static void reap(struct life *life)
 		death.exit_code = end.exit_code;
 	death.peak_rss_bytes = r == 0 ? end.peak_rss_bytes : 0;
 	life_bury(life, &death);
+	/* It may have hidden who died after it. */
+	if (plan->options.take_signals)
+		reap_strangers(plan);
 }
 
 /* What is known of a death by now is how it ended; the rest is filled in. */

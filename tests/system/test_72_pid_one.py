@@ -58,6 +58,21 @@ def test_it_buries_orphans(as_pid_one):
     assert program.process.wait(10) == 0
 
 
+def test_it_buries_an_orphan_that_died_between_two_children(as_pid_one):
+    program = as_pid_one("--count", "3", "--", "/bin/sh", "-c", "(sleep 1000 &) ; exec sleep 1000")
+    program.wait("ready", 3)
+    family = wait_for(lambda: (found := children_of(program.init)) and len(found) == 6 and found)
+    os.kill(program.init, signal.SIGSTOP)  # all deaths are one SIGCHLD
+    for pid in family:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: all(status_of(pid)["State"][0] == "Z" for pid in family))
+    os.kill(program.init, signal.SIGCONT)
+    program.wait("death", 3)
+    wait_for(lambda: not set(family) & set(children_of(program.init)), what="the end of orphans")
+    os.kill(program.init, signal.SIGTERM)
+    assert program.process.wait(10) == 0
+
+
 def test_it_passes_signals_on(as_pid_one):
     program = as_pid_one("--count", "2", "--", "/bin/sh", "-c",
                          "trap 'echo got usr2' USR2; trap 'echo got winch' WINCH; "
