@@ -91,9 +91,8 @@ void streams_room_fire(struct loop *loop, struct timer *timer)
 		/* With an empty pipe no event would come for what is held. */
 		if (!sink_has_room(stream->sink) || !take_held(stream))
 			continue;
-		list_remove(link);
-		if (loop_add(loop, &stream->watch, EPOLLIN) < 0)
-			wait_for_room(stream);
+		if (loop_add(loop, &stream->watch, EPOLLIN) == 0)
+			list_remove(link);
 	}
 	finished = finish_lines(plan);
 	if (!finished || !list_empty(&plan->waiting))
