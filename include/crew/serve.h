@@ -130,7 +130,8 @@ enum crew_loop {
 /** A number of workers that run one application. A zeroed pool ends the list. */
 struct crew_pool {
 	const struct crew_app *app;
-	const char *name;          /* NULL: the application's */
+	const char *name;          /* 1 to 40 characters, and no blank, newline or
+				      bracket; NULL: the application's */
 	enum crew_kind kind;       /* CREW_PROCESS, or CREW_THREAD: all workers are
 				      threads of one process, not isolated from each
 				      other */

@@ -74,9 +74,12 @@ struct crew_stream {
 			       others are marked with group, index and pid */
 };
 
+/** Descriptors in `listen_fds`, and in `preserve_fds`. */
+#define CREW_GROUP_FDS_MAX 64
+
 /** Children of one kind that do the same. A group without a name ends the list. */
 struct crew_group {
-	const char *name;
+	const char *name; /* 1 to 40 characters, and no blank, newline or bracket */
 	enum crew_kind kind;
 	/* How many. 0: $WEB_CONCURRENCY if that is a number, else the processors
 	 * that this process may use (affinity, cgroup cpu.max) less one, at least
@@ -103,7 +106,7 @@ struct crew_group {
 	const char *directory;          /* to work in; NULL: the parent's */
 	/* Sockets that it gets as descriptors 3, 4, …, with LISTEN_FDS, LISTEN_PID
 	 * and, if `listen_names` ("http:admin") is given, LISTEN_FDNAMES, as by
-	 * systemd (sd_listen_fds(3)). They stay the caller's. */
+	 * systemd (sd_listen_fds(3)); at most CREW_GROUP_FDS_MAX. They stay the caller's. */
 	const int *listen_fds;
 	unsigned listen_fd_count;
 	const char *listen_names;
@@ -114,7 +117,8 @@ struct crew_group {
 	 * crew_ready(), or by READY=1 to $NOTIFY_SOCKET (sd_notify(3)). */
 	bool notify;
 	/* Descriptors that children of CREW_PROCESS and CREW_THREAD keep, under the
-	 * same numbers; all others are closed. They stay the caller's. */
+	 * same numbers, at most CREW_GROUP_FDS_MAX; all others are closed. They stay the
+	 * caller's. */
 	const int *preserve_fds;
 	unsigned preserve_fd_count;
 	bool input; /* standard input is a pipe that crew_plan_send() feeds;

@@ -161,6 +161,7 @@ static void names_of_pools_differ(void **state)
 	const struct crew_app nameless = { .routes = app.routes };
 	const struct crew_server twice = { .pools = { { .app = &app }, { .app = &app } } };
 	const struct crew_server none = { .pools = { { .app = &app }, { .app = &nameless } } };
+	const struct crew_server blank = { .pools = { { .app = &app, .name = "my app" } } };
 	const struct crew_server ours = { .pools = { { .app = &app, .name = "dispatcher" } } };
 
 	(void)state;
@@ -168,6 +169,8 @@ static void names_of_pools_differ(void **state)
 			    "pools 0 and 1 are both called \"app\": give one another .name");
 	assert_string_equal(judge(&none),
 			    "pool 1 has no name: give it, or its application, a .name");
+	assert_string_equal(judge(&blank), "pool 0: its name \"my app\" must have 1 to 40 "
+					   "characters, and no blank or bracket");
 	assert_non_null(strstr(judge(&ours), "pool 0 is called \"dispatcher\", as are the "
 					     "processes that talk to clients"));
 }

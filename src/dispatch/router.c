@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "dispatch/reach.h"
 #include "dispatch/trie.h"
+#include "manage/group_tables.h"
 
 struct pool_routes {
 	struct trie table;
@@ -69,7 +70,7 @@ int router_new(const struct crew_server *server, struct router **ret_router,
 	int r;
 
 	if (!router)
-		return -ENOMEM;
+		return error_set(ret_error, ENOMEM, "no memory for the routes");
 	router->server = server;
 	r = check_mounts(server, ret_error);
 	if (r == 0)
@@ -198,6 +199,9 @@ static int add_pool(struct router *router, unsigned index,
 	if (!name || !*name)
 		return error_set(ret_error, EINVAL,
 				 "pool %u has no name: give it, or its application, a .name", index);
+	r = group_tables_check_name("pool", index, name, ret_error);
+	if (r < 0)
+		return r;
 	if (strcmp(name, DISPATCHER_NAME) == 0)
 		return error_set(ret_error, EINVAL,
 				 "pool %u is called \"%s\", as are the processes that talk to "

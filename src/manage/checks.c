@@ -12,6 +12,9 @@
 #include "manage/private.h"
 #include "supervise/limits.h"
 
+/* With an index and brackets, it is to fit into what names a child (name_life). */
+#define NAME_CHARACTERS 40
+
 static int check_group(const struct crew_group *groups, unsigned number,
 		       struct crew_error *ret_error);
 static int check_kind(const struct crew_group *group, struct crew_error *ret_error);
@@ -75,17 +78,25 @@ int group_tables_check_descriptors(const struct crew_group *groups, unsigned cou
 	return r;
 }
 
+int group_tables_check_name(const char *what, unsigned number, const char *name,
+			    struct crew_error *ret_error)
+{
+	if (*name && strlen(name) <= NAME_CHARACTERS && !strpbrk(name, "[]\n "))
+		return 0;
+	return error_set(ret_error, EINVAL,
+			 "%s %u: its name \"%.60s\" must have 1 to %d characters, and no "
+			 "blank or bracket", what, number, name, NAME_CHARACTERS);
+}
+
 static int check_group(const struct crew_group *groups, unsigned number,
 		       struct crew_error *ret_error)
 {
 	const struct crew_group *group = &groups[number];
 	int r;
 
-	if (!*group->name || strlen(group->name) > 40 || strpbrk(group->name, "[]\n "))
-		return error_set(ret_error, EINVAL,
-				 "group %u: its name \"%s\" must have 1 to 40 "
-				 "characters, and no blank or bracket", number,
-				 group->name);
+	r = group_tables_check_name("group", number, group->name, ret_error);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < number; i++) {
 		if (strcmp(groups[i].name, group->name) == 0)
 			return error_set(ret_error, EINVAL,
@@ -165,10 +176,10 @@ static int check_ids(const struct crew_group *group, struct crew_error *ret_erro
 static int check_count(const struct crew_group *group, const char *field, unsigned count,
 		       struct crew_error *ret_error)
 {
-	if (count > 64)
+	if (count > CREW_GROUP_FDS_MAX)
 		return error_set(ret_error, EINVAL,
-				 "group \"%s\": at most 64 %s are possible",
-				 group->name, field);
+				 "group \"%s\": at most %d %s are possible",
+				 group->name, CREW_GROUP_FDS_MAX, field);
 	return 0;
 }
 

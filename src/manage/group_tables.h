@@ -14,6 +14,10 @@ struct kept_paths {
 	const char **command;
 };
 
+/** Will what that row of a table is called do in lines of the log, from which others read it? 0, or
+ * -EINVAL. `what` are such rows: "group". */
+int group_tables_check_name(const char *what, unsigned number, const char *name,
+			    struct crew_error *ret_error);
 /** 0, or -EINVAL with the row that is wrong and why. */
 int group_tables_check(const struct crew_group *groups, unsigned count,
 		       struct crew_error *ret_error);

@@ -94,8 +94,11 @@ int crew_plan_start(const struct crew_plan *plan,
 		    struct crew_error *ret_error)
 {
 	struct crew_supervisor *supervisor = calloc(1, sizeof(*supervisor));
-	int r = supervisor ? check_plan(plan, false, ret_error) : -ENOMEM;
+	int r;
 
+	if (!supervisor)
+		return error_set(ret_error, ENOMEM, "no memory for the supervisor");
+	r = check_plan(plan, false, ret_error);
 	if (r == 0) {
 		supervisor->tables = *plan;
 		r = begin(supervisor, ret_error);

@@ -56,9 +56,9 @@ _Noreturn void exec_become(const struct life *life, int channel,
 static int place_listeners(const struct crew_group *group, int *channel)
 {
 	const int top = 3 + (int)group->listen_fd_count;
-	int high[KEEP_MAX];
+	int high[CREW_GROUP_FDS_MAX];
 
-	if (group->listen_fd_count > KEEP_MAX)
+	if (group->listen_fd_count > CREW_GROUP_FDS_MAX)
 		return -1;
 	*channel = fcntl(*channel, F_DUPFD_CLOEXEC, top);
 	if (*channel < 0)
@@ -78,7 +78,7 @@ static int place_listeners(const struct crew_group *group, int *channel)
 /* Ours close at the exec; but who started us may have left others open. */
 static int close_rest(const struct crew_group *group, int channel)
 {
-	int keep[KEEP_MAX + 1] = { channel };
+	int keep[CREW_GROUP_FDS_MAX + 1] = { channel };
 	int r;
 
 	for (unsigned i = 0; i < group->listen_fd_count; i++)

@@ -57,7 +57,8 @@
 #define DEATHS_KEPT 32u
 /* "Most children are failing" is said once in so long. */
 #define FAILING_AGAIN_MS 600000u
-/* Descriptors that a child may keep. */
+/* Descriptors that a child may keep: those of its group's table (CREW_GROUP_FDS_MAX), its channel,
+ * and what the rooms above give it. */
 #define KEEP_MAX 128
 /* Stale threads for each of a group before its host is replaced as a whole. */
 #define STALE_EACH 3u
