@@ -360,7 +360,8 @@ struct crew_server {
  * wrong, 3 if no worker, no dispatcher, or no child of a group ever came up. With a
  * daemon it returns 0 in the process that was called, once the daemon is up; the daemon
  * never returns from it.
- * Blocks until the server stops; must be called from a single-threaded process.
+ * Blocks until the server stops; must be called from a single-threaded process. Signals
+ * are, then and when it has returned, as crew_supervise says (<crew/supervise.h>).
  */
 int crew_main(int argc, char **argv, const struct crew_server *server);
 

@@ -311,7 +311,10 @@ enum crew_exit {
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and
  * CONT. It raises its limit of open files (RLIMIT_NOFILE) as far as it may, since
  * a child takes four of them and more; children but threads get the limit that was
- * found.
+ * found. When it has returned the signals that it reads (those above, and CHLD) stay
+ * blocked, PIPE and XFSZ ignored, and that limit raised, so that no late TERM, and no
+ * log that nobody reads, changes the exit code: a program that goes on puts back what
+ * it needs (sigprocmask(2), sigaction(2), setrlimit(2)).
  */
 int crew_supervise(const struct crew_plan *plan);
 
