@@ -289,9 +289,9 @@ static _Noreturn void live(struct life *life, struct birth *birth, pid_t parent)
 			     strerror(-r));
 		_exit(EX_OSERR);
 	}
-	code = close_inherited(group, &self);
-	if (code < 0) {
-		log_critical("the descriptors of the parent cannot be closed: %s", strerror(-code));
+	r = close_inherited(group, &self);
+	if (r < 0) {
+		log_critical("the descriptors of the parent cannot be closed: %s", strerror(-r));
 		_exit(EX_OSERR);
 	}
 	/* Threads take descriptors of their host: it keeps what we have. So do those who
