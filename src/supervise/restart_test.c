@@ -13,18 +13,18 @@
 /* With a quarter of it as jitter. */
 static void pauses_double_up_to_a_limit(void **state)
 {
-	struct place place = { 0 };
+	unsigned failures = 0;
 	unsigned least = BACKOFF_FIRST_MS;
 
 	(void)state;
 	for (unsigned times = 0; times < 40; times++) {
-		const unsigned pause = restart_pause(&place, MOMENT_MS - 1);
+		const unsigned pause = restart_pause(&failures, MOMENT_MS - 1);
 
 		assert_in_range(pause, least, least + least / 4);
 		least = 2 * least < BACKOFF_MAX_MS ? 2 * least : BACKOFF_MAX_MS;
 	}
-	assert_int_equal(restart_pause(&place, MOMENT_MS), 0);
-	assert_in_range(restart_pause(&place, 0), BACKOFF_FIRST_MS, BACKOFF_FIRST_MS * 5 / 4);
+	assert_int_equal(restart_pause(&failures, MOMENT_MS), 0);
+	assert_in_range(restart_pause(&failures, 0), BACKOFF_FIRST_MS, BACKOFF_FIRST_MS * 5 / 4);
 }
 
 int main(void)
