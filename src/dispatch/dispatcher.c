@@ -225,6 +225,8 @@ static void fini(struct dispatcher *dispatcher)
 	/* What on_response is told of them is before on_stop. */
 	free_connections(&dispatcher->connections);
 	free_connections(&dispatcher->gone);
+	/* So are the answers of the hooks' own calls, which are over with them. */
+	calls_call_back(dispatcher);
 	hooks_fini(dispatcher);
 	for (unsigned i = 0; i < dispatcher->pool_count; i++) {
 		struct pool *pool = &dispatcher->pools[i];

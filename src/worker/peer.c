@@ -99,12 +99,14 @@ static const struct score *line_of(const struct worker *worker, int32_t pid)
 	return NULL;
 }
 
-/* The parent marks the line when it buries the child, and gives it to the next one. */
+/* The parent marks the line when it buries the child, and gives it to the next one. Who has
+ * none was buried before we looked. */
 bool peer_is_gone(const struct peer *peer)
 {
-	return peer->score &&
-	       (score_state(peer->score) == CREW_CHILD_DEAD ||
-		atomic_load_explicit(&peer->owner->pid, memory_order_relaxed) != peer->pid);
+	if (!peer->score)
+		return peer->pid != 0;
+	return score_state(peer->score) == CREW_CHILD_DEAD ||
+	       atomic_load_explicit(&peer->owner->pid, memory_order_relaxed) != peer->pid;
 }
 
 void peer_drop(struct worker *worker, struct peer *peer)

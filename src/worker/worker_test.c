@@ -1592,6 +1592,22 @@ static void a_stop_without_a_dispatcher_is_over_at_once(void **state)
 	assert_false(next_message(&message, 0));
 }
 
+/* It was buried before the worker took its link. */
+static void a_stop_does_not_wait_for_who_was_never_there(void **state)
+{
+	(void)state;
+	start(&talking);
+	atomic_store(&board.head->owners[0].pid, 0);
+	give_link();
+	/* It has looked at its link, and sleeps. */
+	for (unsigned ms = 0; link_peer_epoch(&link_) == 0 && ms < PATIENCE_MS; ms++)
+		poll(NULL, 0, 1);
+	kill(pid, SIGTERM);
+	assert_int_equal(exit_code(), 0);
+	assert_int_equal(atomic_load(&shared->torn_down), 1);
+	assert_int_equal(atomic_load(&shared->result), -ENOTCONN);
+}
+
 /* What was begun is told to be over. */
 static void a_stop_is_over_when_the_last_dispatcher_goes(void **state)
 {
@@ -1893,6 +1909,7 @@ int main(void)
 		with_worker(a_stop_waits_for_a_slow_client),
 		cmocka_unit_test_teardown(a_stop_waits_for_the_answers_of_calls, stop),
 		cmocka_unit_test_teardown(a_stop_without_a_dispatcher_is_over_at_once, stop),
+		cmocka_unit_test_teardown(a_stop_does_not_wait_for_who_was_never_there, stop),
 		with_worker(a_stop_is_over_when_the_last_dispatcher_goes),
 		with_worker(the_last_words_of_a_dispatcher_are_heard),
 		with_worker(a_call_that_is_refused_is_answered),

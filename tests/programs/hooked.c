@@ -597,8 +597,31 @@ static void once(struct crew_worker *dispatcher, void *context)
 		say(dispatcher, "something failed");
 }
 
+static unsigned calls_made;
+static unsigned calls_answered;
+
+static void count_answer(struct crew_worker *dispatcher, const struct crew_answer *answer,
+			 void *context)
+{
+	(void)dispatcher;
+	(void)answer;
+	(void)context;
+	calls_answered++;
+}
+
+/* HOOKED_CALLS: as call_slow(). */
+static void call_and_count(struct crew_worker *dispatcher, void *context)
+{
+	static const struct crew_call call = { .target = "/slow" };
+
+	(void)context;
+	calls_made += crew_call(dispatcher, &call, count_answer, NULL) == 0;
+}
+
 static int on_start(struct crew_worker *dispatcher)
 {
+	if (getenv("HOOKED_CALLS"))
+		crew_every(dispatcher, 50, call_and_count, NULL);
 	if (pipe(local_pipe) < 0 ||
 	    crew_watch(dispatcher, local_pipe[0], CREW_READ, pipe_ready, NULL) < 0 ||
 	    !crew_after(dispatcher, 200, once, NULL))
@@ -621,6 +644,9 @@ static void dispatcher_stops(struct crew_worker *dispatcher)
 	say(dispatcher, "the dispatcher stops: %s, %s",
 	    strerror(-crew_call(dispatcher, &call, NULL, NULL)),
 	    strerror(-crew_publish(dispatcher, "last", &event, NULL, NULL)));
+	if (calls_made > 0)
+		say(dispatcher, "of the calls %s were answered",
+		    calls_answered == calls_made ? "all" : "not all");
 }
 
 /* HOOKED_OVER: what comes of calls and events where a request was given up. */

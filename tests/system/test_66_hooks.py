@@ -345,6 +345,7 @@ def test_who_calls_again_and_again_holds_up_no_stop(hooked, monkeypatch):
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(8) == 0
     assert "torn down" in server.log()
+    assert "of the calls all were answered" in server.log()
 
 
 def test_who_leaves_is_told_with_the_data(hooked):
