@@ -61,12 +61,7 @@ def undisturbed(measure):
     rows = []
     for _ in range(Stolen.TRIES):
         stolen = Stolen()
-        try:
-            row = measure()
-        except Exception:
-            if not rows:
-                raise
-            break
+        row = measure()  # who fails has failed, whatever it gave before
         row.setdefault("stolen", stolen.part())
         rows.append(row)
         if row["stolen"] <= Stolen.MAX:

@@ -40,9 +40,9 @@ class Results:
         self.write()
 
     def complete(self):
-        """Whether there is something, and of all that was begun."""
+        """Whether there is something, and all that was begun, in each round."""
         return bool(self.loads) and not self.lacking and all(
-            any("failure" not in row for row in rows)
+            rows and all("failure" not in row for row in rows)
             for by_name in self.loads.values() for rows in by_name.values())
 
     def base(self, by_name):

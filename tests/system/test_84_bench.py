@@ -115,13 +115,28 @@ def test_ratios_are_within_a_round(here, monkeypatch, capsys):
     for number, one, its in ((1, 30, 10), (2, 50, None), (3, 90, 45)):
         found.measure("c1: 1 connection", "one", number, lambda: {"cpu_us": one, "stolen": 0})
         found.measure("c1: 1 connection", "it", number, lambda: {"cpu_us": its / 1, "stolen": 0})
-    assert not found.left_out and found.complete()
+    assert not found.left_out and not found.complete()
     written = json.loads((here / "found").read_text())["loads"]["c1: 1 connection"]
     assert [row["ratios"] for row in written["one"]] == [{"cpu_us": 3}, {}, {"cpu_us": 2}]
     assert "unsupported operand" in written["it"][1]["failure"]
     text = report.table("c1", rows, "it")
     assert "2.50 (2.00-3.00)" in text and "failed in 1 of 3 rounds: unsupported" in text
     assert "round 3, c1, one" in capsys.readouterr().err
+
+
+def test_it_is_complete_with_all_rounds_of_all(here, monkeypatch):
+    """And what fails when it is measured again has failed."""
+    monkeypatch.syspath_prepend(BENCH)
+    import results
+    found = results.Results({})
+    rows = found.begin("c1", ["one", "it"])
+    found.measure("c1", "one", 1, lambda: {"cpu_us": 1, "stolen": 0})
+    assert not found.complete()
+    found.measure("c1", "it", 1, lambda: {"cpu_us": 1, "stolen": 0, "failed": 3})
+    assert found.complete()
+    tries = iter([{"cpu_us": 1, "stolen": 0.5}])
+    found.measure("c1", "it", 2, lambda: next(tries))
+    assert "failure" in rows["it"][1] and not found.complete()
 
 
 def test_it_says_what_was_measured(here):
