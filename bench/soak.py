@@ -5,12 +5,12 @@ reloaded and scaled, and configurations are sent. Every answer is checked, every
 that was logged is counted, and the resident sizes of all processes are sampled: over
 the second half they must be flat.
 
-    bench/soak.py [--minutes 10] [--build build] [--calm]
+    bench/soak.py [--minutes 10] [--build build] [--calm] [--log FILE]
 
 With --calm no worker is killed or replaced: then the sizes of workers count too.
 
 Ends with 0 if no answer was wrong, no line lost or doubled, and nothing grew. The log
-stays in the build's folder: soak.log, soak-calm.log."""
+stays, by default in the build's folder as soak-PID.log."""
 import argparse
 import collections
 import json
@@ -34,9 +34,9 @@ GROWTH_KIB = 2048  # of one process, from the middle to the end: the noise of an
 
 
 class Soak:
-    def __init__(self, build, minutes, calm):
+    def __init__(self, build, minutes, calm, log_path):
         self.calm = calm
-        self.log_path = os.path.join(build, f"soak{'-calm' if calm else ''}.log")
+        self.log_path = log_path or os.path.join(build, f"soak-{os.getpid()}.log")
         self.seconds = minutes * 60
         self.stopping = threading.Event()
         self.wrong = collections.Counter()
@@ -55,6 +55,7 @@ class Soak:
             assert time.monotonic() < end, self.log()
             time.sleep(0.01)
         self.address = (found.group(1), int(found.group(2)))
+        print(f"log: {self.log_path}", flush=True)
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
@@ -269,9 +270,10 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--build", default=servers.BUILD)
     parser.add_argument("--calm", action="store_true")
+    parser.add_argument("--log", metavar="FILE", help="of the sampler; default BUILD/soak-PID.log")
     options = parser.parse_args()
     process.begin()
-    sys.exit(Soak(options.build, options.minutes, options.calm).run())
+    sys.exit(Soak(options.build, options.minutes, options.calm, options.log).run())
 
 
 if __name__ == "__main__":

@@ -199,14 +199,17 @@ def test_a_signal_ends_it_with_what_was_measured(here, numbers):
 
 
 @pytest.mark.parametrize("command", [["slices.py", "--connections", "4", "", "--loop epoll"],
-                                     ["supervise.py", "--children", "3"], ["soak.py"]])
-def test_a_signal_ends_the_others(here, command):
+                                     ["supervise.py", "--children", "3"],
+                                     ["soak.py", "--log", "soak.log"]])
+def test_a_signal_ends_the_others(here, command, monkeypatch):
+    monkeypatch.chdir(here)
     with started(*command) as process:
         wait_for(lambda: len(session(process.pid)) > 3, 30, "what it starts")
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
         assert session(process.pid) == []
     assert os.listdir(here / "temporary") == []
+    assert (here / "soak.log").exists() == (command[0] == "soak.py")
 
 
 @pytest.mark.parametrize("setup, build, code, runs", [(0, 0, 0, True), (1, 0, 0, True),
