@@ -196,6 +196,7 @@ class Server:
     def __init__(self, name, commands, files=None, path="/", kind="peer", build=None):
         self.name, self.commands, self.path, self.kind = name, commands, path, kind
         self.files, self.build = files or {}, build
+        self.start_s = None  # from the last program's exec to the first answer
 
     def missing(self):
         return [command[0] for command in self.commands if not shutil.which(command[0])]
@@ -219,12 +220,14 @@ class Server:
                     raise RuntimeError(f"{self.name} cannot be built:\n{built.stderr[-2000:]}")
             try:
                 for command in self.commands:
+                    time.sleep(0.2 if processes else 0)
                     with open(os.path.join(folder, "out"), "ab") as out:
                         processes.append(subprocess.Popen(
                             [word.format(**fill) for word in command], cwd=folder,
                             stdin=subprocess.DEVNULL, stdout=out, stderr=out))
-                    time.sleep(0.2 if len(self.commands) > 1 else 0)
+                    began = time.monotonic()  # Popen returns after the exec
                 self.wait(port, processes, folder)
+                self.start_s = time.monotonic() - began
                 yield port, lambda: sum((family(p.pid) for p in processes), []), folder
                 if any(process.poll() is not None for process in processes):
                     raise RuntimeError(f"{self.name} ended under the load")
@@ -250,7 +253,7 @@ class Server:
             if any(process.poll() is not None for process in processes):
                 why = "has ended"
                 break
-            time.sleep(0.002)
+            time.sleep(0.0002)
         with open(os.path.join(folder, "out"), encoding="utf-8", errors="replace") as file:
             raise RuntimeError(f"{self.name} {why}:\n{file.read()[-2000:]}")
 

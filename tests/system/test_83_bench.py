@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -188,6 +189,17 @@ def test_a_server_that_does_not_answer_is_named(monkeypatch):
     with pytest.raises(RuntimeError, match="silent does not answer within 0.5 s"):
         with silent.running():
             pass
+
+
+def test_a_start_begins_with_the_exec():
+    """What is prepared before that, and each program but the last, is in no figure."""
+    server = servers.Server(
+        "it", [[sys.executable, "-c", "import time; time.sleep(1000)"],
+               [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]],
+        build=[sys.executable, "-c", "import time; time.sleep(0.5)"])
+    began = time.monotonic()
+    row = loads.start(server, None, 1)
+    assert 0 < row["start_ms"] <= (time.monotonic() - began - 0.7) * 1000
 
 
 def test_subscribers_without_an_answer_are_not_waited_for(listen, monkeypatch):
