@@ -165,7 +165,8 @@ def main():
     parser.add_argument("--rounds", type=int, help="default 3; quick: 1")
     parser.add_argument("--seconds", type=int, help="of each measurement; default 3; quick: 1")
     parser.add_argument("--threads", type=int, default=1, metavar="N",
-                        help="of wrk, default 1; with more it is less often the bottleneck")
+                        help="of wrk at most, default 1: as many as share a load's connections "
+                             "out evenly; with more it is less often the bottleneck")
     parser.add_argument("--loads", nargs="+", choices=sorted(LOADS), metavar="LOAD",
                         help="of " + ", ".join(LOADS))
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="servers whose name holds it")

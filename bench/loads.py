@@ -14,7 +14,7 @@ import clients
 import servers
 from figures import Account, Stolen, Syscalls, pss_kib
 
-wrk_threads = 1  # with more it is less often the bottleneck, and takes from the servers
+wrk_threads = 1  # at most; with more it is less often the bottleneck, and takes from the servers
 
 # It counts what it sends, since wrk does not count what is never answered.
 SCRIPT = """
@@ -57,13 +57,18 @@ def wrk_row(out, connections, depth=1):
             "failed": int(bad + max(broken, unanswered, 0))}
 
 
+def threads_for(connections):
+    """Of wrk, which would leave out connections that it cannot share out evenly."""
+    return max(count for count in range(1, wrk_threads + 1) if connections % count == 0)
+
+
 def wrk(folder, port, path, connections, seconds, **options):
     """One run of wrk; a dictionary of its figures, times in microseconds."""
     fill = {"depth": 1, "body": 0, "method": "GET", "close": "false", "path": path, **options}
     script = os.path.join(folder, f"load-{os.getpid()}-{connections}.lua")
     with open(script, "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**fill))
-    done = subprocess.run(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
+    done = subprocess.run(["wrk", f"-t{threads_for(connections)}", f"-c{connections}",
                            f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
                           capture_output=True, text=True)
     if done.returncode or "figures " not in done.stdout:
@@ -124,7 +129,7 @@ def answers_of(wrk_pid):
 def steady(server, port, pids, connections, seconds):
     """The same, of one run from when all clients are connected and were answered: what it
     takes to connect them is in no figure."""
-    with subprocess.Popen(["wrk", f"-t{min(wrk_threads, connections)}", f"-c{connections}",
+    with subprocess.Popen(["wrk", f"-t{threads_for(connections)}", f"-c{connections}",
                            "-d24h", "--timeout", "30s", f"http://127.0.0.1:{port}{server.path}"],
                           stdout=subprocess.PIPE, text=True) as load:
         try:

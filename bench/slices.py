@@ -55,8 +55,8 @@ class Variant:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(loads.SCRIPT.format(depth=options.depth, body=0, method="GET",
                                                close="false", path=self.server.path))
-            command = ["wrk", f"-t{options.threads}", f"-c{options.connections}", "-d24h", "-s", path,
-                       f"http://127.0.0.1:{port}"]
+            command = ["wrk", f"-t{loads.threads_for(options.connections)}",
+                       f"-c{options.connections}", "-d24h", "-s", path, f"http://127.0.0.1:{port}"]
             if options.pin:
                 first, second = sorted(os.sched_getaffinity(0))[:2]
                 command = ["taskset", "-c", str(second), *command]
@@ -162,7 +162,7 @@ def main():
     parser.add_argument("variants", nargs="+", metavar="VARIANT")
     parser.add_argument("--connections", type=int, default=64, help="default 64")
     parser.add_argument("--threads", type=int, default=1,
-                        help="of wrk, default 1; with more it is less often the bottleneck")
+                        help="of wrk at most, default 1; with more it is less often the bottleneck")
     parser.add_argument("--depth", type=int, default=1, help="requests pipelined, default 1")
     parser.add_argument("--workers", type=int, default=1, help="default 1")
     parser.add_argument("--path", default="/hello", help="default /hello")
@@ -179,9 +179,9 @@ def main():
         sys.exit("slices: --pin needs two processors: leave it out")
     if not 1 <= options.starts <= options.turns:
         parser.error("--starts: each needs at least one turn")
-    if options.threads < 1 or options.connections % options.threads:
-        parser.error(f"--threads {options.threads}: {options.connections} connections cannot be "
-                     "shared out evenly; say a number that divides them")
+    if options.threads < 1:
+        parser.error("--threads: wrk needs at least one")
+    loads.wrk_threads = options.threads
     process.begin()
     if options.connections + process.SPARE > (may_open := process.open_many()):
         sys.exit(f"slices: {options.connections} connections take more descriptors than {may_open} "

@@ -170,6 +170,11 @@ def test_what_wrk_says():
     assert loads.wrk_row(figures(1000, 1030, broken=3), 64)["failed"] == 3
 
 
+def test_wrk_leaves_no_connection_out(monkeypatch):
+    monkeypatch.setattr(loads, "wrk_threads", 6)
+    assert [loads.threads_for(count) for count in (1, 4, 11, 12, 16, 64)] == [1, 4, 1, 6, 4, 4]
+
+
 def test_of_what_is_pipelined_and_of_nothing_there_are_no_percentiles():
     for row in (loads.wrk_row(figures(1600, 1600 + 64 * 16), 64, 16),
                 loads.wrk_row(figures(0, 64), 64), loads.percentiles([])):
