@@ -14,6 +14,7 @@ import clients
 import servers
 from figures import Account, Stolen, Syscalls, pss_kib
 
+LATE_S = 30      # after the time that wrk was given: it hangs
 wrk_threads = 1  # at most; with more it is less often the bottleneck, and takes from the servers
 
 # It counts what it sends, since wrk does not count what is never answered.
@@ -68,9 +69,12 @@ def wrk(folder, port, path, connections, seconds, **options):
     script = os.path.join(folder, f"load-{os.getpid()}-{connections}.lua")
     with open(script, "w", encoding="utf-8") as file:
         file.write(SCRIPT.format(**fill))
-    done = subprocess.run(["wrk", f"-t{threads_for(connections)}", f"-c{connections}",
-                           f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
-                          capture_output=True, text=True)
+    try:
+        done = subprocess.run(["wrk", f"-t{threads_for(connections)}", f"-c{connections}",
+                               f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{port}{path}"],
+                              capture_output=True, text=True, timeout=seconds + LATE_S)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"wrk: has not ended after {seconds + LATE_S} s") from None
     if done.returncode or "figures " not in done.stdout:
         raise RuntimeError(f"wrk: {done.stderr.strip() or 'no figures'}")
     row = wrk_row(done.stdout, connections, fill["depth"])
@@ -105,8 +109,7 @@ def closed_loop(server, port, pids, folder, connections, seconds, **options):
     account = Account(own)
     row = wrk(folder, port, server.path, connections, seconds, **options)
     row.update(account.end(row["requests"]))
-    row.update(clients=connections, served=served,
-               failed=row["failed"] + connections - served)
+    row.update(clients=connections, served=served)
     if rung:
         after = bells(port)
         row["bells_to_workers"] = (after[0] - rung[0]) / max(row["requests"], 1)
@@ -185,16 +188,19 @@ def apart(server, port, pids, _folder, seconds):
 
 
 def beside_another(server, port, pids, folder, seconds):
-    """The same load twice: by itself, and while another process is busy on one processor."""
+    """The same load twice: by itself, and while another process is busy on one processor. The
+    figures are the second one's; what went wrong is that of both."""
     quiet = closed_loop(server, port, pids, folder, 512, seconds)
     with subprocess.Popen(["/usr/bin/python3", "-c", "while True: pass"]) as busy:
-        os.sched_setaffinity(busy.pid, {max(os.sched_getaffinity(0))})
         try:
+            os.sched_setaffinity(busy.pid, {max(os.sched_getaffinity(0))})
             row = closed_loop(server, port, pids, folder, 512, seconds)
         finally:
             busy.kill()
-    row["cpu_over_quiet"] = row["cpu_us"] / quiet["cpu_us"]
-    return row
+    return {**row, "cpu_over_quiet": row["cpu_us"] / quiet["cpu_us"],
+            "failed": row["failed"] + quiet["failed"],
+            "served": min(row["served"], quiet["served"]),
+            "stolen": max(row["stolen"], quiet["stolen"])}
 
 
 def mixed(_server, port, pids, _folder, seconds):

@@ -175,6 +175,44 @@ def test_wrk_leaves_no_connection_out(monkeypatch):
     assert [loads.threads_for(count) for count in (1, 4, 11, 12, 16, 64)] == [1, 4, 1, 6, 4, 4]
 
 
+@pytest.mark.parametrize("says, failure", [("exec sleep 1000", "wrk: has not ended after 0.1 s"),
+                                           ("echo broken >&2; exit 1", "wrk: broken")])
+def test_a_wrk_of_no_use_is_a_failure(tmp_path, monkeypatch, says, failure):
+    (tmp_path / "wrk").write_text(f"#!/bin/sh\n{says}\n")
+    (tmp_path / "wrk").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(loads, "LATE_S", 0.1)
+    with pytest.raises(RuntimeError, match=failure):
+        loads.wrk(tmp_path, 1, "/", 1, 0)
+
+
+def test_who_is_not_served_has_not_failed_too(listen, monkeypatch):
+    monkeypatch.setattr(clients, "SERVED_S", 0.5)
+    monkeypatch.setattr(loads, "wrk", lambda *_, **__: {"requests": 9, "failed": 1})
+    port = listen(lambda sock, number: answer_all(sock) if number < 2 else None)
+    row = loads.closed_loop(servers.Server("it", []), port, lambda: [os.getpid()], None, 8, 1)
+    assert (row["clients"], row["served"], row["failed"]) == (8, 2, 1)
+
+
+def test_what_went_wrong_in_the_quiet_half_is_told(monkeypatch):
+    rows = iter([{"cpu_us": 2, "failed": 3, "served": 62, "stolen": 0.5},
+                 {"cpu_us": 3, "failed": 1, "served": 64, "stolen": 0}])
+    monkeypatch.setattr(loads, "closed_loop", lambda *_: next(rows))
+    assert loads.beside_another(None, None, None, None, 1) == {
+        "cpu_us": 3, "cpu_over_quiet": 1.5, "failed": 4, "served": 62, "stolen": 0.5}
+
+
+def test_who_takes_a_processor_is_ended_whatever_fails(monkeypatch):
+    def fail(pid, _processors):
+        raise ProcessLookupError(pid)
+
+    monkeypatch.setattr(loads, "closed_loop", lambda *_: {"cpu_us": 2})
+    monkeypatch.setattr(os, "sched_setaffinity", fail)
+    with pytest.raises(ProcessLookupError) as failure:  # who waits for it waits for ever
+        loads.beside_another(None, None, None, None, 1)
+    assert not os.path.exists(f"/proc/{failure.value}")
+
+
 def test_of_what_is_pipelined_and_of_nothing_there_are_no_percentiles():
     for row in (loads.wrk_row(figures(1600, 1600 + 64 * 16), 64, 16),
                 loads.wrk_row(figures(0, 64), 64), loads.percentiles([])):
