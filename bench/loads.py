@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The loads: what is asked of a server, and what is read of its answers."""
+import collections
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -15,6 +17,7 @@ import servers
 from figures import Account, Stolen, Syscalls, pss_kib
 
 LATE_S = 30      # after the time that wrk was given: it hangs
+PAIRS = 5        # of runs of the mixed load
 wrk_threads = 1  # at most; with more it is less often the bottleneck, and takes from the servers
 
 # It counts what it sends, since wrk does not count what is never answered.
@@ -162,11 +165,13 @@ def steady(server, port, pids, connections, seconds):
     return {**row, "not_connected": counts.pop("connect", 0), "failed": sum(counts.values())}
 
 
-def percentiles(took):
-    """Of seconds, in microseconds; None of none."""
+def percentiles(took, asked):
+    """Of the seconds of all that were asked, in microseconds. Who was not answered took for ever:
+    a percentile that falls among these is None."""
     took = sorted(took)
-    return {name: took[int(len(took) * part)] * 1e6 if took else None
-            for name, part in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))}
+    ranks = {name: int(asked * part)
+             for name, part in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999))}
+    return {name: took[rank] * 1e6 if rank < len(took) else None for name, rank in ranks.items()}
 
 
 def apart(server, port, pids, _folder, seconds):
@@ -184,7 +189,7 @@ def apart(server, port, pids, _folder, seconds):
             failed += b" 200 " not in sock.recv(4096)
             took.append(time.perf_counter() - asked)
     return {"rps": len(took) / seconds, "failed": failed, **account.end(len(took)),
-            **percentiles(took)}
+            **percentiles(took, len(took))}
 
 
 def beside_another(server, port, pids, folder, seconds):
@@ -204,21 +209,32 @@ def beside_another(server, port, pids, folder, seconds):
 
 
 def mixed(_server, port, pids, _folder, seconds):
-    """One stream of requests, most of them trivial, some of 1 ms and a few of 50 ms that block;
-    before that the same trivial ones alone, for what the others cost them."""
-    stream, stolen = clients.arrivals(seconds), Stolen()
-    trivial = [one for one in stream if one[1] == clients.TRIVIAL]
-    clients.OpenLoop(port).run(trivial[:len(trivial) // 4])
-    alone = clients.OpenLoop(port).run(trivial)
-    account = Account(pids())
-    beside = clients.OpenLoop(port).run(stream)
-    done = {path: len(beside.took[path]) for path in clients.MIX}
-    row = {"rps": sum(done.values()) / seconds, **account.end(sum(done.values())),
-           **percentiles(beside.took[clients.TRIVIAL]), "stolen": stolen.part(),
-           **dict(zip(("trivial", "of_1_ms", "of_50_ms"), done.values())),
-           **{f"alone_{name}": value
-              for name, value in percentiles(alone.took[clients.TRIVIAL]).items()},
-           "failed": alone.failed + beside.failed}
+    """Pairs of runs, each of a stream of its own, of which most requests are trivial, some take
+    1 ms and a few 50 ms that block: all of it, and its trivial ones alone, for what the others
+    cost them. Which comes first is random; latencies are of the trivial ones of all pairs."""
+    stolen, cpu_us, asked, failed = Stolen(), [], 0, 0
+    beside, alone = collections.defaultdict(list), []
+    clients.OpenLoop(port).run(clients.arrivals(seconds / 4))
+    for seed in random.sample(range(1 << 32), PAIRS):
+        stream = clients.arrivals(seconds, seed=seed)
+        trivial = [one for one in stream if one[1] == clients.TRIVIAL]
+        asked += len(trivial)
+        for requests in random.sample([stream, trivial], 2):
+            account = Account(pids())
+            loop = clients.OpenLoop(port).run(requests)
+            failed += loop.failed
+            if requests is trivial:
+                alone += loop.took[clients.TRIVIAL]
+                continue
+            cpu_us.append(account.end(sum(map(len, loop.took.values())))["cpu_us"])
+            for path in clients.MIX:
+                beside[path] += loop.took[path]
+    done = [len(beside[path]) for path in clients.MIX]
+    row = {"rps": sum(done) / seconds / PAIRS, "cpu_us": statistics.median(cpu_us),
+           **percentiles(beside[clients.TRIVIAL], asked), "stolen": stolen.part(),
+           **dict(zip(("trivial", "of_1_ms", "of_50_ms"), done)),
+           **{f"alone_{name}": value for name, value in percentiles(alone, asked).items()},
+           "failed": failed}
     if row["p99_us"] and row["alone_p99_us"]:
         row["p99_over_alone"] = row["p99_us"] / row["alone_p99_us"]
     return row

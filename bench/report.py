@@ -11,19 +11,21 @@ COLUMNS = [("rps", "req/s", "{:9.0f}"), ("mib_s", "MiB/s", "{:8.0f}"), ("p50_us"
            ("cpu_us", "CPU us", "{:8.2f}"), ("syscalls", "syscalls", "{:8.2f}"),
            ("switches", "switches", "{:8.3f}"), ("bells_to_workers", "bells", "{:7.3f}"),
            ("pss_kib", "PSS KiB", "{:8.0f}"), ("bytes_each", "bytes each", "{:10.0f}"),
-           ("alone_p50_us", "alone p50", "{:9.0f}"), ("alone_p99_us", "alone p99", "{:9.0f}"),
-           ("alone_p999_us", "alone p99.9", "{:11.0f}"), ("trivial", "trivial", "{:7.0f}"),
-           ("of_1_ms", "of 1 ms", "{:7.0f}"), ("of_50_ms", "of 50 ms", "{:8.0f}"),
-           ("p99_over_alone", "p99/alone", "{:9.2f}"),
+           ("p99_over_alone", "p99/alone", "{:>18}"),
            ("cpu_over_quiet", "CPU/quiet", "{:9.2f}"), ("worker_kib", "KiB/worker", "{:10.0f}"), ("start_ms", "start ms", "{:8.1f}")]
 COMPARED = [("rps", "req/s"), ("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"),
             ("cpu_us", "CPU"), ("pss_kib", "PSS"), ("bytes_each", "bytes each"),
             ("start_ms", "start")]
+SPREAD = ("p99_over_alone",)  # over the rounds, beside the median
 NAME = 22  # columns, of a server
 
 
+def values_of(rows, key):
+    return [row[key] for row in rows if row.get(key) is not None]
+
+
 def median(rows, key):
-    values = [row[key] for row in rows if row.get(key) is not None]
+    values = values_of(rows, key)
     return statistics.median(values) if values else None
 
 
@@ -96,7 +98,7 @@ def table(load, by_server, reference):
     for name, rows in by_server.items():
         cells = []
         for (key, _, form), width in zip(shown, widths):
-            value = median(rows, key)
+            value = with_spread(values_of(rows, key)) if key in SPREAD else median(rows, key)
             cells.append((form.format(value) if value is not None else "-").rjust(width))
         lines.append(f"{name:{NAME}}" + " ".join(cells))
         lines += notes(rows, " " * NAME) + disturbed(rows, " " * NAME)

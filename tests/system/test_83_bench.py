@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The benchmark itself: that it asks for what it says, and does not take silence for speed."""
+import collections
 import os
 import socket
 import sys
@@ -145,15 +146,79 @@ def test_whatever_is_no_answer_has_failed(listen, monkeypatch):
     assert loop.failed == 6 and len(loop.took["/"]) == 2 and len(loop.took) == 1
 
 
-def test_the_mixed_load(start):
+def test_the_mixed_load(start, monkeypatch):
+    monkeypatch.setattr(loads, "PAIRS", 2)
     server = start("--workers", "4")
     row = loads.mixed(None, server.address[1], lambda: [server.pid], None, 1)
-    asked = clients.arrivals(1)
-    assert row["failed"] == 0
-    assert [row["trivial"], row["of_1_ms"], row["of_50_ms"]] == \
-        [sum(one[1] == path for one in asked) for path in clients.MIX]
+    assert row["failed"] == 0 and row["cpu_us"] > 0
+    assert row["trivial"] + row["of_1_ms"] + row["of_50_ms"] == row["rps"] * 2
     assert row["p99_over_alone"] == row["p99_us"] / row["alone_p99_us"]
     assert row["p50_us"] <= row["p99_us"] <= row["p999_us"]
+
+
+class Recorder:
+    """Of what an OpenLoop is asked, each of which takes what `took` says; None: for ever."""
+
+    def __init__(self, took):
+        self.took_of, self.streams = took, []
+
+    def __call__(self, _port):
+        self.took, self.failed = collections.defaultdict(list), 0
+        return self
+
+    def run(self, stream):
+        self.streams.append(stream)
+        is_mixed = any(path != clients.TRIVIAL for _, path in stream)
+        for number, (_, path) in enumerate(stream):
+            seconds = self.took_of(is_mixed, number)
+            if seconds is None:
+                self.failed += 1
+            else:
+                self.took[path].append(seconds)
+        return self
+
+
+def mixed(monkeypatch, took):
+    """The row, and what was asked in each pair."""
+    recorder = Recorder(took)
+    monkeypatch.setattr(clients, "OpenLoop", recorder)
+    row = loads.mixed(None, 0, lambda: [os.getpid()], None, 4)
+    streams = recorder.streams[1:]  # the first is to warm up
+    assert len(streams) == 2 * loads.PAIRS
+    return row, list(zip(streams[::2], streams[1::2]))
+
+
+def test_alone_means_the_trivial_ones_of_the_same_stream(monkeypatch):
+    monkeypatch.setattr(loads, "PAIRS", 64)
+    row, pairs = mixed(monkeypatch, lambda is_mixed, number: 0.002 if is_mixed else 0.001)
+    for pair in pairs:
+        alone, beside = sorted(pair, key=len)
+        assert alone == [one for one in beside if one[1] == clients.TRIVIAL]
+        assert {path for _, path in beside} == set(clients.MIX)
+    assert len({max(pair, key=len)[0] for pair in pairs}) == 64
+    assert {len(first) < len(second) for first, second in pairs} == {True, False}
+    assert row["failed"] == 0 and row["p99_over_alone"] == 2
+    asked = [one for pair in pairs for one in max(pair, key=len)]
+    assert [row["trivial"], row["of_1_ms"], row["of_50_ms"]] == \
+        [sum(path == one for _, one in asked) for path in clients.MIX]
+
+
+def test_what_is_not_answered_takes_for_ever(monkeypatch):
+    took = [0.001] * 980
+    assert loads.percentiles(took, 980)["p999_us"] == 1000
+    assert loads.percentiles(took, 1000) == {"p50_us": 1000, "p99_us": None, "p999_us": None}
+    row, _ = mixed(monkeypatch, lambda is_mixed, number:
+                   None if is_mixed and number % 50 == 0 else 0.001)
+    assert row["failed"] > 0 and row["p50_us"] and row["alone_p99_us"]
+    assert row["p99_us"] is None and "p99_over_alone" not in row
+
+
+def test_the_mixed_table_has_the_spread(monkeypatch):
+    row, _ = mixed(monkeypatch, lambda is_mixed, number: 0.001)
+    rows = [{**row, "p99_over_alone": ratio} for ratio in (1.5, 1.1, 12.0)]
+    text = report.table("mixed", {"crew, 4 workers": rows}, "other")
+    assert "1.50 (1.10-12.0)" in text and "alone p99" not in text
+    assert max(map(len, text.split("\n"))) <= 100
 
 
 def figures(requests, sent, bad=0, broken=0):
@@ -215,7 +280,7 @@ def test_who_takes_a_processor_is_ended_whatever_fails(monkeypatch):
 
 def test_of_what_is_pipelined_and_of_nothing_there_are_no_percentiles():
     for row in (loads.wrk_row(figures(1600, 1600 + 64 * 16), 64, 16),
-                loads.wrk_row(figures(0, 64), 64), loads.percentiles([])):
+                loads.wrk_row(figures(0, 64), 64), loads.percentiles([], 0)):
         assert row["p50_us"] is row["p99_us"] is row["p999_us"] is None
         assert row.get("failed", 0) == 0
     text = report.table("c64", {"one": [{"p50_us": 1.0}], "two": [{"p50_us": None}]}, "other")
