@@ -66,11 +66,11 @@ def run(program, name, times):
 
 
 def each(program, name):
-    """Per time: the difference of two runs, so that start and end do not count."""
+    """Per time: the difference of two runs, so that start and end do not count. Also where it is
+    negative: what one function took less another may have taken more."""
     few, many = run(program, name, FEW), run(program, name, MANY)
-    return {part: {function: (count - few[part].get(function, 0)) / (MANY - FEW)
-                   for function, count in counts.items()
-                   if count > few[part].get(function, 0)}
+    return {part: {function: (counts.get(function, 0) - few[part].get(function, 0)) / (MANY - FEW)
+                   for function in {**few[part], **counts}}
             for part, counts in many.items()}
 
 
@@ -141,6 +141,9 @@ def main():
                     "instructions": round(sum(by_function.values()), 1),
                     "functions": {function: round(count, 1) for function, count in sorted(
                         by_function.items(), key=lambda item: -item[1]) if count >= 1}}
+    for part in sorted(noted.keys() - found.keys()):
+        print(f"FAILED  {part:24} was noted and is no longer there")
+        fates.append("FAILED")
     if options.write:
         with open(NOTED, "w", encoding="utf-8") as file:
             json.dump({**all_noted, kind: found}, file, indent=1)

@@ -212,6 +212,43 @@ def test_a_signal_ends_the_others(here, command, monkeypatch):
     assert (here / "soak.log").exists() == (command[0] == "soak.py")
 
 
+VALGRIND = """#!/bin/sh
+for word; do case "$word" in --callgrind-out-file=*) out=${word#*=}; esac; times=$word; done
+cat > "${out%.%p}.$$" <<END
+fn=steady
+1 $((times * 100))
+fn=now_and_then
+1 $((20000 - times * 10))
+END
+"""
+
+
+def test_instructions_are_those_of_all_functions(tmp_path, monkeypatch):
+    """Also of those that took less in the longer run; and each part that was noted must be there."""
+    micro = tmp_path / "build" / "bench" / "micro"
+    micro.mkdir(parents=True)
+    for path, text in ((tmp_path / "valgrind", VALGRIND), (micro / "way", "#!/bin/sh\necho one\n"),
+                       (micro / "micro", "#!/bin/sh\necho two\n")):
+        path.write_text(text)
+        path.chmod(0o755)
+    shutil.copy(os.path.join(BENCH, "micro", "count.py"), tmp_path / "count.py")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def count(*arguments):
+        return subprocess.run(["/usr/bin/python3", tmp_path / "count.py", "--build",
+                               tmp_path / "build", *arguments], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+
+    assert count("--write").returncode == 0
+    [noted] = json.loads((tmp_path / "instructions.json").read_text()).values()
+    assert noted["one"] == noted["two"] == {"instructions": 90, "functions": {"steady": 100}}
+    assert "2 passed, 0 failed" in count().stdout
+    (micro / "micro").write_text("#!/bin/sh\n")
+    done = count()
+    assert done.returncode == 1 and "1 passed, 1 failed" in done.stdout
+    assert "two" in done.stdout and "no longer there" in done.stdout
+
+
 @pytest.mark.parametrize("setup, build, code, runs", [(0, 0, 0, True), (1, 0, 0, True),
                                                       (0, 1, 1, False)])
 def test_the_script_builds_even_if_nothing_can_be_installed(tmp_path, setup, build, code, runs):
