@@ -29,7 +29,8 @@ static void write_list(struct json_out *out, const struct crew_field *fields,
 static void write_value(struct json_out *out, const struct crew_field *field,
 			int depth);
 static void write_tree(struct json_out *out, const json_t *value, int depth);
-static void write_text(struct json_out *out, const json_t *string);
+static void write_text(struct json_out *out, struct span text);
+static struct span key_of(void *member);
 static void write_members(struct json_out *out, const json_t *object, int depth);
 static void write_elements(struct json_out *out, const json_t *array, int depth);
 static void write_integer(struct json_out *out, int64_t value);
@@ -177,7 +178,8 @@ static void write_tree(struct json_out *out, const json_t *value, int depth)
 		write_elements(out, value, depth);
 		return;
 	case JSON_STRING:
-		write_text(out, value);
+		write_text(out, (struct span){ json_string_value(value),
+					       json_string_length(value) });
 		return;
 	case JSON_INTEGER:
 		write_integer(out, json_integer_value(value));
@@ -198,14 +200,22 @@ static void write_tree(struct json_out *out, const json_t *value, int depth)
 }
 
 /* Only those that hold a NUL are not as good as C's. */
-static void write_text(struct json_out *out, const json_t *string)
+static void write_text(struct json_out *out, struct span text)
 {
-	const struct span text = { json_string_value(string), json_string_length(string) };
-
 	if (memchr(text.at, '\0', text.size))
 		write_span(out, text);
 	else
 		write_string(out, text.at);
+}
+
+/* Which cannot hold a NUL before jansson 2.14. */
+static struct span key_of(void *member)
+{
+#if JANSSON_VERSION_HEX >= 0x020e00
+	return (struct span){ json_object_iter_key(member), json_object_iter_key_len(member) };
+#else
+	return span_of(json_object_iter_key(member));
+#endif
 }
 
 /* In the order in which they were set. To iterate changes nothing. */
@@ -218,7 +228,7 @@ static void write_members(struct json_out *out, const json_t *object, int depth)
 	for (bool first = true; member && !out->error; first = false) {
 		if (!first)
 			write_byte(out, ',');
-		write_string(out, json_object_iter_key(member));
+		write_text(out, key_of(member));
 		write_byte(out, ':');
 		write_tree(out, json_object_iter_value(member), depth + 1);
 		member = json_object_iter_next(members, member);

@@ -175,6 +175,12 @@ static void values_of_jansson_are_written_as_they_were_read(void **state)
 	expect_same("[1234567890123456.0,123456789012345.5]");
 	expect_tree("\"a\\u0000b\"", json_stringn("a\0b", 3));
 	expect_tree("\"x\xef\xbf\xbdy\"", json_string_nocheck("x\xffy"));
+#if JANSSON_VERSION_HEX >= 0x020e00
+	json_t *object = json_object();
+
+	assert_int_equal(json_object_setn_new(object, "a\0b", 3, json_true()), 0);
+	expect_tree("{\"a\\u0000b\":true}", object);
+#endif
 }
 
 /* So many arrays in each other. */
