@@ -24,6 +24,7 @@ static char *put_connection(char *at, const struct http_answer *answer);
 static void put_digits(char *at, unsigned width, uint64_t number);
 static bool from_asctime(char ret_text[HTTP_DATE_SIZE], struct span text);
 static bool from_rfc850(char ret_text[HTTP_DATE_SIZE], struct span text);
+static uint64_t year_of(const char *date, int digits);
 static bool has_form(const char *at, const char *form);
 static bool is_day(struct span name);
 static bool digits_ok(const char *at, int width, int *ret_number);
@@ -337,33 +338,47 @@ static bool from_asctime(char ret_text[HTTP_DATE_SIZE], struct span text)
 	return true;
 }
 
-/* The same of "Sunday, 06-Nov-94 08:49:37 GMT". Its year is the last one that is no more than
- * 50 years ahead. */
+/* The same of "Sunday, 06-Nov-94 08:49:37 GMT". It is the last one that is no more than 50
+ * years ahead (RFC 9110, 5.6.7). */
 static bool from_rfc850(char ret_text[HTTP_DATE_SIZE], struct span text)
 {
 	static const char form[] = ", ..-...-.. ..:..:.. GMT";
-	const time_t now = time(NULL);
 	struct span day = text;
 	const char *at;
-	struct tm tm;
 	int year;
-	int last;
 
 	if (text.size < sizeof(form))
 		return false;
 	day.size -= sizeof(form) - 1;
 	at = text.at + day.size;
-	if (!has_form(at, form) || !is_day(day) || !digits_ok(at + 9, 2, &year) ||
-	    gmtime_r(&now, &tm) == NULL)
+	if (!has_form(at, form) || !is_day(day) || !digits_ok(at + 9, 2, &year))
 		return false;
-	last = tm.tm_year + 1900 + 50;
 	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
 	memcpy(ret_text, text.at, 3);
 	memcpy(ret_text + 5, at + 2, 2);
 	memcpy(ret_text + 8, at + 5, 3);
-	put_digits(ret_text + 12, 4, (uint64_t)(last - (last - year) % 100));
 	memcpy(ret_text + 17, at + 12, 8);
+	put_digits(ret_text + 12, 4, year_of(ret_text, year));
 	return true;
+}
+
+/* Of a date that lacks all of its year but these two digits. In the 50th year ahead it depends
+ * on the rest. */
+static uint64_t year_of(const char *date, int digits)
+{
+	char now[HTTP_DATE_SIZE];
+	int last;
+	int order;
+
+	http_date(now, time(NULL));
+	(void)digits_ok(now + 12, 4, &last);
+	order = name_index(date + 8, month_names, 12) - name_index(now + 8, month_names, 12);
+	if (order == 0)
+		order = memcmp(date + 5, now + 5, 2);
+	if (order == 0)
+		order = memcmp(date + 17, now + 17, 8);
+	last += order > 0 ? 49 : 50;
+	return (uint64_t)(last - (last - digits) % 100);
 }
 
 /* Are those bytes of it there that are no dots? */

@@ -136,12 +136,24 @@ static void dates_go_there_and_back(void **state)
 	assert_string_equal(text, dates[1].text);
 }
 
+/* So many years and days from now on. */
+static time_t years_ahead(int years, int days)
+{
+	const time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	tm.tm_year += years;
+	tm.tm_mday += days;
+	return timegm(&tm);
+}
+
 static void dates_of_older_forms_are_read(void **state)
 {
 	const time_t years = 31556952; /* seconds in each, on average */
 	const time_t now = time(NULL);
-	const time_t whens[] = { now, now - years, now - 48 * years,
-				 now + 49 * years };
+	const time_t whens[] = { now, now - years, now - 48 * years, now + 49 * years,
+				 years_ahead(50, -1), years_ahead(-50, 1) };
 	char text[64];
 	struct tm tm;
 
