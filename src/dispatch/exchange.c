@@ -19,8 +19,6 @@
 static void route(struct exchange *exchange, const struct http_head *head,
 		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
-static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
-		      struct span accept, unsigned before);
 static void answered_early(struct exchange *exchange);
 static bool is_over(const struct connection *connection);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
@@ -368,38 +366,11 @@ void exchange_give_up(struct exchange *exchange)
 
 static void take_head(struct exchange *exchange, const struct http_head *head)
 {
-	struct dispatcher *dispatcher = exchange->connection->dispatcher;
-	struct http_wants wants = { 0 };
-	unsigned lines = 0;
-
 	exchange->minor = head->minor;
 	exchange->keep_alive = head->keep_alive;
 	exchange->is_head = head->method == HTTP_HEAD;
 	exchange->wants_continue = head->expect_continue;
-	for (uint32_t i = 0; i < head->header_count; i++) {
-		if (span_equal_nocase(head->headers[i].name,
-				      (struct span){ "accept", 6 }))
-			add_wants(dispatcher, &wants, head->headers[i].value, lines++);
-	}
-	exchange->error_form = (int)http_error_form_of(&wants);
-}
-
-/* Most requests have one line of it, which says what that of the one before them said. */
-static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
-		      struct span accept, unsigned before)
-{
-	const struct span last = { dispatcher->accept, dispatcher->accept_size };
-
-	if (before == 0 && span_equal(accept, last)) {
-		*wants = dispatcher->accept_wants;
-		return;
-	}
-	http_wants_add(wants, accept);
-	if (before > 0 || accept.size > sizeof(dispatcher->accept))
-		return;
-	memcpy(dispatcher->accept, accept.at, accept.size);
-	dispatcher->accept_size = accept.size;
-	dispatcher->accept_wants = *wants;
+	exchange->error_form = refusal_form(exchange->connection->dispatcher, head);
 }
 
 /* Match, and send the request on its way; answers at once where nobody else

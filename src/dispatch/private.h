@@ -178,6 +178,8 @@ void refusal_of_parser(struct connection *connection, int status, const char *wh
 /** One log line a second at most for each client. */
 void refusal_log(struct connection *connection, int status, const char *why);
 void refusal_note(struct connection *connection, const char *what);
+/** An enum http_error_form: what the client wants errors as, by its Accept. */
+int refusal_form(struct dispatcher *dispatcher, const struct http_head *head);
 /** Whether a second has passed since the last line, which that mark notes, and now this one. */
 bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms);
 

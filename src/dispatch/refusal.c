@@ -15,6 +15,8 @@
 #define REFUSAL_BYTES 2048u
 
 static bool may_log(const struct connection *connection);
+static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
+		      struct span accept, unsigned before);
 
 void refusal_of_parser(struct connection *connection, int status, const char *why)
 {
@@ -74,6 +76,37 @@ bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms)
 		return false;
 	*at_ms = now_ms;
 	return true;
+}
+
+int refusal_form(struct dispatcher *dispatcher, const struct http_head *head)
+{
+	struct http_wants wants = { 0 };
+	unsigned lines = 0;
+
+	for (uint32_t i = 0; i < head->header_count; i++) {
+		if (span_equal_nocase(head->headers[i].name,
+				      (struct span){ "accept", 6 }))
+			add_wants(dispatcher, &wants, head->headers[i].value, lines++);
+	}
+	return (int)http_error_form_of(&wants);
+}
+
+/* Most requests have one line of it, which says what that of the one before them said. */
+static void add_wants(struct dispatcher *dispatcher, struct http_wants *wants,
+		      struct span accept, unsigned before)
+{
+	const struct span last = { dispatcher->accept, dispatcher->accept_size };
+
+	if (before == 0 && span_equal(accept, last)) {
+		*wants = dispatcher->accept_wants;
+		return;
+	}
+	http_wants_add(wants, accept);
+	if (before > 0 || accept.size > sizeof(dispatcher->accept))
+		return;
+	memcpy(dispatcher->accept, accept.at, accept.size);
+	dispatcher->accept_size = accept.size;
+	dispatcher->accept_wants = *wants;
 }
 
 void exchange_fail(struct exchange *exchange, int status, const char *message)
