@@ -26,6 +26,7 @@ static void write_bytes(struct exchange *exchange, struct span data);
 static void promise(struct exchange *exchange, size_t size);
 static void send_continue(struct exchange *exchange);
 static void finish(struct exchange *exchange);
+static void stop_answering(struct exchange *exchange);
 static void refuse_route(struct exchange *exchange);
 static void to_pool(struct exchange *exchange, struct encode_input *input);
 
@@ -234,13 +235,28 @@ void exchange_cut(struct exchange *exchange)
 {
 	struct connection *connection = exchange->connection;
 
-	if (!exchange_unsay(exchange)) {
+	if (exchange_is_first(exchange)) {
 		connection_break(connection);
 		return;
 	}
 	container_of(exchange->in_connection.prev, struct exchange, in_connection)
 		->keep_alive = false;
+	connection->reading = NULL;
 	reader_set_state(connection, CONNECTION_DEAF);
+	for (struct list *link = &exchange->in_connection; link != &connection->exchanges;
+	     link = link->next)
+		stop_answering(container_of(link, struct exchange, in_connection));
+}
+
+/* It is freed when those before it are answered. What was whole stays so: that was told. */
+static void stop_answering(struct exchange *exchange)
+{
+	if (exchange->state == EXCHANGE_DONE)
+		return;
+	if (exchange->pool)
+		pool_leave(exchange);
+	exchange_unsay(exchange);
+	exchange->state = EXCHANGE_READING;
 }
 
 bool exchange_unsay(struct exchange *exchange)

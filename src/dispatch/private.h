@@ -133,8 +133,8 @@ void exchange_write(struct exchange *exchange, struct span data);
 void exchange_end(struct exchange *exchange);
 /** It ends as a failure, which its client can see. */
 void exchange_abort(struct exchange *exchange);
-/** Nobody will read its answer to the end: its worker is told, those before it are answered, and
- * then the connection ends. Nothing is freed before the connection's next flush. */
+/** Nobody will read its answer to the end: it is given up, and what was asked behind it; those
+ * before it are answered, and then the connection ends. Frees nothing itself. */
 void exchange_cut(struct exchange *exchange);
 /** Write an event of a stream; `framed` is the same as a chunk. */
 void exchange_write_event(struct exchange *exchange, struct span event,

@@ -24,6 +24,7 @@
 static struct message requests[REQUESTS];
 static unsigned answered;
 static unsigned answered_in_ms;
+static unsigned called_whole;
 static bool talks_on;
 
 static void talk_on(struct crew_worker *local, const struct crew_response *response);
@@ -33,6 +34,7 @@ static int set_up(void **state)
 	(void)state;
 	server.hooks.on_response = talk_on;
 	answered = 0;
+	called_whole = 0;
 	talks_on = false;
 	set_up_seat();
 	return 0;
@@ -74,6 +76,7 @@ static void talk_on(struct crew_worker *local, const struct crew_response *respo
 	(void)local;
 	answered++;
 	answered_in_ms = response->duration_ms;
+	called_whole += response->whole;
 	if (talks_on && answered < REQUESTS)
 		answer(&requests[answered], "");
 	if (talks_on)
@@ -821,6 +824,56 @@ static void who_has_no_room_is_asked_again_a_moment_later(void **state)
 	take();
 }
 
+/* It has begun when its client closes its side, or begins then. */
+static void close_before_a_stream(bool begins_later)
+{
+	struct message request;
+	struct message stream;
+	struct message late;
+	struct exchange *queued;
+
+	ask(0);
+	ask(0);
+	ask(0);
+	queued = request_of(0);
+	queued->state = EXCHANGE_QUEUED;
+	list_push_back(&pool->queue, &queued->in_pool);
+	pool->queued = dispatcher->pending = 1;
+	request = take();
+	stream = take();
+	late = take();
+	connection->peer_closed = begins_later;
+	begin_events(&stream, 0);
+	seat_receive(&seat);
+	if (!begins_later)
+		connection_half_closed(connection);
+	assert_int_equal(pool->queued, 0);
+	answer(&late, "");
+	seat_receive(&seat);
+	assert_int_equal(answered, 0);
+	pool_feed(pool);
+	answer(&request, "A: b\r\n");
+	seat_receive(&seat);
+	assert_false(seat.condemned);
+	assert_true(client_got("A: b\r\n\r\n"));
+	assert_true(list_empty(&connection->exchanges));
+	assert_true(connection->closing);
+	assert_int_equal(answered, 4);
+	assert_int_equal(called_whole, 1);
+}
+
+static void what_is_behind_a_stream_that_is_given_up_is_so_too(void **state)
+{
+	(void)state;
+	close_before_a_stream(false);
+}
+
+static void what_is_behind_a_stream_that_begins_too_late_is_given_up_too(void **state)
+{
+	(void)state;
+	close_before_a_stream(true);
+}
+
 /* A call of the pool, with a body of one byte; with token 0 nobody is to be told of its end. */
 static void call_pool_for(uint32_t token, uint32_t timeout_ms, const char *method,
 			  const char *target, const char *type)
@@ -1520,6 +1573,8 @@ int main(void)
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
+		AT_A_SEAT(what_is_behind_a_stream_that_is_given_up_is_so_too),
+		AT_A_SEAT(what_is_behind_a_stream_that_begins_too_late_is_given_up_too),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
 		AT_A_SEAT(who_comes_after_a_caller_does_not_get_its_answer),
 		AT_A_SEAT(who_would_miss_an_event_is_cut_off),
