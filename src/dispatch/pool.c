@@ -62,7 +62,7 @@ void pool_feed(struct pool *pool)
 		exchange = container_of(pool->queue.next, struct exchange,
 					in_pool);
 		/* It is freed at the end of the turn. */
-		if (exchange->connection->gone) {
+		if (exchange->connection->gone || exchange->connection->broken) {
 			pool_leave(exchange);
 			continue;
 		}

@@ -824,6 +824,21 @@ static void who_has_no_room_is_asked_again_a_moment_later(void **state)
 	take();
 }
 
+static void who_is_queued_behind_what_is_broken_is_not_begun(void **state)
+{
+	struct exchange *exchange = request_of(0);
+	struct message message;
+
+	(void)state;
+	exchange->state = EXCHANGE_QUEUED;
+	list_push_back(&pool->queue, &exchange->in_pool);
+	pool->queued = dispatcher->pending = 1;
+	connection->broken = true;
+	pool_feed(pool);
+	assert_int_equal(pool->queued, 0);
+	assert_int_equal(link_receive(&worker, &message), 0);
+}
+
 /* It has begun when its client closes its side, or begins then. */
 static void close_before_a_stream(bool begins_later)
 {
@@ -1573,6 +1588,7 @@ int main(void)
 		AT_A_SEAT(who_was_the_last_of_a_degraded_pool_leaves_nobody_waiting),
 		AT_A_SEAT(who_is_refused_while_the_parent_hears_nothing_is_so_later),
 		AT_A_SEAT(who_has_no_room_is_asked_again_a_moment_later),
+		AT_A_SEAT(who_is_queued_behind_what_is_broken_is_not_begun),
 		AT_A_SEAT(what_is_behind_a_stream_that_is_given_up_is_so_too),
 		AT_A_SEAT(what_is_behind_a_stream_that_begins_too_late_is_given_up_too),
 		AT_A_SEAT(a_call_is_one_request_and_has_no_more_lines_than_that),
