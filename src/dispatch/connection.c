@@ -190,9 +190,9 @@ void connection_finish(struct connection *connection)
 }
 
 /* Most clients that close their side have left; some only say that they have
- * asked for all (nc -N). So who waits in the queue alone is taken for gone, and
- * a stream is given up; where a worker is at it already, it may know, and
- * the answer is tried. */
+ * asked for all (nc -N). So who waits in the queue alone is taken for gone, be
+ * half a body behind that or not, and a stream is given up; where a worker is
+ * at it already, it may know, and the answer is tried. */
 void connection_half_closed(struct connection *connection)
 {
 	/* Nor is it gone who was answered before, and is so only now, or asks for more. */
@@ -209,7 +209,8 @@ void connection_half_closed(struct connection *connection)
 			exchange_cut(exchange);
 		if (exchange->state == EXCHANGE_LINKED)
 			slot_half_closed(exchange->seat, exchange->slot);
-		waits_only = waits_only && exchange->state == EXCHANGE_QUEUED;
+		waits_only = waits_only && (exchange->state == EXCHANGE_QUEUED ||
+					    exchange == connection->reading);
 	}
 	if (waits_only)
 		connection_drop(connection);

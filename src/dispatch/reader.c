@@ -224,7 +224,8 @@ static void end_of_file(struct connection *connection)
 		connection_drop(connection);
 		return;
 	}
-	if (connection->reading)
+	connection_half_closed(connection);
+	if (connection->reading && !connection->gone && !connection->broken)
 		refusal_of_parser(connection, 400, "the body of the request ended early");
 	reader_set_state(connection, CONNECTION_DEAF);
 	if (list_empty(&connection->exchanges) &&
@@ -232,7 +233,6 @@ static void end_of_file(struct connection *connection)
 		connection_drop(connection);
 	else
 		connection->closing = true;
-	connection_half_closed(connection);
 }
 
 /* Parse as much as there is; returns how many bytes were used. */

@@ -134,7 +134,9 @@ def test_keep_alive_resets_the_deadline_and_the_heartbeat(start, kind):
     assert pool_of(server)["restarts"] == 0
 
 
-def test_who_leaves_the_queue_is_never_seen_by_a_worker(start, tmp_path):
+@pytest.mark.parametrize("behind", [
+    b"", b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"])
+def test_who_leaves_the_queue_is_never_seen_by_a_worker(start, tmp_path, behind):
     ran = tmp_path / "ran"
     server = start("--workers", "1", SAMPLER_RAN=str(ran))
     with server.client() as busy:
@@ -144,7 +146,7 @@ def test_who_leaves_the_queue_is_never_seen_by_a_worker(start, tmp_path):
         leavers = [server.client() for _ in range(5)]
         for number, client in enumerate(leavers):
             client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\nX-Request-Id: leaver%d\r\n\r\n" %
-                        number)
+                        number + behind)
         wait_for(lambda: pool_of(server)["queue"] == 5)
         for client in leavers:
             client.socket.close()
