@@ -241,6 +241,31 @@ def test_on_response_is_told_of_those_who_leave(start, path, mark, last):
     assert (seen()["count"], seen()["last"]) == (1, last)
 
 
+def test_on_response_is_told_of_what_stands_behind_a_stream_that_is_given_up(start, tmp_path):
+    """Its client closes its side while the only worker is at the third of four requests."""
+    ran = tmp_path / "ran"
+    server = start("--workers", "1", SAMPLER_RESPONSES="1", SAMPLER_RAN=str(ran))
+
+    def seen():
+        return json.loads(server.get("/local/responses").body)
+
+    def all_are_there():
+        pool = server.status()["pools"][0]
+        return pool["workers"][0]["state"] == "busy" and pool["in_hand"] + pool["queue"] == 4
+    with server.client() as client:
+        client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\nX-Request-Id: %s\r\n\r\n" % (path, path)
+                             for path in (b"/defer/50", b"/ticks/50", b"/cancelled/60000",
+                                          b"/hello")))
+        wait_for(all_are_there)
+        client.socket.shutdown(socket.SHUT_WR)
+        body = client.answer().body
+        assert client.more() == b""
+    wait_for(lambda: seen()["count"] == 4)
+    assert (seen()["last"], seen()["bytes"]) == ("GET /hello 0 not whole", len(body))
+    assert server.get("/plain").status == 200
+    assert ran.read_text() == "/defer/50\n/ticks/50\n/cancelled/60000\n"
+
+
 def test_on_response_is_told_of_what_is_cut_short(start):
     server = start("--workers", "1", SAMPLER_RESPONSES="1")
 
