@@ -63,8 +63,10 @@ def session(pid):
 
 @contextlib.contextmanager
 def started(*command):
-    """As leader of a session, of which nothing outlives the test."""
-    with subprocess.Popen(["/usr/bin/python3", os.path.join(BENCH, command[0]), *command[1:]],
+    """As leader of a session, of which nothing outlives the test. A shell lets what it begins in
+    the background ignore SIGINT, and that would be left so."""
+    with subprocess.Popen(["/usr/bin/env", "--default-signal=INT,HUP", "/usr/bin/python3",
+                           os.path.join(BENCH, command[0]), *command[1:]],
                           start_new_session=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL) as process:
         try:
@@ -101,8 +103,9 @@ def test_a_server_that_ends_under_a_load_is_a_failure(here, monkeypatch):
                                     "127.0.0.1", "{port}"]])
     with pytest.raises(RuntimeError, match="it ended under the load"):
         with server.running() as (_, pids, _):
-            os.kill(pids()[0], signal.SIGKILL)
-            wait_for(lambda: not is_alive(pids()[0]))
+            pid = pids()[0]
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def test_ratios_are_within_a_round(here, monkeypatch, capsys):
