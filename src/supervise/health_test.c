@@ -265,12 +265,43 @@ static void hosts_that_are_too_large_at_once_are_replaced_ever_more_rarely(void 
 			assert_int_equal(host->leave_ms + LEAVE_MS, now_ms);
 			list_remove(&before->in_group);
 			life_free(before);
+			now_ms += 10000;
 		}
 		life_let_leave(host, now_ms);
 		assert_in_range(host->leave_ms + LEAVE_MS - now_ms, BACKOFF_FIRST_MS << i,
 				(BACKOFF_FIRST_MS << i) * 5 / 4);
 		before = host;
 	}
+	plan_free(plan);
+}
+
+/* As after a reload that was given up when one thread had come up. */
+static void a_host_need_not_wait_for_one_that_serves(void **state)
+{
+	const struct group group = {
+		.is = { .name = "kids", .kind = CREW_THREAD, .count = 2, .run = rest },
+		.raw = true };
+	const struct plan_options options = { .groups = &group, .group_count = 1 };
+	struct life *hosts[2];
+	struct life *thread;
+	struct place place = { .dead_line = -1 };
+
+	(void)state;
+	assert_int_equal(plan_new(&options, &plan, NULL), 0);
+	hosts[0] = new_host(&plan->groups[0]);
+	thread = life_new(&plan->groups[0], &place);
+	assert_non_null(thread);
+	list_push_back(&plan->groups[0].lives, &thread->in_group);
+	thread->host = hosts[0];
+	place.now = thread;
+	list_push_back(&plan->groups[0].places, &place.in_group);
+	hosts[1] = new_host(&plan->groups[0]);
+	life_ask_to_leave(hosts[1], LEAVE_LARGE);
+	life_let_leave(hosts[1], hosts[1]->leave_ms + LEAVE_MS);
+	assert_true(hosts[1]->leave_put_off);
+	list_remove(&place.in_group);
+	list_remove(&thread->in_group);
+	life_free(thread);
 	plan_free(plan);
 }
 
@@ -308,6 +339,7 @@ int main(void)
 		cmocka_unit_test(a_heartbeat_of_the_future_is_not_believed),
 		cmocka_unit_test(a_host_that_is_too_large_stays_while_no_other_comes_up),
 		cmocka_unit_test(hosts_that_are_too_large_at_once_are_replaced_ever_more_rarely),
+		cmocka_unit_test(a_host_need_not_wait_for_one_that_serves),
 		cmocka_unit_test_setup_teardown(limits_that_cannot_be_held_are_told_of,
 						make_root, remove_root),
 	};

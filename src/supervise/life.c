@@ -304,7 +304,8 @@ static bool put_off_leave(struct life *life, uint64_t now_ms)
 	if (life->leave_put_off || !life->ready || !serves)
 		return false;
 	failures = life->is_host ? &group->host_failures : &place->failures;
-	age_ms = now_ms - life->ready_ms;
+	/* It may have waited for others since. */
+	age_ms = life->leave_ms > life->ready_ms ? life->leave_ms - life->ready_ms : 0;
 	life->leave_put_off = true;
 	life->leave_ms = now_ms - LEAVE_MS +
 			 restart_pause(failures, age_ms > seen_ms ? age_ms - seen_ms : 0);
@@ -331,7 +332,8 @@ static bool has_older_host(const struct life *host)
 	list_each(link, &group->lives) {
 		const struct life *life = container_of(link, struct life, in_group);
 
-		if (host->is_host && life->is_host && life != host && life != group->host)
+		if (host->is_host && life->is_host && life != host && life != group->host &&
+		    !host_has_places(life))
 			return true;
 	}
 	return false;

@@ -1213,6 +1213,25 @@ static void of_a_stuck_thread_it_is_remembered_though_it_never_ends(void **state
 	stop(&story);
 }
 
+static void a_thread_that_is_late_is_not_remembered_as_stuck(void **state)
+{
+	struct story story;
+
+	(void)state;
+	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
+					   .count = 2, .kind = CREW_THREAD,
+					   .stop_timeout_ms = 100 });
+	turn_until(&story, &story.ready, 2);
+	listen_for("it is listed as stale");
+	assert_int_equal(plan_remove(story.plan, 0, 0, SIGTERM, gone, &story), 0);
+	turn_until(&story, &ear.count, 1);
+	listen_for(NULL);
+	plan_stop(story.plan);
+	turn_until(&story, &story.gone, 1);
+	assert_int_equal(story.last_gone.cause, CREW_CAUSE_ORDER);
+	stop(&story);
+}
+
 static void the_last_thread_is_removed_without_a_new_host(void **state)
 {
 	struct story story;
@@ -2488,6 +2507,7 @@ int main(void)
 		cmocka_unit_test(threads_are_children_like_others),
 		cmocka_unit_test(a_removed_thread_that_goes_on_keeps_no_stop_from_ending),
 		cmocka_unit_test(of_a_stuck_thread_it_is_remembered_though_it_never_ends),
+		cmocka_unit_test(a_thread_that_is_late_is_not_remembered_as_stuck),
 		cmocka_unit_test(the_last_thread_is_removed_without_a_new_host),
 		cmocka_unit_test(a_thread_that_never_comes_up_keeps_others_from_nothing),
 		cmocka_unit_test(freeing_kills_who_is_left),

@@ -41,7 +41,6 @@ static bool may_bury(struct life *life);
 static bool hold(struct life *life);
 static struct place *leave_place(struct life *life, bool was_next);
 static void judge(struct life *life, struct crew_death *death);
-static bool was_stuck(const struct life *life);
 static bool is_order(int signal, int told);
 static bool comes_back(const struct group_state *group, const struct crew_death *death);
 static bool was_out_of_memory(struct plan *plan);
@@ -381,20 +380,12 @@ static void judge(struct life *life, struct crew_death *death)
 	if (death->cause == CREW_CAUSE_HOST)
 		return;
 	death->cause = death->signal ? CREW_CAUSE_SIGNAL : CREW_CAUSE_EXIT;
-	if (life->killed)
+	if (life->killed || life->stale)
 		death->cause = life->cause;
-	else if (was_stuck(life))
-		death->cause = CREW_CAUSE_STUCK;
 	else if (life->told_ms && is_order(death->signal, life->told_signal))
 		death->cause = CREW_CAUSE_ORDER;
 	else if (death->signal == SIGKILL && was_out_of_memory(child->plan))
 		death->cause = CREW_CAUSE_OUT_OF_MEMORY;
-}
-
-/* A thread that was replaced, and not because it was to be removed at once. */
-static bool was_stuck(const struct life *life)
-{
-	return life->stale && life->told_signal != SIGKILL;
 }
 
 /* A crash on the way out is none. (A Ctrl-C reaches other programs too.) */
@@ -482,8 +473,10 @@ static void bury_threads(struct life *host, const struct crew_death *death)
 		own.cause = CREW_CAUSE_HOST;
 		if (host->killed)
 			own.cause = host->cause;
-		if (life->told_ms)
-			own.cause = was_stuck(life) ? CREW_CAUSE_STUCK : CREW_CAUSE_ORDER;
+		if (life->stale)
+			own.cause = life->cause;
+		else if (life->told_ms)
+			own.cause = CREW_CAUSE_ORDER;
 		life->cause = own.cause;
 		life->killed = own.cause != CREW_CAUSE_HOST;
 		life_bury(life, &own);

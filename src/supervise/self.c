@@ -85,8 +85,9 @@ void crew_ready(struct crew_child *self)
 {
 	uint32_t starting = CREW_CHILD_STARTING;
 
-	if (!crew_running(self))
-		return; /* who stops already takes nobody's place */
+	/* Who stops already takes nobody's place; the first has nobody before it. */
+	if (!crew_running(self) && self->generation > 1)
+		return;
 	if (atomic_compare_exchange_strong_explicit(
 		    &self->score->state, &starting, CREW_CHILD_READY,
 		    memory_order_relaxed, memory_order_relaxed))

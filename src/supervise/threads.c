@@ -104,6 +104,7 @@ void thread_replace(struct life *life)
 	if (life->stale)
 		return;
 	life->stale = true;
+	life->cause = life->told_ms ? CREW_CAUSE_ORDER : instead.cause;
 	life_mark(life, CREW_CHILD_STALE);
 	if (!life->told_ms)
 		life_tell(life, SIGTERM);
