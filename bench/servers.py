@@ -116,11 +116,11 @@ uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; client_max_body_size 100m
 """
 DIRECT = NGINX + """
 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{answer}'; }}
-location /bytes/ {{ root {bodies}; sendfile on; tcp_nopush on; open_file_cache max=10; }} }} }}
+location /bytes/ {{ root {bodies}; sendfile on; open_file_cache max=10; }} }} }}
 """
 BEHIND = NGINX + """
 server {{ listen unix:{folder}/back.sock backlog=4096; location / {{ return 200 '{answer}'; }}
-location /bytes/ {{ root {bodies}; sendfile on; tcp_nopush on; open_file_cache max=10; }} }} }}
+location /bytes/ {{ root {bodies}; sendfile on; open_file_cache max=10; }} }} }}
 """
 FRONT = NGINX + """
 upstream back {{ server unix:{folder}/back.sock; keepalive 512; keepalive_requests 1000000000; }}
