@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import statistics
@@ -149,7 +150,7 @@ def steady(server, port, pids, connections, seconds):
             time.sleep(seconds)
             count, took = answers_of(load.pid) - before, time.monotonic() - began
             row = {"rps": count / took, **account.end(count)}
-            syscalls, before = Syscalls(pids()), answers_of(load.pid)
+            syscalls = Syscalls(pids())
             if syscalls.process:
                 time.sleep(0.3)  # until perf has attached
                 before = answers_of(load.pid)
@@ -262,7 +263,6 @@ def idle_connections(_server, port, pids, _folder, count):
 
 def fan_out(server, port, pids, _folder, subscribers, events):
     """Events to many subscribers, read by one thread of ours."""
-    import select
     poll = select.epoll()
     listeners = {}
     for _ in range(subscribers):

@@ -33,6 +33,8 @@ static const char *check_line(struct span line);
 
 static const char day_names[] = "SunMonTueWedThuFriSat";
 static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+/* Into which those of older forms are written. */
+static const char empty_date[HTTP_DATE_SIZE] = "Day, 00 Mon 0000 00:00:00 GMT";
 
 static const char *const reasons[600] = {
 	[100] = "Continue",
@@ -327,7 +329,7 @@ static bool from_asctime(char ret_text[HTTP_DATE_SIZE], struct span text)
 {
 	if (text.size != 24 || !has_form(text.at, "... ... .. ..:..:.. ...."))
 		return false;
-	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+	memcpy(ret_text, empty_date, HTTP_DATE_SIZE);
 	memcpy(ret_text, text.at, 3);
 	if (text.at[8] != ' ')
 		ret_text[5] = text.at[8];
@@ -353,7 +355,7 @@ static bool from_rfc850(char ret_text[HTTP_DATE_SIZE], struct span text)
 	at = text.at + day.size;
 	if (!has_form(at, form) || !is_day(day) || !digits_ok(at + 9, 2, &year))
 		return false;
-	memcpy(ret_text, "Day, 00 Mon 0000 00:00:00 GMT", HTTP_DATE_SIZE);
+	memcpy(ret_text, empty_date, HTTP_DATE_SIZE);
 	memcpy(ret_text, text.at, 3);
 	memcpy(ret_text + 5, at + 2, 2);
 	memcpy(ret_text + 8, at + 5, 3);

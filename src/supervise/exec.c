@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/os/os.h"
 #include "supervise/private.h"
 
@@ -58,8 +59,7 @@ static int place_listeners(const struct crew_group *group, int *channel)
 	const int top = 3 + (int)group->listen_fd_count;
 	int high[CREW_GROUP_FDS_MAX];
 
-	if (group->listen_fd_count > CREW_GROUP_FDS_MAX)
-		return -1;
+	check(group->listen_fd_count <= CREW_GROUP_FDS_MAX);
 	*channel = fcntl(*channel, F_DUPFD_CLOEXEC, top);
 	if (*channel < 0)
 		return -1;

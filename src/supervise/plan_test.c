@@ -1173,6 +1173,15 @@ static void threads_are_children_like_others(void **state)
 	stop(&story);
 }
 
+/* So many threads, of which the first never ends by itself. */
+static void begin_with_one_that_stays(struct story *story, unsigned count)
+{
+	begin(story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
+					  .count = count, .kind = CREW_THREAD,
+					  .stop_timeout_ms = 100 });
+	turn_until(story, &story->ready, count);
+}
+
 /* It ends when it likes to, or with its host. */
 static void a_removed_thread_that_goes_on_keeps_no_stop_from_ending(void **state)
 {
@@ -1180,10 +1189,7 @@ static void a_removed_thread_that_goes_on_keeps_no_stop_from_ending(void **state
 	struct story story;
 
 	(void)state;
-	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
-					   .count = 3, .kind = CREW_THREAD,
-					   .stop_timeout_ms = 100 });
-	turn_until(&story, &story.ready, 3);
+	begin_with_one_that_stays(&story, 3);
 	assert_int_equal(plan_remove(story.plan, 0, 2, SIGKILL, gone, &story), 0);
 	turn_until(&story, &story.gone, 1);
 	assert_int_equal(story.last_gone.cause, CREW_CAUSE_ORDER);
@@ -1200,10 +1206,7 @@ static void of_a_stuck_thread_it_is_remembered_though_it_never_ends(void **state
 	struct story story;
 
 	(void)state;
-	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
-					   .count = 2, .kind = CREW_THREAD,
-					   .stop_timeout_ms = 100 });
-	turn_until(&story, &story.ready, 2);
+	begin_with_one_that_stays(&story, 2);
 	plan_condemn(story.plan, plan_child(story.plan, 0, 0), CREW_CAUSE_STUCK);
 	turn_until(&story, &story.ready, 3);
 	plan_stop(story.plan);
@@ -1218,10 +1221,7 @@ static void a_thread_that_is_late_is_not_remembered_as_stuck(void **state)
 	struct story story;
 
 	(void)state;
-	begin(&story, (struct crew_group){ .name = "kids", .run = the_first_goes_on_for_ever,
-					   .count = 2, .kind = CREW_THREAD,
-					   .stop_timeout_ms = 100 });
-	turn_until(&story, &story.ready, 2);
+	begin_with_one_that_stays(&story, 2);
 	listen_for("it is listed as stale");
 	assert_int_equal(plan_remove(story.plan, 0, 0, SIGTERM, gone, &story), 0);
 	turn_until(&story, &ear.count, 1);

@@ -23,7 +23,7 @@ int ring_push(struct ring_producer *ring, const void *entry)
 
 int ring_pop(struct ring_consumer *ring, void *ret_entry)
 {
-	/* Acquire: pairs with the release of *tail in ring_push. */
+	/* Acquire: pairs with the release of *tail in ring_publish. */
 	uint32_t tail = atomic_load_explicit(ring->tail, memory_order_acquire);
 	uint32_t place;
 
@@ -35,12 +35,12 @@ int ring_pop(struct ring_consumer *ring, void *ret_entry)
 	memcpy(ret_entry, ring->entries + (size_t)place * ring->entry_size,
 	       ring->entry_size);
 	ring->next++;
-	/* Release: pairs with the acquire of *head in ring_push. */
+	/* Release: pairs with the acquire of *head in ring_reserve. */
 	atomic_store_explicit(ring->head, ring->next, memory_order_release);
 	return 1;
 }
 
-int ring_has_entry(const struct ring_consumer *ring)
+bool ring_has_entry(const struct ring_consumer *ring)
 {
 	return atomic_load_explicit(ring->tail, memory_order_acquire) !=
 	       ring->next;

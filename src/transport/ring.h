@@ -77,6 +77,6 @@ int ring_push(struct ring_producer *ring, const void *entry);
  * one, 0 if not, -EBADMSG if the producer's index is impossible. */
 int ring_pop(struct ring_consumer *ring, void *ret_entry);
 /** Is there an entry now (or an impossible index, which pop will report)? */
-int ring_has_entry(const struct ring_consumer *ring);
+bool ring_has_entry(const struct ring_consumer *ring);
 
 #endif

@@ -59,13 +59,20 @@ def test_each_dispatcher_has_a_ring_and_nobody_else(server_of):
     assert server.log().count("read and written by io_uring") == 2
 
 
+def ring_of(pid):
+    """What fdinfo says of the io_uring of a process; "" without one."""
+    folder = f"/proc/{pid}"
+    for name in os.listdir(f"{folder}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # one that was closed meanwhile
+            if os.readlink(f"{folder}/fd/{name}") == "anon_inode:[io_uring]":
+                with open(f"{folder}/fdinfo/{name}", encoding="ascii") as file:
+                    return file.read()
+    return ""
+
+
 def handed_over(pid):
-    """How many reads and writes the io_uring of a process was given (its fdinfo)."""
-    count = 0
-    for name in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
-            count += sum(int(tail) for tail in re.findall(r"^SqTail:\s*(\d+)", file.read(), re.M))
-    return count
+    """How many reads and writes the io_uring of a process was given."""
+    return int(re.search(r"^SqTail:\s*(\d+)", ring_of(pid), re.M)[1])
 
 
 @pytest.mark.parametrize("loop,alone", [((), 0), (IO_URING, 2)], ids=["auto", "io_uring"])
@@ -88,17 +95,6 @@ def test_what_is_ready_together_is_read_and_written_together(server_of, loop, al
     os.kill(pid, signal.SIGCONT)
     assert {client.answer().status for client in clients} == {200}
     assert handed_over(pid) - before == 2 * len(clients)
-
-
-def ring_of(pid):
-    """What fdinfo says of the io_uring of a process; "" without one."""
-    folder = f"/proc/{pid}"
-    for name in os.listdir(f"{folder}/fd"):
-        with contextlib.suppress(FileNotFoundError):  # one that was closed meanwhile
-            if os.readlink(f"{folder}/fd/{name}") == "anon_inode:[io_uring]":
-                with open(f"{folder}/fdinfo/{name}", encoding="ascii") as file:
-                    return file.read()
-    return ""
 
 
 def kept(pid):
