@@ -6,29 +6,17 @@
  * comes. An exchange is freed when its answer is whole, or when its client is
  * gone; a worker that still has it then has an abandoned slot.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "base/log.h"
 #include "dispatch/private.h"
-#include "http/respond.h"
-#include "http/text.h"
 
-static void route(struct exchange *exchange, const struct http_head *head,
-		  struct span inline_body);
 static void take_head(struct exchange *exchange, const struct http_head *head);
-static void answered_early(struct exchange *exchange);
 static bool is_over(const struct connection *connection);
 static bool must_close(const struct exchange *exchange, uint64_t body_size);
 static void write_bytes(struct exchange *exchange, struct span data);
-static void promise(struct exchange *exchange, size_t size);
-static void send_continue(struct exchange *exchange);
 static void finish(struct exchange *exchange);
 static void stop_answering(struct exchange *exchange);
-static void refuse_route(struct exchange *exchange);
-static void to_pool(struct exchange *exchange, struct encode_input *input);
 
 struct exchange *exchange_new(struct connection *connection,
 			      const struct http_head *head)
@@ -51,31 +39,6 @@ struct exchange *exchange_new(struct connection *connection,
 	connection->exchange_count++;
 	few_count(connection);
 	return exchange;
-}
-
-void exchange_submit(struct exchange *exchange, const struct http_head *head,
-		     struct span inline_body)
-{
-	struct connection *connection = exchange->connection;
-	const bool reading = connection->reading == exchange;
-
-	if (reading) {
-		/* Hold it, should it be answered before its body is here. */
-		exchange->dropping_body = true;
-		exchange->rest_is_small = head->framing == HTTP_LENGTH &&
-					  head->content_length <= DROP_BODY_BYTES &&
-					  !exchange->wants_continue;
-	}
-	route(exchange, head, inline_body);
-	if (!reading || connection->gone)
-		return;
-	if (exchange->state != EXCHANGE_READING) {
-		answered_early(exchange);
-		return;
-	}
-	exchange->dropping_body = false;
-	if (exchange->wants_continue && exchange_is_first(exchange))
-		send_continue(exchange);
 }
 
 void exchange_free(struct exchange *exchange)
@@ -346,7 +309,7 @@ void exchange_advance(struct connection *connection)
 		writer_later(connection);
 		if (exchange->wants_continue &&
 		    exchange->state == EXCHANGE_READING)
-			send_continue(exchange);
+			exchange_continue(exchange);
 		if (exchange->state != EXCHANGE_DONE || exchange->dropping_body)
 			return;
 		finish(exchange);
@@ -354,6 +317,24 @@ void exchange_advance(struct connection *connection)
 	if (connection->state == CONNECTION_IDLE)
 		connection->deadline_ms = connection->dispatcher->loop.now_ms +
 			connection->dispatcher->server->idle_timeout_ms;
+}
+
+void exchange_promise(struct exchange *exchange, size_t size)
+{
+	if (size <= exchange->promised)
+		return;
+	exchange->connection->promised += size - exchange->promised;
+	exchange->promised = size;
+}
+
+void exchange_continue(struct exchange *exchange)
+{
+	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	exchange->wants_continue = false;
+	if (exchange->connection->reading == exchange)
+		reader_set_state(exchange->connection, CONNECTION_BODY); /* its clock begins */
+	writer_append(exchange->connection, line, sizeof(line) - 1);
 }
 
 bool exchange_was_written(const struct exchange *exchange)
@@ -389,123 +370,6 @@ static void take_head(struct exchange *exchange, const struct http_head *head)
 	exchange->error_form = refusal_form(exchange->connection->dispatcher, head);
 }
 
-/* Match, and send the request on its way; answers at once where nobody else
- * has to. */
-static void route(struct exchange *exchange, const struct http_head *head,
-		  struct span inline_body)
-{
-	struct dispatcher *dispatcher = exchange->connection->dispatcher;
-	struct route_match *match = &dispatcher->match;
-	ssize_t n = http_decode(dispatcher->path, head->path, false);
-	struct encode_input input = {
-		.id = exchange->id,
-		.head = head,
-		.client = span_of(exchange->connection->client),
-		.body = inline_body,
-		.body_size = inline_body.size,
-	};
-
-	if (n < 0) {
-		exchange_fail(exchange, 400, "broken percent-encoding in the path");
-		return;
-	}
-	/* The server as a whole (RFC 9110, 9.3.7), and nothing that is called so. */
-	if (dispatcher->path[0] == '*') {
-		exchange_answer(exchange, 204, (struct span){ 0 }, (struct span){ 0 });
-		return;
-	}
-	input.path = (struct span){ dispatcher->path, (size_t)n };
-	input.depth = exchange->connection->call
-			      ? call_depth(exchange->connection->call)
-			      : 0;
-	if (exchange->pool) {
-		router_match_pool(dispatcher->options->router, exchange->pool->number,
-				  head->method, head->method_text, input.path, match);
-	} else {
-		memo_route(&dispatcher->memo, dispatcher->options->router, head->method,
-			   head->method_text, input.path, match);
-	}
-	exchange->pool = NULL;
-	input.params = match->params;
-	input.param_count = match->param_count;
-	input.route = match->row;
-	exchange->route = match->route;
-	switch (match->target) {
-	case ROUTE_NONE:
-	case ROUTE_METHOD:
-		refuse_route(exchange);
-		break;
-	case ROUTE_MOUNT:
-		exchange_answer_file(exchange, head);
-		break;
-	case ROUTE_STATUS:
-		status_answer(exchange, match->row);
-		break;
-	case ROUTE_LOCAL:
-		exchange->is_local = true;
-		local_answer(exchange, &input);
-		break;
-	case ROUTE_POOL:
-		exchange->pool = &dispatcher->pools[match->index];
-		to_pool(exchange, &input);
-		break;
-	}
-}
-
-static void refuse_route(struct exchange *exchange)
-{
-	if (exchange->connection->dispatcher->match.target == ROUTE_NONE)
-		exchange_fail(exchange, 404, "nothing is at this path");
-	else
-		exchange_refuse_method(exchange);
-}
-
-static void to_pool(struct exchange *exchange, struct encode_input *input)
-{
-	struct dispatcher *dispatcher = exchange->connection->dispatcher;
-	struct pool *pool = exchange->pool;
-	const bool whole = exchange->connection->reading != exchange;
-	struct seat *seat;
-
-	exchange->began_ms = dispatcher->loop.now_ms;
-	exchange->queued_ms = exchange->began_ms;
-	if (!exchange_is_first(exchange))
-		promise(exchange, pool_size_of(pool, exchange));
-	/* What the application asks itself carries nothing that a client would have shown. */
-	if (dispatcher->match.checked && !exchange->connection->call &&
-	    !hooks_check(exchange, input))
-		return;
-	if (whole && list_empty(&pool->queue)) {
-		seat = pool_choose(pool, exchange);
-		if (seat && slot_send_encoded(seat, exchange, input) == 0)
-			return;
-		if (seat)
-			pool_note_full(seat);
-	}
-	if (!exchange_take_block(exchange, encode_size(input))) {
-		exchange_fail(exchange, 503, "out of memory");
-		return;
-	}
-	encode_request(exchange->block, exchange->block_size, input);
-	if (whole)
-		pool_enter(exchange);
-}
-
-/* The answer is there before the body is: the rest of a small one is read and
- * dropped, before a larger one the connection ends (RFC 9112, 9.3). */
-static void answered_early(struct exchange *exchange)
-{
-	struct connection *connection = exchange->connection;
-
-	if (exchange->keep_alive)
-		return;
-	connection->reading = NULL;
-	exchange->dropping_body = false;
-	reader_set_state(connection, CONNECTION_DEAF);
-	if (exchange->state == EXCHANGE_DONE && exchange_is_first(exchange))
-		exchange_advance(connection);
-}
-
 /* The connection ends with this answer: because nothing else could mark the
  * answer's end, because an unread body is in the way, or because we stop. */
 static bool must_close(const struct exchange *exchange, uint64_t body_size)
@@ -539,26 +403,7 @@ static void write_bytes(struct exchange *exchange, struct span data)
 	}
 	if (!buffer_append(&exchange->out, data.at, data.size))
 		connection_drop(connection);
-	promise(exchange, buffer_size(&exchange->out));
-}
-
-/* So that no more is taken in than what there is room for when it is answered. */
-static void promise(struct exchange *exchange, size_t size)
-{
-	if (size <= exchange->promised)
-		return;
-	exchange->connection->promised += size - exchange->promised;
-	exchange->promised = size;
-}
-
-static void send_continue(struct exchange *exchange)
-{
-	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-	exchange->wants_continue = false;
-	if (exchange->connection->reading == exchange)
-		reader_set_state(exchange->connection, CONNECTION_BODY); /* its clock begins */
-	writer_append(exchange->connection, line, sizeof(line) - 1);
+	exchange_promise(exchange, buffer_size(&exchange->out));
 }
 
 /* The first exchange is over: its bytes are all in the connection's hands. */
