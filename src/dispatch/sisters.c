@@ -56,18 +56,16 @@ const struct score *sisters_worker(const struct dispatcher *dispatcher,
 				   unsigned pool, unsigned index, unsigned generation)
 {
 	const struct scoreboard *board = dispatcher->self->board;
-	const unsigned used = scoreboard_used(board);
+	const unsigned group = dispatcher->options->first_group + pool;
+	const struct score *score = NULL;
 
-	for (unsigned i = 0; i < used; i++) {
-		const struct score *score = scoreboard_line(board, i);
+	while ((score = scoreboard_next(board, group, score))) {
 		const struct score_owner *owner = scoreboard_owner(board, score);
 
-		if (score_state(score) != CREW_CHILD_EMPTY &&
-		    load(owner->group) == dispatcher->options->first_group + pool &&
-		    load(owner->index) == index && load(owner->generation) == generation)
-			return score;
+		if (load(owner->index) == index && load(owner->generation) == generation)
+			break;
 	}
-	return NULL;
+	return score;
 }
 
 bool sisters_keep_busy(const struct seat *seat)

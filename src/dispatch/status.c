@@ -234,15 +234,12 @@ static struct line *lines_of(const struct dispatcher *dispatcher, unsigned group
 	const struct scoreboard *board = dispatcher->self->board;
 	const unsigned used = scoreboard_used(board);
 	struct line *lines = calloc(used, sizeof(*lines));
+	const struct score *score = NULL;
 	unsigned count = 0;
 
-	for (unsigned i = 0; lines && i < used; i++) {
-		const struct score *score = scoreboard_line(board, i);
-		const struct score_owner *owner = scoreboard_owner(board, score);
-
-		if (score_state(score) != CREW_CHILD_EMPTY && load(owner->group) == group)
-			lines[count++] = (struct line){ score, owner };
-	}
+	/* There may be more of them by now. */
+	while (lines && count < used && (score = scoreboard_next(board, group, score)))
+		lines[count++] = (struct line){ score, scoreboard_owner(board, score) };
 	if (count > 0)
 		qsort(lines, count, sizeof(*lines), by_index);
 	*ret_count = count;

@@ -88,6 +88,25 @@ unsigned scoreboard_used(const struct scoreboard *board)
 	return atomic_load_explicit(&board->head->used, memory_order_relaxed);
 }
 
+const struct score *scoreboard_next(const struct scoreboard *board, unsigned group,
+				    const struct score *last)
+{
+	const unsigned used = scoreboard_used(board);
+	unsigned line = 0;
+
+	if (last)
+		line = (unsigned)(scoreboard_owner(board, last) - board->head->owners) + 1;
+	for (; line < used; line++) {
+		const struct score *score = scoreboard_line(board, line);
+
+		if (score_state(score) != CREW_CHILD_EMPTY &&
+		    atomic_load_explicit(&board->head->owners[line].group,
+					 memory_order_relaxed) == group)
+			return score;
+	}
+	return NULL;
+}
+
 void scoreboard_use(struct scoreboard *board, unsigned line)
 {
 	if (line >= scoreboard_used(board))

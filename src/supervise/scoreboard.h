@@ -76,6 +76,10 @@ struct score_owner *scoreboard_owner(const struct scoreboard *board,
 				     const struct score *line);
 /** How many lines there may be something in: all below that. */
 unsigned scoreboard_used(const struct scoreboard *board);
+/** The next line, behind `last` (NULL: the first one), of a child of that group, be it dead;
+ * NULL: there is none. */
+const struct score *scoreboard_next(const struct scoreboard *board, unsigned group,
+				    const struct score *last);
 /** In the parent: this line is going to be used. */
 void scoreboard_use(struct scoreboard *board, unsigned line);
 /** In a child: make all lines but its own read-only, which guards against wild pointers, and

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/check.h"
 #include "base/os/os.h"
 #include "supervise/scoreboard.h"
 
@@ -102,6 +103,33 @@ static void lines_are_known_up_to_the_last_that_was_used(void **state)
 	scoreboard_fini(&board);
 }
 
+static void lines_of_a_group_are_found_in_order(void **state)
+{
+	static const unsigned groups[] = { 1, 2, 1, 1, 2, 1 };
+	const struct score *score;
+	struct scoreboard board;
+
+	(void)state;
+	assert_int_equal(scoreboard_init(&board, 8), 0);
+	assert_null(scoreboard_next(&board, 0, NULL));
+	for (unsigned i = 0; i < COUNT_OF(groups); i++) {
+		atomic_store(&board.head->owners[i].group, groups[i]);
+		score_set_state(scoreboard_line(&board, i), CREW_CHILD_BUSY);
+	}
+	score_set_state(scoreboard_line(&board, 2), CREW_CHILD_EMPTY);
+	score_set_state(scoreboard_line(&board, 3), CREW_CHILD_DEAD);
+	scoreboard_use(&board, 5);
+	score = scoreboard_next(&board, 1, NULL);
+	assert_ptr_equal(score, scoreboard_line(&board, 0));
+	score = scoreboard_next(&board, 1, score);
+	assert_ptr_equal(score, scoreboard_line(&board, 3));
+	score = scoreboard_next(&board, 1, score);
+	assert_ptr_equal(score, scoreboard_line(&board, 5));
+	assert_null(scoreboard_next(&board, 1, score));
+	assert_null(scoreboard_next(&board, 3, NULL));
+	scoreboard_fini(&board);
+}
+
 static void the_parents_mark_is_seen_but_for_the_dead(void **state)
 {
 	struct score score = { 0 };
@@ -145,6 +173,7 @@ int main(void)
 		cmocka_unit_test(a_child_writes_its_own_line_only),
 		cmocka_unit_test(no_child_writes_whose_a_line_is),
 		cmocka_unit_test(lines_are_known_up_to_the_last_that_was_used),
+		cmocka_unit_test(lines_of_a_group_are_found_in_order),
 		cmocka_unit_test(the_parents_mark_is_seen_but_for_the_dead),
 		cmocka_unit_test(a_status_is_cut_and_always_ends),
 	};

@@ -381,23 +381,16 @@ unsigned crew_streams(const struct crew_worker *public)
 unsigned crew_pool_streams(const struct crew_worker *public)
 {
 	const struct worker *worker = container_of(public, const struct worker, public);
-	const struct scoreboard *board;
+	const struct crew_child *self = worker->self;
+	const struct score *score = NULL;
 	unsigned count = 0;
 
 	if (public->is_dispatcher)
 		return 0;
-	board = worker->self->board;
-	for (unsigned i = 0; i < scoreboard_used(board); i++) {
-		const struct score *score = scoreboard_line(board, i);
-		const enum crew_child_state state = score_state(score);
-
-		if (state != CREW_CHILD_EMPTY && state != CREW_CHILD_DEAD &&
-		    score != worker->self->score &&
-		    atomic_load_explicit(&scoreboard_owner(board, score)->group,
-					 memory_order_relaxed) ==
-			    worker->self->group_index)
-			count += (unsigned)atomic_load_explicit(
-				&score->streams, memory_order_relaxed);
+	while ((score = scoreboard_next(self->board, self->group_index, score))) {
+		if (score != self->score && score_state(score) != CREW_CHILD_DEAD)
+			count += (unsigned)atomic_load_explicit(&score->streams,
+								memory_order_relaxed);
 	}
 	return count + worker->streams;
 }
