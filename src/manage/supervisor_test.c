@@ -2,6 +2,7 @@
 /* A plan in a loop of the program's own, and what its callbacks may do. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -30,6 +31,19 @@ struct story {
 static int rest(struct crew_child *self)
 {
 	while (crew_rest(self, 1000))
+		;
+	return 0;
+}
+
+/* Beats no heart, and reads nothing; "deaf" never will. */
+static int be_silent(struct crew_child *self)
+{
+	const char *what = crew_argument(self);
+
+	if (strcmp(what, "deaf") == 0)
+		close(STDIN_FILENO);
+	crew_child_status(self, what);
+	while (pause() < 0)
 		;
 	return 0;
 }
@@ -273,6 +287,149 @@ static void in_callbacks_nothing_is_freed(void **state)
 	crew_plan_free(supervisor);
 }
 
+/* How the first child is, as listed. */
+static struct crew_child_info first_of(struct crew_supervisor *supervisor)
+{
+	struct crew_child_info children[4];
+
+	assert_true(crew_plan_children(supervisor, children, 4) >= 1);
+	return children[0];
+}
+
+static void who_is_meant_and_is_not_there_is_said(void **state)
+{
+	struct crew_supervisor *supervisor;
+	struct story story;
+	struct crew_plan plan = plan_of(&story, (struct crew_group){
+		.name = "kids", .run = rest, .count = 1 });
+
+	(void)state;
+	plan.groups[1] = (struct crew_group){
+		.name = "threads", .kind = CREW_THREAD, .run = rest, .count = 1 };
+	supervisor = start(&plan);
+	step_until(supervisor, &story.ready, 2);
+	assert_int_equal(crew_plan_add(supervisor, "cats", CREW_NEVER), -ENOENT);
+	assert_int_equal(crew_plan_add(supervisor, "kids", 0), -EEXIST);
+	assert_int_equal(crew_plan_add(supervisor, "kids", (unsigned)INT_MAX + 1), -EINVAL);
+	assert_int_equal(crew_plan_add(supervisor, "kids", INT_MAX), INT_MAX);
+	assert_int_equal(crew_plan_add(supervisor, "kids", CREW_NEVER), 1);
+	assert_int_equal(crew_plan_remove(supervisor, "cats", 0, 0, NULL, NULL), -ENOENT);
+	assert_int_equal(crew_plan_remove(supervisor, "kids", 7, 0, gone, &story), -ENOENT);
+	assert_int_equal(crew_plan_signal(supervisor, "cats", 0, SIGWINCH), -ENOENT);
+	assert_int_equal(crew_plan_signal(supervisor, "kids", 7, SIGWINCH), -ENOENT);
+	assert_int_equal(crew_plan_signal(supervisor, "kids", 0, 4711), -EINVAL);
+	assert_int_equal(crew_plan_signal(supervisor, "threads", 0, SIGWINCH), -ENOTSUP);
+	assert_int_equal(crew_plan_reload(supervisor, "cats"), -ENOENT);
+	assert_int_equal(crew_plan_set_log_level(supervisor, "cats", CREW_INFO), -ENOENT);
+	assert_int_equal(crew_plan_set_log_level(supervisor, "kids", (enum crew_level)99),
+			 -EINVAL);
+	assert_int_equal(crew_plan_send(supervisor, "cats", 0, "x", 1), -ENOENT);
+	assert_int_equal(crew_plan_send(supervisor, "kids", 7, "x", 1), -ENOENT);
+	assert_int_equal(crew_plan_send(supervisor, "kids", 0, "x", 1), -ENOTSUP);
+	assert_false(crew_plan_degraded(supervisor, "cats"));
+	step_until(supervisor, &story.ready, 4);
+	crew_plan_stop(supervisor);
+	assert_int_equal(crew_plan_add(supervisor, "kids", CREW_NEVER), -ESHUTDOWN);
+	crew_plan_free(supervisor);
+	assert_int_equal(story.gone, 0);
+}
+
+static void a_group_has_room_for_so_many(void **state)
+{
+	struct crew_supervisor *supervisor;
+	struct story story;
+	struct crew_plan plan = plan_of(&story, (struct crew_group){
+		.name = "kids", .run = rest, .count = 1, .kind = CREW_THREAD });
+	unsigned count = 1;
+	int r;
+
+	(void)state;
+	supervisor = start(&plan);
+	while ((r = crew_plan_add(supervisor, "kids", CREW_NEVER)) >= 0)
+		assert_int_equal(r, count++);
+	assert_int_equal(r, -ENOSPC);
+	assert_int_equal(count, 1024);
+	crew_plan_free(supervisor);
+}
+
+static void what_a_child_does_not_read_is_not_taken(void **state)
+{
+	static char text[65536];
+	struct crew_supervisor *supervisor;
+	struct crew_child_info child;
+	struct story story;
+	struct crew_plan plan = plan_of(&story, (struct crew_group){
+		.name = "kids", .run = be_silent, .count = 1, .argument = (void *)"full",
+		.input = true });
+	ssize_t n;
+
+	(void)state;
+	supervisor = start(&plan);
+	step_until(supervisor, &story.ready, 1);
+	while ((n = crew_plan_send(supervisor, "kids", 0, text, sizeof(text))) > 0)
+		assert_true(n <= (ssize_t)sizeof(text));
+	assert_int_equal(n, -EAGAIN);
+	crew_plan_free(supervisor);
+	plan.groups[0].argument = (void *)"deaf";
+	supervisor = start(&plan);
+	for (unsigned i = 0; i < TURNS; i++) {
+		assert_int_equal(crew_plan_step(supervisor, 100), 1);
+		child = first_of(supervisor);
+		if (strcmp(child.status, "deaf") == 0)
+			break;
+	}
+	assert_string_equal(child.status, "deaf");
+	assert_int_equal(crew_plan_send(supervisor, "kids", 0, text, 1), -EPIPE);
+	crew_plan_free(supervisor);
+}
+
+static void silence_is_counted_from_the_last_beat(void **state)
+{
+	struct crew_supervisor *supervisor;
+	struct crew_child_info before, after;
+	struct story story;
+	struct crew_plan plan = plan_of(&story, (struct crew_group){
+		.name = "kids", .run = be_silent, .count = 1, .argument = (void *)"silent" });
+
+	(void)state;
+	supervisor = start(&plan);
+	step_until(supervisor, &story.ready, 1);
+	before = first_of(supervisor);
+	assert_true(before.rss_bytes > 65536 && before.rss_bytes < 1u << 30);
+	assert_true(before.silent_ms <= before.age_ms);
+	do {
+		assert_int_equal(crew_plan_step(supervisor, 50), 1);
+		after = first_of(supervisor);
+	} while (after.age_ms < before.age_ms + 200);
+	assert_int_equal(after.pid, before.pid);
+	assert_int_equal(after.silent_ms - before.silent_ms, after.age_ms - before.age_ms);
+	crew_plan_free(supervisor);
+}
+
+static void who_is_fixed_is_left_alone(void **state)
+{
+	struct crew_child_info children[4];
+	struct crew_supervisor *supervisor;
+	struct story story;
+	struct crew_plan plan = plan_of(&story, (struct crew_group){
+		.name = "rock", .run = rest, .count = 1, .fixed = true });
+
+	(void)state;
+	plan.groups[1] = (struct crew_group){ .name = "kids", .run = rest, .count = 1 };
+	supervisor = start(&plan);
+	step_until(supervisor, &story.ready, 2);
+	assert_int_equal(crew_plan_reload(supervisor, NULL), 0);
+	step_until(supervisor, &story.died, 1);
+	assert_int_equal(story.ready, 3);
+	assert_int_equal(crew_plan_children(supervisor, children, 4), 2);
+	assert_string_equal(children[0].group, "rock");
+	assert_int_equal(children[0].generation + 1, children[1].generation);
+	/* But it is replaced when somebody says so. */
+	assert_int_equal(crew_plan_reload(supervisor, "rock"), 0);
+	step_until(supervisor, &story.died, 2);
+	crew_plan_free(supervisor);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +439,11 @@ int main(void)
 		cmocka_unit_test(who_stops_in_on_start_ends_in_order),
 		cmocka_unit_test(descriptors_may_be_opened_by_on_start),
 		cmocka_unit_test(in_callbacks_nothing_is_freed),
+		cmocka_unit_test(who_is_meant_and_is_not_there_is_said),
+		cmocka_unit_test(a_group_has_room_for_so_many),
+		cmocka_unit_test(what_a_child_does_not_read_is_not_taken),
+		cmocka_unit_test(silence_is_counted_from_the_last_beat),
+		cmocka_unit_test(who_is_fixed_is_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,9 @@ from client import Closed
 from conftest import wait_for
 
 CLASSES = ["process", "thread"]
+# The header lines of an answer to a call, as the program tells of them.
+SAID = "said X-Before: yes, in {} bytes".format(len(
+    "X-Before: yes\r\nContent-Type: text/plain; charset=utf-8\r\nX-After: yes\r\n"))
 
 
 def wait_until_deferred(server):
@@ -190,6 +193,7 @@ def test_the_dispatchers_hooks(hooked):
     server = hooked()
     for line in ("the dispatcher has started", "a timer of the dispatcher",
                  "the pipe says hello", "the pool answered 200: called",
+                 f"the pool {SAID}",
                  'nobody answered 404: {"error":"nothing is at this path"}'):
         wait_for(lambda line=line: line in server.log(), what=line)
     assert "something failed" not in server.log()
@@ -334,6 +338,7 @@ def test_what_a_worker_calls_when_it_leaves_is_answered(hooked):
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "torn down" in server.log())
     assert "the successor answered 200: goodbye" in server.log()
+    assert f"the successor {SAID}" in server.log()
     server.process.send_signal(signal.SIGHUP)
     wait_for(lambda: server.log().count("torn down") == 2)
 
