@@ -58,6 +58,7 @@ static const struct crew_route routes[] = {
 	{ .on = "GET /bytes/{n:int}",       .run = page_bytes,   .idempotent = true },
 	{ .on = "GET /sleep/{ms:int}",      .run = page_sleep },
 	{ .on = "GET /spin/{ms:int}",       .run = page_spin },
+	{ .on = "GET /work/{us:int}",       .run = page_work,    .idempotent = true },
 	{ .on = "GET /alive/{ms:int}",      .run = page_alive },
 	{ .on = "GET /fail/{status:int}",   .run = page_fail },
 	{ .on = "GET /price/{amount:float}", .run = page_price,  .idempotent = true },

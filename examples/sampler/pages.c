@@ -25,8 +25,8 @@ static const char index_page[] =
 "<tr><td><a href=\"/whoami\">GET /whoami</a><td>which worker answers"
 "<tr><td><a href=\"/bytes/100\">GET /bytes/{n}</a><td>n bytes"
 "<tr><td><a href=\"/sleep/500\">GET /sleep/{ms}</a>, <a href=\"/spin/500\">/spin/{ms}</a>, "
-"<a href=\"/alive/500\">/alive/{ms}</a>"
-"<td>after ms: blocking; burning CPU; blocking, but kept alive"
+"<a href=\"/work/500\">/work/{us}</a>, <a href=\"/alive/500\">/alive/{ms}</a>"
+"<td>after ms: blocking; burning CPU, the same for us; blocking, but kept alive"
 "<tr><td><a href=\"/defer/500\">GET /defer/{ms}</a>, <a href=\"/cancelled/500\">/cancelled/{ms}</a>"
 "<td>after ms: while the worker does other things; until nobody waits any more"
 "<tr><td><a href=\"/events?channel=news\">GET /events?channel=c</a>, POST /publish"
@@ -68,12 +68,17 @@ static void wait_ms(int64_t ms)
 		;
 }
 
-static int64_t now_ms(void)
+static int64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static int64_t now_ms(void)
+{
+	return now_ns() / 1000000;
 }
 
 static int64_t wanted_ms(const struct crew_request *request)
@@ -214,6 +219,19 @@ crew_reply page_spin(struct crew_request *request)
 	while (now_ms() <= end)
 		;
 	return crew_json(request, 200, crew_int("spun_ms", wanted_ms(request)));
+}
+
+/* What handlers do in a moment: less than a millisecond, usually. */
+crew_reply page_work(struct crew_request *request)
+{
+	const int64_t us = crew_path_int(request, "us");
+	const int64_t wanted = us < 0 ? 0 : us > WAIT_MAX_MS * 1000 ? WAIT_MAX_MS * 1000 : us;
+	const int64_t end = now_ns() + wanted * 1000;
+
+	sampler_ran(request);
+	while (now_ns() < end)
+		;
+	return crew_json(request, 200, crew_int("worked_us", wanted));
 }
 
 crew_reply page_alive(struct crew_request *request)

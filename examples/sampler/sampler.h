@@ -13,7 +13,7 @@ crew_reply sampler_refused(struct crew_request *request, int r, const char *why)
 
 /* pages.c: answers at once. */
 crew_handler page_index, page_hello, page_plain, page_echo, page_headers,
-	page_whoami, page_bytes, page_sleep, page_spin, page_alive, page_fail,
+	page_whoami, page_bytes, page_sleep, page_spin, page_work, page_alive, page_fail,
 	page_price, page_tag, page_crash;
 
 /* later.c: answers that come later, and what the server is asked for. */

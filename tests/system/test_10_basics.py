@@ -97,7 +97,8 @@ def test_a_slow_reader_gets_all_and_holds_up_nobody(server):
         assert len(body) == 20_000_000 and body[:26] == b"abcdefghijklmnopqrstuvwxyz"
 
 
-@pytest.mark.parametrize("path", ["/sleep/50", "/spin/50", "/alive/120", "/echo/50"])
+@pytest.mark.parametrize("path", ["/sleep/50", "/spin/50", "/work/50000", "/alive/120",
+                                  "/echo/50"])
 def test_waiting(server, path):
     began = time.monotonic()
     assert server.get(path).status == 200
