@@ -7,11 +7,15 @@
  * what it has in hand is a matter of microseconds, since a bell costs more
  * than such a request, and one busy worker needs none. What a request takes is
  * known from those of its route before it (cost.c); slow ones go to an idle worker
- * each, and nothing is put behind them. Quick work occupies no more workers than
- * there are processors, since more would only take turns, and what takes less than
- * the dispatcher's own part no more than one: if it is pipelined, the one that
- * shares the dispatcher's processor. A request that turns out to be stuck behind
- * a slow one all the same is pulled back by the dispatcher's timer.
+ * each. Quick work occupies no more workers than there are processors, since more
+ * would only take turns, and what takes less than the dispatcher's own part no more
+ * than one: if it is pipelined, the one that shares the dispatcher's processor.
+ *
+ * Behind a slow request nothing is put, but the next one behind what is known to take
+ * less than a millisecond, while so many wait that each worker can have one: else it
+ * would sleep from its answer until we have heard that and woken it again, which takes as
+ * long as many a handler does. Who is idle before takes it away (pool.c). A request that
+ * turns out to be stuck all the same is pulled back by the dispatcher's timer.
  */
 #include "dispatch/private.h"
 
@@ -29,7 +33,9 @@ struct candidates {
 	struct seat *idle;   /* with nothing in hand, and the fewest streams */
 	struct seat *least;  /* at quick work, and least of it */
 	struct seat *shared; /* idle for us, and at another dispatcher's request */
+	struct seat *next;   /* at one request, which it will have answered soon */
 	struct seat *last;   /* would be ready, but has taken nothing so far */
+	unsigned busy;       /* at any work */
 	unsigned quick;      /* at quick work, how many */
 	unsigned full;       /* those of them that can take no more */
 };
@@ -46,6 +52,9 @@ static bool is_there(const struct seat *seat);
 static bool is_full(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
 static bool is_quick(const struct seat *seat, unsigned each_us);
+static bool is_done_soon(const struct seat *seat);
+static bool is_crowded(const struct pool *pool, const struct candidates *found,
+		       const struct exchange *exchange);
 static bool has_waited(const struct exchange *exchange);
 static unsigned held(const struct seat *seat);
 static bool is_better(struct seat *seat, struct seat *than);
@@ -53,7 +62,7 @@ static bool is_better(struct seat *seat, struct seat *than);
 struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 {
 	const struct wanted wanted = {
-		.cost_ns = *pool_cost(pool, exchange),
+		.cost_ns = pool_cost(pool, exchange)->ns,
 		.pipelined = exchange->connection->pipelines ||
 			     exchange->connection->exchange_count > 1,
 	};
@@ -80,6 +89,18 @@ bool pool_has_idle(const struct pool *pool)
 		/* One that is full too: somebody has to look whether it still is. */
 		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat) &&
 		    !seat_is_doubted(seat))
+			return true;
+	}
+	return false;
+}
+
+bool pool_has_ready(const struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count; i++) {
+		struct seat *seat = pool->seats[i];
+
+		if (takes_work(seat) && seat->at_work == 0 && !is_full(seat) &&
+		    !sisters_keep_busy(seat) && !seat_is_doubted(seat))
 			return true;
 	}
 	return false;
@@ -129,6 +150,7 @@ static void note(struct candidates *found, struct seat *seat, const struct wante
 			found->last = seat;
 		return;
 	}
+	found->busy += seat->at_work > 0;
 	found->quick += quick;
 	found->full += quick && seat->at_work >= LINK_WORK_MAX;
 	if (is_full(seat))
@@ -144,6 +166,8 @@ static void note(struct candidates *found, struct seat *seat, const struct wante
 		   has_room(seat, wanted->cost_ns, FILL_US) &&
 		   (!found->least || seat->work_ns < found->least->work_ns)) {
 		found->least = seat;
+	} else if (!found->next && is_done_soon(seat)) {
+		found->next = seat;
 	}
 }
 
@@ -167,6 +191,8 @@ static struct seat *decide(const struct pool *pool, const struct candidates *fou
 	/* Who works for another dispatcher works. */
 	if (found->shared)
 		return has_waited(exchange) ? found->shared : NULL;
+	if ((found->least || found->next) && is_crowded(pool, found, exchange))
+		return found->least ? found->least : found->next;
 	return found->last;
 }
 
@@ -219,6 +245,25 @@ static bool is_quick(const struct seat *seat, unsigned each_us)
 {
 	return seat->at_work > 0 && has_room(seat, 0, FILL_US) &&
 	       seat->work_ns < (uint64_t)seat->at_work * each_us * 1000u;
+}
+
+/* It is at one request of a route that has taken little for a while. With several dispatchers
+ * it would keep the others' requests from it. */
+static bool is_done_soon(const struct seat *seat)
+{
+	return seat->at_work == 1 && seat->newest && seat->newest->cost->peak_us < NEXT_US &&
+	       !seat_is_silent(seat) && seat->dispatcher->server->dispatchers == 1;
+}
+
+/* So many wait that there is one for each, whoever is done first. More workers than processors
+ * wait for these, and one that has none may be long about what it has. */
+static bool is_crowded(const struct pool *pool, const struct candidates *found,
+		       const struct exchange *exchange)
+{
+	const bool comes = exchange->state != EXCHANGE_QUEUED;
+
+	return found->busy <= pool->dispatcher->processors &&
+	       pool->queued + pool->nexts + comes >= found->busy;
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

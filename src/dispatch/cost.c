@@ -20,7 +20,7 @@ int pool_init_costs(struct pool *pool)
 	pool->costs = malloc((pool->route_count + 1) * sizeof(*pool->costs));
 	pool->sizes = calloc(pool->route_count + 1, sizeof(*pool->sizes));
 	for (size_t i = 0; pool->costs && i <= pool->route_count; i++)
-		pool->costs[i] = PACK_US * 1000u;
+		pool->costs[i] = (struct cost){ PACK_US * 1000u, UINT32_MAX };
 	return pool->costs && pool->sizes ? 0 : -ENOMEM;
 }
 
@@ -30,7 +30,7 @@ void pool_fini_costs(struct pool *pool)
 	free(pool->sizes);
 }
 
-uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange)
+struct cost *pool_cost(struct pool *pool, const struct exchange *exchange)
 {
 	return &pool->costs[row_of(pool, exchange)];
 }
@@ -54,15 +54,20 @@ void pool_note_size(struct pool *pool, const struct exchange *exchange)
 
 /* The average moves by an eighth; one very slow answer counts as a millisecond,
  * so that a route is soon believed to be fast again, and as no more than some times the
- * average: among quick ones it may be that its worker was taken its processor. */
-void pool_note_service(uint32_t *cost, uint32_t service_us)
+ * average: among quick ones it may be that its worker was taken its processor. The peak counts
+ * each as what it took: who stands behind one like it would have waited for that. */
+void pool_note_service(struct cost *cost, uint32_t service_us)
 {
 	const uint32_t limited = service_us > 1000 ? 1000 : service_us;
-	const int64_t most = (int64_t)*cost * OUTLIER_TIMES;
+	const int64_t most = (int64_t)cost->ns * OUTLIER_TIMES;
 	int64_t sample = (int64_t)limited * 1000 + 500;
 
 	sample = sample < most ? sample : most;
-	*cost = (uint32_t)(*cost + (sample - (int64_t)*cost) / 8);
+	cost->ns = (uint32_t)(cost->ns + (sample - (int64_t)cost->ns) / 8);
+	if (cost->peak_us == UINT32_MAX || service_us >= cost->peak_us)
+		cost->peak_us = service_us < PEAK_MAX_US ? service_us : PEAK_MAX_US;
+	else
+		cost->peak_us -= (cost->peak_us - service_us + 7) / 8;
 }
 
 static size_t row_of(const struct pool *pool, const struct exchange *exchange)

@@ -8,6 +8,8 @@
 
 static const char degraded_text[] = "this service is degraded: its workers fail";
 
+static void give(struct pool *pool);
+static void take_nexts(struct pool *pool);
 static void count_queued(struct pool *pool, int by);
 static void warn_of_length(struct pool *pool);
 static bool client_has_enough(const struct exchange *exchange);
@@ -45,8 +47,9 @@ void pool_enter(struct exchange *exchange)
 	count_queued(pool, 1);
 	set_timer_for(pool, queue_due(exchange));
 	/* Whom the first one waits for was looked at when it came, and is looked at anew
-	 * when a worker has spoken. What keeps workers busy for others we do not hear. */
-	if (is_first || has_sisters)
+	 * when a worker has spoken. What keeps workers busy for others we do not hear; and
+	 * when so many wait each worker may have a next one. */
+	if (is_first || has_sisters || pool->queued <= pool->seat_count)
 		pool_feed(pool);
 	if (pool->queued && has_sisters)
 		pull_back_soon(pool->dispatcher);
@@ -54,6 +57,17 @@ void pool_enter(struct exchange *exchange)
 }
 
 void pool_feed(struct pool *pool)
+{
+	give(pool);
+	if (pool->nexts > 0 && list_empty(&pool->queue))
+		take_nexts(pool);
+	/* Should who is to take it have got stuck, an idle worker does. */
+	if (pool->queued && pool_has_idle(pool))
+		pull_back_soon(pool->dispatcher);
+}
+
+/* As many as can be given now. */
+static void give(struct pool *pool)
 {
 	struct exchange *exchange;
 	struct seat *seat;
@@ -77,9 +91,19 @@ void pool_feed(struct pool *pool)
 			pool_note_full(seat);
 		}
 	}
-	/* Should who is to take it have got stuck, an idle worker does. */
-	if (pool->queued && pool_has_idle(pool))
-		pull_back_soon(pool->dispatcher);
+}
+
+/* Who is idle does what another has not begun. */
+static void take_nexts(struct pool *pool)
+{
+	for (unsigned i = 0; i < pool->seat_count && pool_has_ready(pool); i++) {
+		struct seat *seat = pool->seats[i];
+
+		if (!seat->up || seat->condemned || !seat->has_next)
+			continue;
+		(void)seat_pull_back(seat, true);
+		give(pool);
+	}
 }
 
 void pool_return(struct exchange *exchange, bool was_begun)

@@ -11,6 +11,13 @@ struct dispatcher;
 struct exchange;
 struct seat;
 
+/* What the requests of a route take of a worker's time. */
+struct cost {
+	uint32_t ns;      /* on the average, of late */
+	uint32_t peak_us; /* the longest of late: each that was shorter takes an eighth of it
+			     away; UINT32_MAX: none was answered yet */
+};
+
 struct pool {
 	struct dispatcher *dispatcher;
 	const struct crew_pool *options;
@@ -23,8 +30,8 @@ struct pool {
 	unsigned queue_max;
 	struct seat **seats; /* grows as workers come */
 	unsigned seat_count;
-	uint32_t *costs;        /* of each route's handler: nanoseconds, moving average;
-				   one more for what has no route */
+	unsigned nexts;         /* seats that have a next one */
+	struct cost *costs;     /* of each route's handler; one more for what has no route */
 	uint32_t *sizes;        /* of each route's answers: bytes of the largest body so
 				   far, up to SIZE_NOTED_BYTES */
 	size_t route_count;
@@ -61,14 +68,16 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange);
 void pool_note_full(struct seat *seat);
 /** Is there a worker with nothing in hand? */
 bool pool_has_idle(const struct pool *pool);
+/** The same, and is it known to have room? */
+bool pool_has_ready(const struct pool *pool);
 bool pool_has_workers(const struct pool *pool);
 /** Routes are slow until they were seen to be fast. 0 or -ENOMEM. */
 int pool_init_costs(struct pool *pool);
 void pool_fini_costs(struct pool *pool);
 /** Where it is noted what a request like this takes. */
-uint32_t *pool_cost(struct pool *pool, const struct exchange *exchange);
+struct cost *pool_cost(struct pool *pool, const struct exchange *exchange);
 /** A worker needed that long for one whose cost is noted there. */
-void pool_note_service(uint32_t *cost, uint32_t service_us);
+void pool_note_service(struct cost *cost, uint32_t service_us);
 /** How large the answer to a request like this may be, and that it was so large. */
 uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange);
 void pool_note_size(struct pool *pool, const struct exchange *exchange);

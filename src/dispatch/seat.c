@@ -47,9 +47,6 @@ void seat_up(struct pool *pool, const struct control *order, struct link_fds *fd
 	seat->pid = order->pid;
 	seat->score = sisters_worker(dispatcher, pool->number, order->index,
 				     order->generation);
-	seat->in_hand = 0;
-	seat->at_work = 0;
-	seat->work_ns = 0;
 	seat->condemned = false;
 	seat->full_until_ms = 0;
 	seat->untold = false;
@@ -110,6 +107,9 @@ void seat_down(struct seat *seat, uint32_t cause)
 	seat->in_hand = 0;
 	seat->at_work = 0;
 	seat->work_ns = 0;
+	seat->newest = NULL;
+	seat->pool->nexts -= seat->has_next;
+	seat->has_next = false;
 	calls_close(seat);
 	loop_remove(&seat->dispatcher->loop, &seat->bell);
 	outbox_fini(&seat->outbox);

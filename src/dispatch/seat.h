@@ -11,6 +11,7 @@
 #include "transport/outbox.h"
 #include "transport/slots.h"
 
+struct cost;
 struct dispatcher;
 struct encode_input;
 struct exchange;
@@ -28,7 +29,7 @@ struct slot {
 	uint32_t parts_out;         /* bytes of body parts not yet released */
 	uint64_t body_sent;
 	uint32_t cost_ns;           /* what its route was thought to take */
-	uint32_t *cost;             /* what it is thought to take: its route's */
+	struct cost *cost;          /* what it is thought to take: its route's */
 	bool used;
 	bool holds_block;           /* its request stands in the arena */
 	bool at_work;               /* no answer has begun, or its handler goes on */
@@ -51,6 +52,10 @@ struct seat {
 	unsigned at_work;       /* those whose handlers have not returned: what keeps the
 				   worker busy. A client that reads slowly does not */
 	uint64_t work_ns;       /* what those are thought to take */
+	const struct slot *newest; /* of those: what it was given last; NULL: not at work any
+				   more */
+	bool has_next;          /* one of those stands behind one that takes its time, for as
+				   long as nobody is idle who could begin it */
 	uint64_t progress_ms;   /* last answer that began or part of a body that was
 				   taken, or first request after idleness */
 	bool up;

@@ -40,27 +40,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-/* The whole answer of that worker to that request, with this header line. */
-static void answer_at(struct link *its_worker, const struct message *request, const char *line)
-{
-	const struct wire_answer head = { .status = 200,
-					  .headers_size = (uint32_t)strlen(line) };
-	struct message message = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST,
-				   .slot = request->slot, .generation = request->generation,
-				   .size = (uint32_t)(sizeof(head) + strlen(line)) };
-	char *place = link_alloc(its_worker, LINK_NO_SLOT, message.size, &message.offset);
-
-	assert_non_null(place);
-	memcpy(place, &head, sizeof(head));
-	memcpy(place + sizeof(head), line, strlen(line));
-	assert_int_equal(link_send(its_worker, &message), 0);
-}
-
-static void answer(const struct message *request, const char *line)
-{
-	answer_at(&worker, request, line);
-}
-
 /* Not a word is left to be said until some of that was heard. */
 static void talk(void)
 {
@@ -469,7 +448,7 @@ static void who_gets_a_body_anew_is_given_more_time(void **state)
 
 	(void)state;
 	/* Cheap, so that the worker is given both each time. */
-	pool->costs[pool->route_count] = 1;
+	pool->costs[pool->route_count].ns = 1;
 	dispatcher->processors = 1;
 	for (unsigned i = 0; i < REQUESTS; i++)
 		exchanges[i] = ask(PARTS * LINK_PART_BYTES);
@@ -490,27 +469,6 @@ static void who_gets_a_body_anew_is_given_more_time(void **state)
 		look_for_who_is_stuck_after(1);
 		assert_int_equal(exchanges[0]->begun_anew, times + 1);
 	}
-}
-
-/* With another worker at another place behind the first. */
-static void add_seat(struct seat *other, struct link *other_worker)
-{
-	static struct seat *both[2];
-
-	open_seat(other, other_worker);
-	both[0] = &seat;
-	both[1] = other;
-	pool->seats = both;
-	pool->seat_count = 2;
-	dispatcher->processors = 2;
-}
-
-static void remove_seat(struct seat *other, struct link *other_worker)
-{
-	end_requests();
-	pool->seats = seats;
-	pool->seat_count = 1;
-	close_seat(other, other_worker);
 }
 
 /* One that is taken back from a worker is answered, with it those behind it are over, and
@@ -561,7 +519,7 @@ static void who_takes_nothing_is_given_no_more_while_others_are_idle(void **stat
 
 	(void)state;
 	add_seat(&other, &other_worker);
-	pool->costs[pool->route_count] = PACK_US * 1000u;
+	pool->costs[pool->route_count].ns = PACK_US * 1000u;
 	assert_ptr_equal(seat_of_the_next(), &seat);
 	dispatcher->loop.now_ms += STILL_MS + 1;
 	pull_back_single(dispatcher);
@@ -612,13 +570,13 @@ static void who_is_slow_is_not_thought_to_be_quicker(void **state)
 
 	(void)state;
 	add_seat(&other, &other_worker);
-	pool->costs[pool->route_count] = 500u * 1000u;
+	pool->costs[pool->route_count].ns = 500u * 1000u;
 	assert_ptr_equal(seat_of_the_next(), &seat);
 	take();
 	dispatcher->loop.now_ms += STILL_MS + 1;
 	pull_back_single(dispatcher);
 	assert_int_equal(seat.in_hand, 1);
-	assert_int_equal(pool->costs[pool->route_count], 500u * 1000u);
+	assert_int_equal(pool->costs[pool->route_count].ns, 500u * 1000u);
 	remove_seat(&other, &other_worker);
 }
 

@@ -40,8 +40,8 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 		}
 		if (!link_revoke(&seat->link, slots[count], slot->generation)) {
 			/* Is this what the others were stuck behind? */
-			if (seat_is_silent(seat) && *slot->cost < PACK_US * 1000u)
-				*slot->cost = PACK_US * 1000u;
+			if (seat_is_silent(seat) && slot->cost->ns < PACK_US * 1000u)
+				slot->cost->ns = PACK_US * 1000u;
 			continue;
 		}
 		exchange->begun_anew += has_part(slot);

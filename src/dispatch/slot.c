@@ -248,6 +248,12 @@ void slot_answering(struct seat *seat, uint32_t number)
 		seat->work_ns -= slot->cost_ns;
 	}
 	slot->at_work = false;
+	if (seat->newest == slot)
+		seat->newest = NULL;
+	if (seat->has_next && seat->at_work < 2) {
+		seat->has_next = false;
+		seat->pool->nexts--;
+	}
 }
 
 void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
@@ -275,8 +281,13 @@ static int take_slot(struct seat *seat, const struct exchange *exchange, uint32_
 	slot->body_sent = 0;
 	slot->at_work = true;
 	slot->cost = pool_cost(seat->pool, exchange);
-	slot->cost_ns = *slot->cost;
+	slot->cost_ns = slot->cost->ns;
 	seat->work_ns += slot->cost_ns;
+	if (seat->newest && seat->newest->cost_ns >= PACK_US * 1000u && !seat->has_next) {
+		seat->has_next = true;
+		seat->pool->nexts++;
+	}
+	seat->newest = slot;
 	if (seat->at_work++ == 0)
 		seat->progress_ms = seat->dispatcher->loop.now_ms;
 	if (seat->in_hand++ == 0) {

@@ -173,6 +173,27 @@ static inline int tear_down(void **state)
 	return 0;
 }
 
+/* With another worker at another place behind the first. */
+static inline void add_seat(struct seat *other, struct link *other_worker)
+{
+	static struct seat *both[2];
+
+	open_seat(other, other_worker);
+	both[0] = &seat;
+	both[1] = other;
+	pool->seats = both;
+	pool->seat_count = 2;
+	dispatcher->processors = 2;
+}
+
+static inline void remove_seat(struct seat *other, struct link *other_worker)
+{
+	end_requests();
+	pool->seats = seats;
+	pool->seat_count = 1;
+	close_seat(other, other_worker);
+}
+
 /* A request of the client, with a body of so many bytes. */
 static inline struct exchange *request_of(size_t size)
 {
@@ -214,6 +235,28 @@ static inline struct message take(void)
 	assert_int_equal(message.kind, MESSAGE_REQUEST);
 	assert_true(link_take(&worker, message.slot, message.generation));
 	return message;
+}
+
+/* The whole answer of that worker to that request, with this header line. */
+static inline void answer_at(struct link *its_worker, const struct message *request,
+			     const char *line)
+{
+	const struct wire_answer head = { .status = 200,
+					  .headers_size = (uint32_t)strlen(line) };
+	struct message message = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST,
+				   .slot = request->slot, .generation = request->generation,
+				   .size = (uint32_t)(sizeof(head) + strlen(line)) };
+	char *place = link_alloc(its_worker, LINK_NO_SLOT, message.size, &message.offset);
+
+	assert_non_null(place);
+	memcpy(place, &head, sizeof(head));
+	memcpy(place + sizeof(head), line, strlen(line));
+	assert_int_equal(link_send(its_worker, &message), 0);
+}
+
+static inline void answer(const struct message *request, const char *line)
+{
+	answer_at(&worker, request, line);
 }
 
 static inline bool client_was_told(int status)
