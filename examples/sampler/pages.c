@@ -26,7 +26,7 @@ static const char index_page[] =
 "<tr><td><a href=\"/bytes/100\">GET /bytes/{n}</a><td>n bytes"
 "<tr><td><a href=\"/sleep/500\">GET /sleep/{ms}</a>, <a href=\"/spin/500\">/spin/{ms}</a>, "
 "<a href=\"/work/500\">/work/{us}</a>, <a href=\"/alive/500\">/alive/{ms}</a>"
-"<td>after ms: blocking; burning CPU, the same for us; blocking, but kept alive"
+"<td>after ms: blocking; burning CPU (or for microseconds); blocking, but kept alive"
 "<tr><td><a href=\"/defer/500\">GET /defer/{ms}</a>, <a href=\"/cancelled/500\">/cancelled/{ms}</a>"
 "<td>after ms: while the worker does other things; until nobody waits any more"
 "<tr><td><a href=\"/events?channel=news\">GET /events?channel=c</a>, POST /publish"

@@ -14,8 +14,9 @@
  * Behind a slow request nothing is put, but the next one behind what is known to take
  * less than a millisecond, while so many wait that each worker can have one: else it
  * would sleep from its answer until we have heard that and woken it again, which takes as
- * long as many a handler does. Who is idle before takes it away (pool.c). A request that
- * turns out to be stuck all the same is pulled back by the dispatcher's timer.
+ * long as many a handler does. Who is idle before that takes it away (pool.c). Quick ones
+ * are packed further then. A request that turns out to be stuck all the same is pulled
+ * back by the dispatcher's timer.
  */
 #include "dispatch/private.h"
 
@@ -49,6 +50,7 @@ static bool is_trifle(const struct wanted *wanted, const struct pool *pool);
 static struct seat *beside_us(const struct pool *pool);
 static bool takes_work(const struct seat *seat);
 static bool is_there(const struct seat *seat);
+static bool is_idle(struct seat *seat);
 static bool is_full(const struct seat *seat);
 static bool has_room(const struct seat *seat, uint32_t cost_ns, unsigned limit_us);
 static bool is_quick(const struct seat *seat, unsigned each_us);
@@ -83,12 +85,9 @@ struct seat *pool_choose(struct pool *pool, const struct exchange *exchange)
 
 bool pool_has_idle(const struct pool *pool)
 {
+	/* One that is full too: somebody has to look whether it still is. */
 	for (unsigned i = 0; i < pool->seat_count; i++) {
-		struct seat *seat = pool->seats[i];
-
-		/* One that is full too: somebody has to look whether it still is. */
-		if (is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat) &&
-		    !seat_is_doubted(seat))
+		if (is_idle(pool->seats[i]))
 			return true;
 	}
 	return false;
@@ -99,8 +98,7 @@ bool pool_has_ready(const struct pool *pool)
 	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
 
-		if (takes_work(seat) && seat->at_work == 0 && !is_full(seat) &&
-		    !sisters_keep_busy(seat) && !seat_is_doubted(seat))
+		if (is_idle(seat) && takes_work(seat) && !is_full(seat))
 			return true;
 	}
 	return false;
@@ -229,6 +227,12 @@ static bool is_there(const struct seat *seat)
 	return seat->up && !seat->condemned && !seat->draining && !seat->paused;
 }
 
+static bool is_idle(struct seat *seat)
+{
+	return is_there(seat) && seat->at_work == 0 && !sisters_keep_busy(seat) &&
+	       !seat_is_doubted(seat);
+}
+
 static bool is_full(const struct seat *seat)
 {
 	return seat->at_work >= LINK_WORK_MAX || slots_empty(&seat->free_slots);
@@ -247,23 +251,29 @@ static bool is_quick(const struct seat *seat, unsigned each_us)
 	       seat->work_ns < (uint64_t)seat->at_work * each_us * 1000u;
 }
 
-/* It is at one request of a route that has taken little for a while. With several dispatchers
- * it would keep the others' requests from it. */
+/* It is at one request of a route that has taken little for a while. */
 static bool is_done_soon(const struct seat *seat)
 {
 	return seat->at_work == 1 && seat->newest && seat->newest->cost->peak_us < NEXT_US &&
-	       !seat_is_silent(seat) && seat->dispatcher->server->dispatchers == 1;
+	       !seat_is_silent(seat);
 }
 
-/* So many wait that there is one for each, whoever is done first. More workers than processors
- * wait for these, and one that has none may be long about what it has. */
+/* So many wait that there is one for each, whoever is done first; and processors are idle while
+ * workers wait for us. Where others wait for these it costs little to be woken, and who has lost
+ * its processor is long about what it has. Another dispatcher's turn would never come. */
 static bool is_crowded(const struct pool *pool, const struct candidates *found,
 		       const struct exchange *exchange)
 {
+	const struct dispatcher *dispatcher = pool->dispatcher;
 	const bool comes = exchange->state != EXCHANGE_QUEUED;
+	unsigned busy = 0;
 
-	return found->busy <= pool->dispatcher->processors &&
-	       pool->queued + pool->nexts + comes >= found->busy;
+	if (pool->queued + pool->nexts + comes < found->busy ||
+	    dispatcher->server->dispatchers > 1)
+		return false;
+	list_each(link, &dispatcher->active)
+		busy += container_of(link, struct seat, in_active)->at_work > 0;
+	return busy <= dispatcher->to_spare;
 }
 
 /* Who gives a worker its next request is its dispatcher's matter as long as that has

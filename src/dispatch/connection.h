@@ -120,6 +120,16 @@ void ahead_send(struct dispatcher *dispatcher, struct connection *const *connect
 void reader_ready(struct connection *connection);
 void reader_set_state(struct connection *connection, enum connection_state state);
 
+/* ---- what is refused (refusal.c) ---- */
+
+/** A request that could not be parsed: answer and close. */
+void refusal_of_parser(struct connection *connection, int status, const char *why);
+/** One log line a second at most for each client. */
+void refusal_log(struct connection *connection, int status, const char *why);
+void refusal_note(struct connection *connection, const char *what);
+/** Whether a second has passed since the last line, which that mark notes, and now this one. */
+bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms);
+
 /* ---- writing (writer.c) ---- */
 
 /** Queue bytes of the first exchange for this turn's send. */

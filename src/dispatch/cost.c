@@ -70,6 +70,15 @@ void pool_note_service(struct cost *cost, uint32_t service_us)
 		cost->peak_us -= (cost->peak_us - service_us + 7) / 8;
 }
 
+void pool_note_silence(struct cost *cost, uint64_t silent_ms)
+{
+	const uint32_t us = silent_ms < PEAK_MAX_US / 1000u ? (uint32_t)silent_ms * 1000u
+							    : PEAK_MAX_US;
+
+	if (cost->peak_us < us)
+		cost->peak_us = us;
+}
+
 static size_t row_of(const struct pool *pool, const struct exchange *exchange)
 {
 	const struct crew_route *routes = pool->options->app->routes;

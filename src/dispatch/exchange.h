@@ -5,11 +5,14 @@
 #define DISPATCH_EXCHANGE_H
 
 #include "base/list.h"
+#include "base/span.h"
 #include "dispatch/body.h"
 #include "dispatch/buffer.h"
 #include "http/parse.h"
 
+struct asked;
 struct connection;
+struct crew_route;
 struct dispatcher;
 struct pool;
 struct seat;
@@ -82,7 +85,7 @@ struct exchange *exchange_new(struct connection *connection,
  * and small; else it follows, and the connection is reading it. */
 void exchange_submit(struct exchange *exchange, const struct http_head *head,
 		     struct span inline_body);
-/** Its client waits for a "100 Continue", and its turn has come. */
+/** Its turn has come: send the "100 Continue" that its client waits for. */
 void exchange_continue(struct exchange *exchange);
 /** That many bytes of its answer may come to be held, so that no more is taken in than what
  * there is room for. */
@@ -143,14 +146,7 @@ void exchange_answer_file(struct exchange *exchange, const struct http_head *hea
 /** Send file bytes of the first exchange; called when the socket has room. */
 void exchange_send_file(struct exchange *exchange);
 void exchange_close_file(struct exchange *exchange);
-/** A request that could not be parsed: answer and close. */
-void refusal_of_parser(struct connection *connection, int status, const char *why);
-/** One log line a second at most for each client. */
-void refusal_log(struct connection *connection, int status, const char *why);
-void refusal_note(struct connection *connection, const char *what);
 /** An enum http_error_form: what the client wants errors as, by its Accept. */
 int refusal_form(struct dispatcher *dispatcher, const struct http_head *head);
-/** Whether a second has passed since the last line, which that mark notes, and now this one. */
-bool refusal_is_due(uint64_t *at_ms, uint64_t now_ms);
 
 #endif

@@ -60,11 +60,10 @@
 /* What takes less is done soonest by one worker that shares our processor: with one
  * elsewhere the dispatcher itself takes that much longer. */
 #define BESIDE_US 1u
-/* While requests queue, who is at one that takes less has the next one at hand, so that it does
- * not wait for us between two. Nobody idle is kept from it, and the time that one may stand
- * behind another by mistake is as long (PULL_BACK_MS). */
+/* While requests queue, who is at one of a route that takes less has the next one at hand, so
+ * that it does not wait for us between two. */
 #define NEXT_US 1000u
-/* However long one took, after some fifty quick ones there is a next one again. */
+/* However long one took, after some fifty much quicker ones there is a next one again. */
 #define PEAK_MAX_US 1000000u
 /* How long, at most, a turn waits for a worker that shares its processor and is full. */
 #define GIVE_WAY_MS 1

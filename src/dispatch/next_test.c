@@ -20,7 +20,8 @@ static int set_up(void **state)
 {
 	(void)state;
 	set_up_seat();
-	dispatcher->processors = 2;
+	dispatcher->processors = 3;
+	dispatcher->to_spare = 2;
 	pool->queue_max = dispatcher->max_pending = 8;
 	has_other = false;
 	return 0;
@@ -74,6 +75,20 @@ static unsigned given(struct link *its_worker, struct message *ret_first)
 static void begin(struct link *its_worker, const struct message *request)
 {
 	assert_true(link_take(its_worker, request->slot, request->generation));
+}
+
+/* The whole answer, to which the handler came after so long. */
+static void answer_taking(const struct message *request, uint32_t service_us)
+{
+	const struct wire_answer head = { .status = 200 };
+	struct message message = { .kind = MESSAGE_ANSWER, .flags = MESSAGE_LAST,
+				   .slot = request->slot, .generation = request->generation,
+				   .size = sizeof(head), .service_us = service_us };
+	char *place = link_alloc(&worker, LINK_NO_SLOT, message.size, &message.offset);
+
+	assert_non_null(place);
+	memcpy(place, &head, sizeof(head));
+	assert_int_equal(link_send(&worker, &message), 0);
 }
 
 static void who_is_done_soon_has_the_next_one_at_hand(void **state)
@@ -171,18 +186,43 @@ static void there_is_a_next_one_for_each_or_for_none(void **state)
 	assert_int_equal(pool->nexts, 2);
 }
 
-static void more_workers_than_processors_have_none(void **state)
+static void more_workers_than_there_are_processors_for_have_none(void **state)
 {
 	struct message message;
 
 	(void)state;
 	add_other();
-	dispatcher->processors = 1;
+	dispatcher->to_spare = 1;
 	learn(SHORT_US, 1);
 	come(5);
 	assert_int_equal(given(&worker, &message), 1);
 	assert_int_equal(given(&other_worker, &message), 1);
 	assert_int_equal(pool->queued, 3);
+}
+
+static void quick_ones_are_packed_further_while_they_wait(void **state)
+{
+	struct exchange *exchanges[4];
+	struct message message;
+
+	(void)state;
+	learn(10, 50);
+	dispatcher->to_spare = 0;
+	for (unsigned i = 0; i < 4; i++)
+		exchanges[i] = request_of(0);
+	/* As if each came from another client. */
+	connection->exchange_count = 1;
+	for (unsigned i = 0; i < 4; i++)
+		pool_enter(exchanges[i]);
+	assert_int_equal(given(&worker, &message), 2);
+	assert_int_equal(pool->queued, 2);
+	dispatcher->to_spare = 1;
+	pool_feed(pool);
+	assert_int_equal(given(&worker, &message), 2);
+	assert_int_equal(pool->queued, 0);
+	connection->exchange_count = 4;
+	/* For so little nobody else is woken. */
+	assert_int_equal(pool->nexts, 0);
 }
 
 static void of_several_dispatchers_none_keeps_a_worker_for_itself(void **state)
@@ -252,6 +292,45 @@ static void what_is_begun_stays(void **state)
 	assert_false(seat.condemned || other.condemned);
 }
 
+/* Nor is it doubted: it may be waking up. */
+static void what_stands_behind_nothing_stays(void **state)
+{
+	struct message mine[2], its[2], message;
+
+	(void)state;
+	add_other();
+	learn(SHORT_US, 1);
+	come(4);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(link_receive(&worker, &mine[i]), 1);
+		assert_int_equal(link_receive(&other_worker, &its[i]), 1);
+		begin(&worker, &mine[i]);
+		answer(&mine[i], "");
+	}
+	seat_receive(&seat);
+	assert_int_equal(given(&worker, &message), 1);
+	assert_int_equal(other.at_work, 1);
+	assert_false(other.doubted);
+	begin(&other_worker, &its[0]);
+	assert_false(link_take(&other_worker, its[1].slot, its[1].generation));
+}
+
+/* Though it has waited for longer than it may, where nobody is there. */
+static void who_could_be_answered_at_once_is_not_refused(void **state)
+{
+	struct message mine[2], its[2];
+
+	(void)state;
+	give_two_each(mine, its);
+	begin(&worker, &mine[1]);
+	dispatcher->loop.now_ms += options.queue_timeout_ms;
+	answer(&mine[0], "");
+	answer(&mine[1], "");
+	seat_receive(&seat);
+	(void)take();
+	assert_int_equal(pool->queued, 0);
+}
+
 /* It had it at hand, and did not begin. */
 static void who_dies_has_its_next_one_answered_by_another(void **state)
 {
@@ -275,6 +354,56 @@ static void who_dies_has_its_next_one_answered_by_another(void **state)
 	seat_receive(&other);
 	assert_true(list_empty(&connection->exchanges));
 	assert_int_equal(pool->nexts, 0);
+}
+
+/* Neither is answered as usual: of one the client was told 504, the other goes on when its
+ * handler has returned. */
+static void what_took_long_counts_however_it_ended(void **state)
+{
+	const struct message defer = { .kind = MESSAGE_DEFER };
+	struct message request, message;
+
+	(void)state;
+	learn(SHORT_US, 1);
+	come(1);
+	request = take();
+	exchange_free(container_of(connection->exchanges.next, struct exchange, in_connection));
+	answer_taking(&request, 300000);
+	seat_receive(&seat);
+	assert_int_equal(cost()->peak_us, 300000);
+	cost()->peak_us = SHORT_US;
+	come(1);
+	assert_int_equal(link_receive(&worker, &message), 1);
+	assert_int_equal(message.kind, MESSAGE_CANCEL);
+	request = take();
+	dispatcher->loop.now_ms += 200;
+	message = defer;
+	message.slot = request.slot;
+	message.generation = request.generation;
+	assert_int_equal(link_send(&worker, &message), 0);
+	seat_receive(&seat);
+	assert_int_equal(cost()->peak_us, 200000);
+	assert_false(seat.condemned);
+}
+
+/* Its worker may say what it likes. */
+static void what_others_are_stuck_behind_takes_long(void **state)
+{
+	struct message request;
+
+	(void)state;
+	learn(SHORT_US, 1);
+	come(2);
+	request = take();
+	dispatcher->loop.now_ms += PULL_BACK_ANYWAY_MS + 1;
+	pull_back(&dispatcher->loop, &dispatcher->pull_back);
+	assert_int_equal(pool->queued, 1);
+	assert_int_equal(pool->nexts, 0);
+	assert_true(cost()->peak_us >= PULL_BACK_ANYWAY_MS * 1000u);
+	answer(&request, "");
+	seat_receive(&seat);
+	(void)given(&worker, &request);
+	assert_int_equal(pool->queued, 0);
 }
 
 static void a_peak_is_forgotten_slowly(void **state)
@@ -307,11 +436,16 @@ int main(void)
 		TEST(what_takes_a_millisecond_is_long),
 		TEST(who_is_silent_gets_no_next_one),
 		TEST(there_is_a_next_one_for_each_or_for_none),
-		TEST(more_workers_than_processors_have_none),
+		TEST(more_workers_than_there_are_processors_for_have_none),
+		TEST(quick_ones_are_packed_further_while_they_wait),
 		TEST(of_several_dispatchers_none_keeps_a_worker_for_itself),
 		TEST(who_is_idle_gets_what_another_has_not_begun),
 		TEST(what_is_begun_stays),
+		TEST(what_stands_behind_nothing_stays),
+		TEST(who_could_be_answered_at_once_is_not_refused),
 		TEST(who_dies_has_its_next_one_answered_by_another),
+		TEST(what_took_long_counts_however_it_ended),
+		TEST(what_others_are_stuck_behind_takes_long),
 		cmocka_unit_test(a_peak_is_forgotten_slowly),
 	};
 

@@ -49,7 +49,7 @@ void pool_enter(struct exchange *exchange)
 	/* Whom the first one waits for was looked at when it came, and is looked at anew
 	 * when a worker has spoken. What keeps workers busy for others we do not hear; and
 	 * when so many wait each worker may have a next one. */
-	if (is_first || has_sisters || pool->queued <= pool->seat_count)
+	if (is_first || has_sisters || pool->queued <= pool->dispatcher->to_spare)
 		pool_feed(pool);
 	if (pool->queued && has_sisters)
 		pull_back_soon(pool->dispatcher);
@@ -96,13 +96,15 @@ static void give(struct pool *pool)
 /* Who is idle does what another has not begun. */
 static void take_nexts(struct pool *pool)
 {
-	for (unsigned i = 0; i < pool->seat_count && pool_has_ready(pool); i++) {
+	for (unsigned i = 0; i < pool->seat_count; i++) {
 		struct seat *seat = pool->seats[i];
 
-		if (!seat->up || seat->condemned || !seat->has_next)
+		if (!seat->has_next)
 			continue;
-		(void)seat_pull_back(seat, true);
-		give(pool);
+		if (!pool_has_ready(pool))
+			break;
+		if (seat_take_next(seat))
+			give(pool);
 	}
 }
 
@@ -118,7 +120,8 @@ void pool_return(struct exchange *exchange, bool was_begun)
 	exchange->since_ms = exchange->queued_ms;
 	list_push_front(&pool->queue, &exchange->in_pool);
 	count_queued(pool, 1);
-	if (exchange->since_ms + pool->options->queue_timeout_ms <= now_ms) {
+	if (exchange->since_ms + pool->options->queue_timeout_ms <= now_ms &&
+	    !pool_has_ready(pool)) {
 		too_long_in_queue(exchange);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 
+struct crew_pool;
 struct dispatcher;
 struct exchange;
 struct seat;
@@ -14,8 +15,8 @@ struct seat;
 /* What the requests of a route take of a worker's time. */
 struct cost {
 	uint32_t ns;      /* on the average, of late */
-	uint32_t peak_us; /* the longest of late: each that was shorter takes an eighth of it
-			     away; UINT32_MAX: none was answered yet */
+	uint32_t peak_us; /* the longest of late: each that is shorter takes away an eighth of
+			     what it is shorter by; UINT32_MAX: none was answered yet */
 };
 
 struct pool {
@@ -78,6 +79,8 @@ void pool_fini_costs(struct pool *pool);
 struct cost *pool_cost(struct pool *pool, const struct exchange *exchange);
 /** A worker needed that long for one whose cost is noted there. */
 void pool_note_service(struct cost *cost, uint32_t service_us);
+/** Or so long at least: it has said nothing for that time. */
+void pool_note_silence(struct cost *cost, uint64_t silent_ms);
 /** How large the answer to a request like this may be, and that it was so large. */
 uint32_t pool_size_of(const struct pool *pool, const struct exchange *exchange);
 void pool_note_size(struct pool *pool, const struct exchange *exchange);

@@ -61,6 +61,7 @@ static int set_up(void **state)
 	pool = &dispatcher->pools[0];
 	pool->dispatcher = dispatcher;
 	pool->options = &options;
+	list_init(&dispatcher->active);
 	assert_int_equal(pool_init_costs(pool), 0);
 	pool->costs[QUICK].ns = QUICK_NS;
 	pool->costs[SLOW].ns = 1000000;
@@ -72,6 +73,7 @@ static int set_up(void **state)
 
 		seat->dispatcher = dispatcher;
 		seat->pool = pool;
+		list_init(&seat->in_active);
 		seat->up = true;
 		seat->progress_ms = NOW_MS;
 		seat->link.peer_processor = &processors[i];
@@ -105,6 +107,9 @@ static void is_at(unsigned seat, unsigned requests, uint64_t work_ns)
 	pool->seats[seat]->at_work = requests;
 	pool->seats[seat]->in_hand = requests;
 	pool->seats[seat]->work_ns = work_ns;
+	list_remove(&pool->seats[seat]->in_active);
+	if (requests > 0)
+		list_push_back(&dispatcher->active, &pool->seats[seat]->in_active);
 }
 
 /* The number of the seat that is chosen for a request of that row, or -1. */

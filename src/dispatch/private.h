@@ -5,10 +5,10 @@
  *   connection   a client's socket; reads, parses, writes (connection.h;
  *                connection.c, reader.c, writer.c)
  *   exchange     one request and its answer, in its place among those of its
- *                connection (exchange.h; submit.c, exchange.c, refusal.c)
- *   seat         one worker's place in a pool (pool.h; pool.c, choose.c), and the
- *                link to whoever sits there now (seat.h; seat.c, slot.c, settle.c;
- *                what he says: answer.c, said.c)
+ *                connection (exchange.h; submit.c, exchange.c, refusal.c, send_file.c)
+ *   seat         one worker's place, and the link to whoever sits there now (seat.h;
+ *                seat.c, slot.c, settle.c; what he says: answer.c, said.c), in a pool
+ *                (pool.h; pool.c, choose.c, cost.c)
  *
  * Besides them: the topics to which streams are subscribed (topics.c), requests
  * of workers' own (calls.c), what the application runs here (local.c, hooks.c),
@@ -25,7 +25,6 @@
 #include "base/kept.h"
 #include "base/list.h"
 #include "base/loop.h"
-#include "dispatch/body.h"
 #include "dispatch/buffer.h"
 #include "dispatch/coalesce.h"
 #include "dispatch/connection.h"
@@ -42,11 +41,7 @@
 #include "http/parse.h"
 #include "http/respond.h"
 #include "http/text.h"
-#include "supervise/scoreboard.h"
 #include "transport/control.h"
-#include "transport/link.h"
-#include "transport/outbox.h"
-#include "transport/slots.h"
 
 /* ---- topics (topics.c) ---- */
 
@@ -152,6 +147,7 @@ struct dispatcher {
 	unsigned pending;     /* queued in all pools */
 	unsigned max_pending;
 	unsigned processors;  /* that workers can run on at once */
+	unsigned to_spare;    /* of them, besides one for us, as far as we may use them up */
 	unsigned call_count;  /* calls that have no answer yet */
 	unsigned late_calls;  /* of them: begun at a stop when no client was left */
 	size_t answer_bytes;  /* that all calls hold */

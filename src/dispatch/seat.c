@@ -271,9 +271,14 @@ bool seat_is_beside(const struct seat *seat)
 	return link_rung_on(&seat->link, &place) && place == os_processor();
 }
 
+uint64_t seat_silent_ms(const struct seat *seat)
+{
+	return seat->dispatcher->loop.now_ms - seat->progress_ms;
+}
+
 bool seat_is_silent(const struct seat *seat)
 {
-	return seat->dispatcher->loop.now_ms - seat->progress_ms > PULL_BACK_MS;
+	return seat_silent_ms(seat) > PULL_BACK_MS;
 }
 
 bool seat_is_doubted(struct seat *seat)

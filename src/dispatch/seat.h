@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/span.h"
 #include "transport/control.h"
 #include "transport/link.h"
 #include "transport/outbox.h"
@@ -54,8 +55,8 @@ struct seat {
 	uint64_t work_ns;       /* what those are thought to take */
 	const struct slot *newest; /* of those: what it was given last; NULL: not at work any
 				   more */
-	bool has_next;          /* one of those stands behind one that takes its time, for as
-				   long as nobody is idle who could begin it */
+	bool has_next;          /* that one stands behind another that takes its time, until
+				   this is answered */
 	uint64_t progress_ms;   /* last answer that began or part of a body that was
 				   taken, or first request after idleness */
 	bool up;
@@ -87,7 +88,8 @@ struct seat *seat_find(const struct pool *pool, uint32_t index,
 void seat_drain(struct seat *seat);
 /** It died: settle all that it had. */
 void seat_down(struct seat *seat, uint32_t cause);
-/** The requests that it had (settle.c). */
+/** Settle all requests that it had, each by its claim (settle.c): of seat_down(), while its link
+ * is there and it is not up any more. */
 void seat_settle(struct seat *seat);
 /** See what the worker has sent. */
 void seat_receive(struct seat *seat);
@@ -146,12 +148,16 @@ void slot_end_stream(struct seat *seat, uint32_t slot);
 void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 /** Did it share our processor when it rang last? As it says, and as it was then. */
 bool seat_is_beside(const struct seat *seat);
+/** The next one, which stands behind another, if it has not begun. */
+bool seat_take_next(struct seat *seat);
+/** For how long it has begun and taken nothing of what it has. */
+uint64_t seat_silent_ms(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);
 /** It has taken nothing of what it was given, and nothing shows that it would now. */
 bool seat_is_doubted(struct seat *seat);
-/** Take back what a worker has not begun; patiently: not yet a body of which it has some. True:
- * something is to be looked at again. */
+/** Take back what a worker has not begun (settle.c); patiently: not yet a body of which it has
+ * some. True: something is to be looked at again. */
 bool seat_pull_back(struct seat *seat, bool patiently);
 
 #endif

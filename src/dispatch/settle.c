@@ -13,6 +13,7 @@
 
 static bool is_worth_waiting_for(const struct seat *seat, const struct slot *slot);
 static bool has_part(const struct slot *slot);
+static void take_back(struct seat *seat, uint32_t number);
 static void settle(struct seat *seat, struct slot *slot, unsigned *held);
 static void tell_loss_of_nobody(const struct seat *seat, unsigned *held);
 static void tell_loss(const struct seat *seat, const struct slot *slot,
@@ -40,22 +41,32 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 		}
 		if (!link_revoke(&seat->link, slots[count], slot->generation)) {
 			/* Is this what the others were stuck behind? */
-			if (seat_is_silent(seat) && slot->cost->ns < PACK_US * 1000u)
-				slot->cost->ns = PACK_US * 1000u;
+			if (seat_is_silent(seat)) {
+				pool_note_silence(slot->cost, seat_silent_ms(seat));
+				if (slot->cost->ns < PACK_US * 1000u)
+					slot->cost->ns = PACK_US * 1000u;
+			}
 			continue;
 		}
 		exchange->begun_anew += has_part(slot);
-		forget_what_was_said(exchange);
-		slot_free(seat, slots[count]);
-		/* Before it is given to anybody. */
-		if (seat->at_work == 0) {
-			seat->doubted = true;
-			seat->doubted_epoch = link_peer_epoch(&seat->link);
-		}
-		pool_return(exchange, false);
+		take_back(seat, slots[count]);
 	}
 	free(slots);
 	return again;
+}
+
+bool seat_take_next(struct seat *seat)
+{
+	const uint32_t number = seat->newest ? (uint32_t)(seat->newest - seat->slots) : 0;
+	struct slot *slot = &seat->slots[number];
+
+	if (!seat->up || seat->condemned || seat->newest != slot || !slot->exchange ||
+	    slot->exchange->state != EXCHANGE_LINKED || has_part(slot) ||
+	    !slot_keep_block(seat, slot) ||
+	    !link_revoke(&seat->link, number, slot->generation))
+		return false;
+	take_back(seat, number);
+	return true;
 }
 
 void seat_settle(struct seat *seat)
@@ -78,25 +89,19 @@ void seat_settle(struct seat *seat)
 			  seat->index, (int)seat->pid, held - LOSSES_NAMED_MAX);
 }
 
-/* A request that was encoded straight into the link is copied out of it before
- * the link goes. Its worker has no business in our half, but can get there. */
-bool slot_keep_block(struct seat *seat, struct slot *slot)
+/* It was not begun, and will not be there. */
+static void take_back(struct seat *seat, uint32_t number)
 {
-	struct exchange *exchange = slot->exchange;
+	struct exchange *exchange = seat->slots[number].exchange;
 
-	if (exchange->block)
-		return true;
-	if (!slot->holds_block)
-		return false;
-	if (!exchange_take_block(exchange, slot->size))
-		return false;
-	memcpy(exchange->block, seat->link.arena + slot->offset, slot->size);
-	if (wire_request_ok(exchange->block, slot->size))
-		return true;
-	exchange_drop_block(exchange);
-	if (seat->up)
-		seat_condemn(seat, "wrote into a request");
-	return false;
+	forget_what_was_said(exchange);
+	slot_free(seat, number);
+	/* Before it is given to anybody. */
+	if (seat->at_work == 0) {
+		seat->doubted = true;
+		seat->doubted_epoch = link_peer_epoch(&seat->link);
+	}
+	pool_return(exchange, false);
 }
 
 /* What has come of a body would have to come again. It does for who is stuck; but to be found so

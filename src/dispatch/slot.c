@@ -239,6 +239,27 @@ void slot_copied(struct seat *seat, uint32_t number)
 	slot_let_block_go(seat, number);
 }
 
+/* A request that was encoded straight into the link is copied out of it before
+ * the link goes. Its worker has no business in our half, but can get there. */
+bool slot_keep_block(struct seat *seat, struct slot *slot)
+{
+	struct exchange *exchange = slot->exchange;
+
+	if (exchange->block)
+		return true;
+	if (!slot->holds_block)
+		return false;
+	if (!exchange_take_block(exchange, slot->size))
+		return false;
+	memcpy(exchange->block, seat->link.arena + slot->offset, slot->size);
+	if (wire_request_ok(exchange->block, slot->size))
+		return true;
+	exchange_drop_block(exchange);
+	if (seat->up)
+		seat_condemn(seat, "wrote into a request");
+	return false;
+}
+
 void slot_answering(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];
@@ -250,7 +271,7 @@ void slot_answering(struct seat *seat, uint32_t number)
 	slot->at_work = false;
 	if (seat->newest == slot)
 		seat->newest = NULL;
-	if (seat->has_next && seat->at_work < 2) {
+	if (seat->has_next && (seat->at_work < 2 || slot->cost_ns >= PACK_US * 1000u)) {
 		seat->has_next = false;
 		seat->pool->nexts--;
 	}

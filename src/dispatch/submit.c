@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A request's way from its head to who answers it: matched once, checked by the application,
- * and given to a worker at once, if one can take it; else to its pool's queue, when its body is
- * whole.
+ * A request's way from its head to who answers it: matched once, and answered here where no
+ * worker has to; else checked by the application, if a client asks, and given to a worker or to
+ * its pool's queue. What has a body that is not there yet goes there when it is.
  */
 #include "dispatch/private.h"
 #include "http/text.h"

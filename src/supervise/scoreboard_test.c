@@ -116,6 +116,8 @@ static void lines_of_a_group_are_found_in_order(void **state)
 		atomic_store(&board.head->owners[i].group, groups[i]);
 		score_set_state(scoreboard_line(&board, i), CREW_CHILD_BUSY);
 	}
+	/* None was used so far. */
+	assert_null(scoreboard_next(&board, 1, NULL));
 	score_set_state(scoreboard_line(&board, 2), CREW_CHILD_EMPTY);
 	score_set_state(scoreboard_line(&board, 3), CREW_CHILD_DEAD);
 	scoreboard_use(&board, 5);

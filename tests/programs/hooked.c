@@ -122,13 +122,13 @@ static void on_disconnect(struct crew_request *request)
 static void called(struct crew_worker *worker, const struct crew_answer *answer,
 		   void *context)
 {
-	const char *end = memmem(answer->headers, answer->headers_bytes, "\r\n", 2);
+	char lines[200] = "";
 
+	for (size_t i = 0; i < answer->headers_bytes && i + 1 < sizeof(lines); i++)
+		lines[i] = answer->headers[i] < ' ' ? '|' : answer->headers[i];
 	say(worker, "%s answered %d: %.*s", (const char *)context, answer->status,
 	    (int)answer->body_bytes, (const char *)answer->body);
-	if (end)
-		say(worker, "%s said %.*s, in %zu bytes", (const char *)context,
-		    (int)(end - answer->headers), answer->headers, answer->headers_bytes);
+	say(worker, "%s said %s", (const char *)context, lines);
 }
 
 static void on_stop(struct crew_worker *worker)
