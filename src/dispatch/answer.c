@@ -174,6 +174,7 @@ static void answer_over(struct seat *seat, const struct message *message,
 			struct exchange *exchange)
 {
 	seat->pool->served++;
+	slot_note_silence(seat, message->slot);
 	slot_free(seat, message->slot);
 	if (message->flags & MESSAGE_ABORT)
 		exchange_abort(exchange);
@@ -210,6 +211,8 @@ static void late_answer(struct seat *seat, const struct message *message)
 	    message->kind == MESSAGE_ANSWER && !(message->flags & MESSAGE_RUNNING))
 		pool_note_service(slot->cost, message->service_us);
 	if (slot->used && slot->generation == message->generation &&
-	    (message->flags & MESSAGE_LAST))
+	    (message->flags & MESSAGE_LAST)) {
+		slot_note_silence(seat, message->slot);
 		slot_free(seat, message->slot);
+	}
 }

@@ -271,8 +271,11 @@ static bool is_crowded(const struct pool *pool, const struct candidates *found,
 	if (pool->queued + pool->nexts + comes < found->busy ||
 	    dispatcher->server->dispatchers > 1)
 		return false;
-	list_each(link, &dispatcher->active)
-		busy += container_of(link, struct seat, in_active)->at_work > 0;
+	list_each(link, &dispatcher->active) {
+		struct seat *seat = container_of(link, struct seat, in_active);
+
+		busy += seat->at_work > 0 && !seat->condemned && !seat_is_doubted(seat);
+	}
 	return busy <= dispatcher->to_spare;
 }
 

@@ -91,6 +91,14 @@ static void answer_taking(const struct message *request, uint32_t service_us)
 	assert_int_equal(link_send(&worker, &message), 0);
 }
 
+static void defer(const struct message *request)
+{
+	const struct message message = { .kind = MESSAGE_DEFER, .slot = request->slot,
+					 .generation = request->generation };
+
+	assert_int_equal(link_send(&worker, &message), 0);
+}
+
 static void who_is_done_soon_has_the_next_one_at_hand(void **state)
 {
 	struct message first, next, last;
@@ -315,6 +323,27 @@ static void what_stands_behind_nothing_stays(void **state)
 	assert_false(link_take(&other_worker, its[1].slot, its[1].generation));
 }
 
+/* It keeps nobody waiting. */
+static void what_was_deferred_and_ends_changes_nothing(void **state)
+{
+	struct message deferred, first;
+
+	(void)state;
+	learn(SHORT_US, 1);
+	come(1);
+	deferred = take();
+	defer(&deferred);
+	seat_receive(&seat);
+	come(2);
+	assert_int_equal(given(&worker, &first), 2);
+	assert_int_equal(pool->nexts, 1);
+	answer(&deferred, "");
+	seat_receive(&seat);
+	assert_false(seat.condemned);
+	assert_int_equal(pool->nexts, 1);
+	assert_int_equal(seat.at_work, 2);
+}
+
 /* Though it has waited for longer than it may, where nobody is there. */
 static void who_could_be_answered_at_once_is_not_refused(void **state)
 {
@@ -360,7 +389,6 @@ static void who_dies_has_its_next_one_answered_by_another(void **state)
  * handler has returned. */
 static void what_took_long_counts_however_it_ended(void **state)
 {
-	const struct message defer = { .kind = MESSAGE_DEFER };
 	struct message request, message;
 
 	(void)state;
@@ -377,10 +405,7 @@ static void what_took_long_counts_however_it_ended(void **state)
 	assert_int_equal(message.kind, MESSAGE_CANCEL);
 	request = take();
 	dispatcher->loop.now_ms += 200;
-	message = defer;
-	message.slot = request.slot;
-	message.generation = request.generation;
-	assert_int_equal(link_send(&worker, &message), 0);
+	defer(&request);
 	seat_receive(&seat);
 	assert_int_equal(cost()->peak_us, 200000);
 	assert_false(seat.condemned);
@@ -442,6 +467,7 @@ int main(void)
 		TEST(who_is_idle_gets_what_another_has_not_begun),
 		TEST(what_is_begun_stays),
 		TEST(what_stands_behind_nothing_stays),
+		TEST(what_was_deferred_and_ends_changes_nothing),
 		TEST(who_could_be_answered_at_once_is_not_refused),
 		TEST(who_dies_has_its_next_one_answered_by_another),
 		TEST(what_took_long_counts_however_it_ended),

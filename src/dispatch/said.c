@@ -83,9 +83,7 @@ static void take_deferral(struct seat *seat, const struct message *message)
 {
 	if (!is_of_now(seat, message))
 		return;
-	/* Of this no time is said; but who stands behind has waited for it. */
-	if (seat_is_silent(seat))
-		pool_note_silence(seat->slots[message->slot].cost, seat_silent_ms(seat));
+	slot_note_silence(seat, message->slot);
 	seat->progress_ms = seat->dispatcher->loop.now_ms;
 	slot_answering(seat, message->slot);
 	slot_copied(seat, message->slot);

@@ -55,8 +55,8 @@ struct seat {
 	uint64_t work_ns;       /* what those are thought to take */
 	const struct slot *newest; /* of those: what it was given last; NULL: not at work any
 				   more */
-	bool has_next;          /* that one stands behind another that takes its time, until
-				   this is answered */
+	bool has_next;          /* one of those stands behind another that takes its time,
+				   until this is answered */
 	uint64_t progress_ms;   /* last answer that began or part of a body that was
 				   taken, or first request after idleness */
 	bool up;
@@ -140,6 +140,8 @@ void slot_read_label(const struct seat *seat, const struct slot *slot,
 void slot_label(struct seat *seat, uint32_t slot);
 /** Its handler has returned: the worker can do something else. */
 void slot_answering(struct seat *seat, uint32_t slot);
+/** Before that, where no time is said: it counts as what it has kept others waiting. */
+void slot_note_silence(struct seat *seat, uint32_t slot);
 /** Its client may have gone: tell the worker. */
 void slot_half_closed(struct seat *seat, uint32_t slot);
 /** The server stops: the worker is to end this stream of events. */
@@ -150,7 +152,7 @@ void slot_credit(struct seat *seat, uint32_t slot, uint32_t size);
 bool seat_is_beside(const struct seat *seat);
 /** The next one, which stands behind another, if it has not begun. */
 bool seat_take_next(struct seat *seat);
-/** For how long it has begun and taken nothing of what it has. */
+/** While it is at work: for how long it has begun no answer, and taken no part of a body. */
 uint64_t seat_silent_ms(const struct seat *seat);
 /** It is at something slow, whatever its requests were thought to be. */
 bool seat_is_silent(const struct seat *seat);

@@ -264,17 +264,25 @@ void slot_answering(struct seat *seat, uint32_t number)
 {
 	struct slot *slot = &seat->slots[number];
 
-	if (slot->at_work) {
-		seat->at_work--;
-		seat->work_ns -= slot->cost_ns;
-	}
+	if (!slot->at_work)
+		return;
 	slot->at_work = false;
+	seat->at_work--;
+	seat->work_ns -= slot->cost_ns;
 	if (seat->newest == slot)
 		seat->newest = NULL;
 	if (seat->has_next && (seat->at_work < 2 || slot->cost_ns >= PACK_US * 1000u)) {
 		seat->has_next = false;
 		seat->pool->nexts--;
 	}
+}
+
+void slot_note_silence(struct seat *seat, uint32_t number)
+{
+	const struct slot *slot = &seat->slots[number];
+
+	if (slot->at_work && seat_is_silent(seat))
+		pool_note_silence(slot->cost, seat_silent_ms(seat));
 }
 
 void slot_credit(struct seat *seat, uint32_t number, uint32_t size)
