@@ -81,11 +81,16 @@ static int64_t now_ms(void)
 	return now_ns() / 1000000;
 }
 
+static int64_t wanted(const struct crew_request *request, const char *name, int64_t max)
+{
+	const int64_t value = crew_path_int(request, name);
+
+	return value < 0 ? 0 : value > max ? max : value;
+}
+
 static int64_t wanted_ms(const struct crew_request *request)
 {
-	const int64_t ms = crew_path_int(request, "ms");
-
-	return ms < 0 ? 0 : ms > WAIT_MAX_MS ? WAIT_MAX_MS : ms;
+	return wanted(request, "ms", WAIT_MAX_MS);
 }
 
 crew_reply page_index(struct crew_request *request)
@@ -224,14 +229,13 @@ crew_reply page_spin(struct crew_request *request)
 /* What handlers do in a moment: less than a millisecond, usually. */
 crew_reply page_work(struct crew_request *request)
 {
-	const int64_t us = crew_path_int(request, "us");
-	const int64_t wanted = us < 0 ? 0 : us > WAIT_MAX_MS * 1000 ? WAIT_MAX_MS * 1000 : us;
-	const int64_t end = now_ns() + wanted * 1000;
+	const int64_t us = wanted(request, "us", INT64_C(1000) * WAIT_MAX_MS);
+	const int64_t end = now_ns() + us * 1000;
 
 	sampler_ran(request);
 	while (now_ns() < end)
 		;
-	return crew_json(request, 200, crew_int("worked_us", wanted));
+	return crew_json(request, 200, crew_int("worked_us", us));
 }
 
 crew_reply page_alive(struct crew_request *request)

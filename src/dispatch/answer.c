@@ -207,11 +207,11 @@ static void late_answer(struct seat *seat, const struct message *message)
 
 	if (message->kind == MESSAGE_ANSWER)
 		seat->pool->late_answers++;
-	if (slot->used && slot->generation == message->generation &&
-	    message->kind == MESSAGE_ANSWER && !(message->flags & MESSAGE_RUNNING))
+	if (!slot->used || slot->generation != message->generation)
+		return;
+	if (message->kind == MESSAGE_ANSWER && !(message->flags & MESSAGE_RUNNING))
 		pool_note_service(slot->cost, message->service_us);
-	if (slot->used && slot->generation == message->generation &&
-	    (message->flags & MESSAGE_LAST)) {
+	if (message->flags & MESSAGE_LAST) {
 		slot_note_silence(seat, message->slot);
 		slot_free(seat, message->slot);
 	}

@@ -11,12 +11,12 @@
  * would only take turns, and what takes less than the dispatcher's own part no more
  * than one: if it is pipelined, the one that shares the dispatcher's processor.
  *
- * Behind a slow request nothing is put, but the next one behind what is known to take
- * less than a millisecond, while so many wait that each worker can have one: else it
- * would sleep from its answer until we have heard that and woken it again, which takes as
- * long as many a handler does. Who is idle before that takes it away (pool.c). Quick ones
- * are packed further then. A request that turns out to be stuck all the same is pulled
- * back by the dispatcher's timer.
+ * Behind a slow request nothing is put but what its client pipelines and is quick, and
+ * the next one behind what is known to take less than a millisecond, while so many wait
+ * that each worker can have one: else it would sleep from its answer until we have heard
+ * that and woken it again, which takes as long as many a handler does. Who is idle before
+ * that takes it away (pool.c). Quick ones are packed further then. A request that turns
+ * out to be stuck all the same is pulled back by the dispatcher's timer.
  */
 #include "dispatch/private.h"
 

@@ -25,7 +25,6 @@
 
 static int init(struct dispatcher *dispatcher);
 static int init_pools(struct dispatcher *dispatcher);
-static unsigned to_spare(unsigned processors);
 static int init_loop(struct dispatcher *dispatcher);
 static void use_io_uring(struct dispatcher *dispatcher);
 static void init_limits(struct dispatcher *dispatcher);
@@ -108,7 +107,7 @@ static int init(struct dispatcher *dispatcher)
 	dispatcher->next_id = (uint64_t)dispatcher->self->index << 49 |
 			      (uint64_t)((dispatcher->self->generation - 1) % 512) << 40;
 	dispatcher->processors = os_processors();
-	dispatcher->to_spare = to_spare(dispatcher->processors);
+	dispatcher->to_spare = os_usable_processors() - 1;
 	few_init(dispatcher);
 	alone_init(dispatcher);
 	coalesce_init(dispatcher);
@@ -127,15 +126,6 @@ static int init(struct dispatcher *dispatcher)
 		r = watch_fd(dispatcher, &dispatcher->listener,
 			     dispatcher->options->listener, listener_ready);
 	return r;
-}
-
-static unsigned to_spare(unsigned processors)
-{
-	const unsigned percent = os_cpu_quota_percent();
-
-	if (percent > 0 && percent < processors * 100u)
-		processors = percent / 100u;
-	return processors > 0 ? processors - 1 : 0;
 }
 
 static int init_loop(struct dispatcher *dispatcher)

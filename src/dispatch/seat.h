@@ -53,7 +53,7 @@ struct seat {
 	unsigned at_work;       /* those whose handlers have not returned: what keeps the
 				   worker busy. A client that reads slowly does not */
 	uint64_t work_ns;       /* what those are thought to take */
-	const struct slot *newest; /* of those: what it was given last; NULL: not at work any
+	struct slot *newest;    /* of those: what it was given last; NULL: not at work any
 				   more */
 	bool has_next;          /* one of those stands behind another that takes its time,
 				   until this is answered */

@@ -57,13 +57,15 @@ bool seat_pull_back(struct seat *seat, bool patiently)
 
 bool seat_take_next(struct seat *seat)
 {
-	const uint32_t number = seat->newest ? (uint32_t)(seat->newest - seat->slots) : 0;
-	struct slot *slot = &seat->slots[number];
+	struct slot *slot = seat->newest;
+	uint32_t number;
 
-	if (!seat->up || seat->condemned || seat->newest != slot || !slot->exchange ||
+	if (seat->condemned || !slot || !slot->exchange ||
 	    slot->exchange->state != EXCHANGE_LINKED || has_part(slot) ||
-	    !slot_keep_block(seat, slot) ||
-	    !link_revoke(&seat->link, number, slot->generation))
+	    !slot_keep_block(seat, slot))
+		return false;
+	number = (uint32_t)(slot - seat->slots);
+	if (!link_revoke(&seat->link, number, slot->generation))
 		return false;
 	take_back(seat, number);
 	return true;

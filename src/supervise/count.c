@@ -19,8 +19,8 @@ unsigned crew_default_count(char *ret_why, size_t why_size)
 	const unsigned asked = of_environment();
 	const unsigned processors = os_processors();
 	const unsigned quota = os_cpu_quota_percent();
-	unsigned usable = processors;
-	unsigned count;
+	const unsigned usable = os_usable_processors();
+	const unsigned count = usable > 3 ? usable - 1 : 2;
 	char scratch[1];
 
 	if (!ret_why) {
@@ -31,9 +31,6 @@ unsigned crew_default_count(char *ret_why, size_t why_size)
 		snprintf(ret_why, why_size, "WEB_CONCURRENCY is %u", asked);
 		return asked;
 	}
-	if (quota && (quota + 99) / 100 < usable)
-		usable = (quota + 99) / 100;
-	count = usable > 3 ? usable - 1 : 2;
 	if (quota)
 		snprintf(ret_why, why_size,
 			 "%u processors by affinity, %u.%02u by the cgroup's quota, "

@@ -144,6 +144,14 @@ static inline bool os_processors_are_rationed(void)
 {
 	return os_cpu_quota_percent() != 0;
 }
+/** How many can be busy at once: by affinity and quota, of which a part counts as one. */
+static inline unsigned os_usable_processors(void)
+{
+	const unsigned all = os_processors();
+	const unsigned paid = (os_cpu_quota_percent() + 99) / 100;
+
+	return paid > 0 && paid < all ? paid : all;
+}
 /** How many processes the kernel has killed for the memory of this cgroup
  * (memory.events); -1 if that cannot be known. */
 int64_t os_oom_kills(void);
