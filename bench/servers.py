@@ -305,6 +305,9 @@ def all_servers():
                                   "--disable-logging", "--die-on-term"]], {"app.py": WSGI}),
         Server("gunicorn sync, 2", [["/usr/bin/gunicorn", "-w2", "-b127.0.0.1:{port}",
                                      "app:app"]], {"app.py": WSGI}),
+        # Its sync workers close each connection; these keep them.
+        Server("gunicorn gthread, 2", [["/usr/bin/gunicorn", "-w2", "-kgthread", "--threads=4",
+                                        "-b127.0.0.1:{port}", "app:app"]], {"app.py": WSGI}),
         Server("puma, 2", [["puma", "-q", "-w", "2", "-t", "1:1", "-b",
                             "tcp://127.0.0.1:{port}", "{folder}/config.ru"]],
                {"config.ru": RACK}),
