@@ -70,7 +70,8 @@ int become_begin(struct become *become, const struct crew_daemon *daemon,
 
 		if (chdir(directory) < 0)
 			return error_set(ret_error, errno,
-					 "cannot change to directory %s: %s",
+					 "cannot change to directory %s: %s; name one "
+					 "that is there and that you may enter",
 					 directory, strerror(errno));
 	}
 	return 0;
@@ -227,9 +228,11 @@ static int open_log(struct become *become, struct crew_error *ret_error)
 			daemon->log_keep ? daemon->log_keep : ROTATE_KEEP);
 	become->has_log = r == 0;
 	if (r != -ENOTSUP)
-		return r < 0 ? error_set(ret_error, -r, "cannot open the log file %s: %s; "
-					 "does its directory exist, and may you write there?",
-					 daemon->log_file, strerror(-r))
+		return r < 0 ? error_set(ret_error, -r, "cannot open the log file %s: %s; %s",
+					 daemon->log_file, strerror(-r),
+					 r == -EISDIR ? "name a file in it"
+						      : "does its directory exist, and may "
+							"you write there?")
 			     : 0;
 	r = open_log_stream(daemon->log_file, ret_error);
 	if (r < 0)

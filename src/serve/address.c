@@ -336,6 +336,9 @@ static int bind_error(const char *listen, int error, struct crew_error *ret_erro
 			 "privileges: choose another with --listen";
 	else if (error == EADDRNOTAVAIL)
 		advice = "; this machine has no such address";
+	else if (error == ENOENT || error == ENOTDIR)
+		advice = "; create the directory of the socket, or choose another "
+			 "with --listen";
 	return error_set(ret_error, error, "cannot listen on %s: %s%s", listen,
 			 strerror(error), advice);
 }

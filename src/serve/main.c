@@ -251,6 +251,11 @@ static int take(struct command_line *line, const struct option_row *row, const c
 			return CREW_EXIT_USAGE;
 		at += (size_t)pool * sizeof(server->pools[0]);
 	}
+	if (row->kind == KIND_TEXT && !*value) {
+		fprintf(stderr, "%s: --%s: its value is empty; give it one, or leave the "
+			"option out\n", line->program, row->name);
+		return CREW_EXIT_USAGE;
+	}
 	if (row->kind == KIND_FLAG) {
 		memcpy(at, &(bool){ true }, sizeof(bool));
 	} else if (row->kind == KIND_TEXT) {

@@ -54,6 +54,8 @@ def test_help_and_version():
     (["--spin", "often"], "auto, off or a number"), (["--spin", "0"], "auto, off or a number"),
     (["--coalesce", "1001"], "from 1 to 1000"), (["--coalesce", "yes"], "auto, off or a number"),
     (["--idle-timeout", "0"], "from 1 to 86400"), (["--idle-timeout", "86401"], "from 1 to 86400"),
+    (["--log-file", ""], "--log-file: its value is empty"), (["--directory="], "value is empty"),
+    (["--listen", ""], "--listen: its value is empty"), (["--pidfile", ""], "value is empty"),
     (["--policy", "idle"], "beside, batch or normal"), (["--log-level", "loud"], "debug, info")])
 def test_what_is_not_understood(arguments, says):
     done = run(*arguments)
@@ -67,6 +69,17 @@ def test_a_port_in_use(start):
     done = run("--listen", f"127.0.0.1:{server.address[1]}")
     assert done.returncode == 1
     assert "in use" in done.stderr and "--listen" in done.stderr
+
+
+@pytest.mark.parametrize("arguments,says", [
+    (["--listen", "unix:/no/such/folder/s"], "create the directory of the socket"),
+    (["--directory", "/no/such/folder"], "name one that is there"),
+    (["--log-file", "/"], "Is a directory; name a file in it"),
+    (["--log-file", "/no/such/folder/log"], "does its directory exist")])
+def test_what_is_not_there_is_told_with_what_to_do(arguments, says):
+    done = run("--listen", "127.0.0.1:0", *arguments)
+    assert done.returncode == 1
+    assert says in done.stderr
 
 
 def test_an_address_of_another_machine():
