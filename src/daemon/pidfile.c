@@ -36,6 +36,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/os/os.h"
 #include "base/path.h"
 
 #define OWNER_BYTE 0
@@ -54,14 +55,14 @@ static int look(const struct pidfile *file, struct crew_error *error);
 static int replace(const struct pidfile *file, const char *made,
 		   struct crew_error *error);
 static int judge(const struct pidfile *file, int fd, struct crew_error *error);
-static int read_number(int fd, pid_t *ret_number);
+static int read_number(int fd, const struct stat *status, pid_t *ret_number);
 static bool is_locked(int fd);
 static bool group_lives(const struct pidfile *file, pid_t number);
 static int lock(int fd, int byte);
 static bool is_named(const struct pidfile *file, int fd);
 static int fault(const struct pidfile *file, const char *what, int code,
 		 struct crew_error *error);
-static int foreign(const struct pidfile *file, struct crew_error *error);
+static int foreign(const struct pidfile *file, mode_t kind, struct crew_error *error);
 static const char *advice(int code);
 
 int pidfile_take(struct pidfile *file, const char *path, pid_t number, bool is_group,
@@ -217,7 +218,7 @@ static int settle(const struct pidfile *file, const char *made, int turns,
 			 "from it; wait a moment and start again", file->path);
 }
 
-/* Without changing anything: -EEXIST or -EINVAL if it cannot be ours. */
+/* Without changing anything: -EEXIST or -EBADMSG if it cannot be ours. */
 static int look(const struct pidfile *file, struct crew_error *error)
 {
 	/* A pipe has no reader or writer to wait for. */
@@ -225,7 +226,7 @@ static int look(const struct pidfile *file, struct crew_error *error)
 	int r;
 
 	if (fd < 0)
-		return errno == ELOOP ? foreign(file, error) : 0;
+		return errno == ELOOP ? foreign(file, S_IFLNK, error) : 0;
 	r = judge(file, fd, error);
 	close(fd);
 	return r;
@@ -240,8 +241,8 @@ static int replace(const struct pidfile *file, const char *made,
 
 	if (fd < 0 && errno == ENOENT)
 		return -EAGAIN;
-	if (fd < 0 && errno == ELOOP)
-		return foreign(file, error);
+	if (fd < 0 && (errno == ELOOP || errno == EISDIR))
+		return foreign(file, errno == ELOOP ? S_IFLNK : S_IFDIR, error);
 	if (fd < 0)
 		return fault(file, "replace", errno, error);
 	r = judge(file, fd, error);
@@ -264,11 +265,12 @@ close:
 static int judge(const struct pidfile *file, int fd, struct crew_error *error)
 {
 	const char *what = file->is_group ? "process group" : "pid";
+	struct stat status;
 	pid_t number = 0;
-	int r = read_number(fd, &number);
+	int r = fstat(fd, &status) < 0 ? -errno : read_number(fd, &status, &number);
 
-	if (r == -EINVAL)
-		return foreign(file, error);
+	if (r == -EBADMSG)
+		return foreign(file, status.st_mode & S_IFMT, error);
 	if (r < 0)
 		return fault(file, "read", -r, error);
 	if (!is_locked(fd) && !group_lives(file, number))
@@ -283,25 +285,22 @@ static int judge(const struct pidfile *file, int fd, struct crew_error *error)
 
 /* 0 as a number stands for none: after a power cut a file may be empty or full
  * of NULs. What has other words in it is somebody's, named here by mistake. */
-static int read_number(int fd, pid_t *ret_number)
+static int read_number(int fd, const struct stat *status, pid_t *ret_number)
 {
 	char text[NUMBER_BYTES + 1] = "";
-	struct stat status;
 	ssize_t n;
 	long number;
 
-	if (fstat(fd, &status) < 0)
-		return -errno;
-	if (!S_ISREG(status.st_mode))
-		return -EINVAL;
+	if (!S_ISREG(status->st_mode))
+		return -EBADMSG;
 	n = pread(fd, text, sizeof(text), 0);
 	if (n < 0)
 		return -errno;
 	if (n > NUMBER_BYTES)
-		return -EINVAL;
+		return -EBADMSG;
 	for (ssize_t i = 0; i < n; i++) {
 		if (text[i] && !strchr("0123456789 \t\r\n", text[i]))
-			return -EINVAL;
+			return -EBADMSG;
 	}
 	number = strtol(text, NULL, 10);
 	*ret_number = number > INT_MAX ? 0 : (pid_t)number;
@@ -320,10 +319,10 @@ static bool is_locked(int fd)
 
 static bool group_lives(const struct pidfile *file, pid_t number)
 {
-	/* kill(2) takes 0 and -1 for whole crowds. */
+	/* 0 and 1 are no group that anybody could have written here. */
 	if (!file->is_group || number <= 1 || number == file->number)
 		return false;
-	return number != getpgrp() && (kill(-number, 0) == 0 || errno == EPERM);
+	return number != getpgrp() && os_group_lives(number);
 }
 
 static int lock(int fd, int byte)
@@ -355,10 +354,19 @@ static int fault(const struct pidfile *file, const char *what, int code,
 			 file->path, strerror(code), advice(code));
 }
 
-static int foreign(const struct pidfile *file, struct crew_error *error)
+/* What it is must not be guessed: it may be dear to somebody. */
+static int foreign(const struct pidfile *file, mode_t kind, struct crew_error *error)
 {
-	return error_set(error, EINVAL, "%s is there but is no pid file; remove it, or "
-			 "choose another path", file->path);
+	const char *path = file->path;
+
+	if (kind == S_IFDIR)
+		return error_set(error, EBADMSG, "the pid file %s is a directory; name a "
+				 "file in it", path);
+	if (kind == S_IFLNK)
+		return error_set(error, EBADMSG, "the pid file %s is a symbolic link, which is "
+				 "not followed; name the file itself", path);
+	return error_set(error, EBADMSG, "%s is there but is no pid file; choose another path, "
+			 "or remove it if nobody needs it", path);
 }
 
 static const char *advice(int code)

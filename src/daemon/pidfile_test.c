@@ -221,21 +221,24 @@ static void another_kind_of_file_is_left(void **state)
 
 	(void)state;
 	put("important words\n");
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), -EINVAL);
-	assert_error("%s is there but is no pid file; remove it, or choose another "
-		     "path", path);
+	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), -EBADMSG);
+	assert_error("%s is there but is no pid file; choose another path, or remove it if "
+		     "nobody needs it", path);
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(truncate(path, 1000), 0);
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, NULL), -EINVAL);
+	assert_int_equal(pidfile_take(&file, path, getpid(), false, NULL), -EBADMSG);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, NULL), -EINVAL);
+	assert_int_equal(pidfile_take(&file, path, getpid(), false, NULL), -EBADMSG);
 	unlink(path);
 	snprintf(other, sizeof(other), "%s/other", directory);
 	assert_int_equal(symlink(other, path), 0);
-	assert_int_equal(pidfile_take(&file, path, getpid(), false, NULL), -EINVAL);
+	assert_int_equal(pidfile_take(&file, path, getpid(), false, &error), -EBADMSG);
+	assert_error("the pid file %s is a symbolic link, which is not followed; name the file "
+		     "itself", path);
 	assert_int_equal(access(other, F_OK), -1);
-	assert_int_equal(pidfile_take(&file, directory, getpid(), false, NULL), -EINVAL);
+	assert_int_equal(pidfile_take(&file, directory, getpid(), false, &error), -EBADMSG);
+	assert_error("the pid file %s is a directory; name a file in it", directory);
 	assert_int_equal(count_files(), 1);
 }
 
@@ -279,6 +282,27 @@ static void a_group_lives_with_its_last_member(void **state)
 	assert_int_equal(pidfile_take(&file, path, getpgrp(), true, &error), 0);
 	assert_int_equal(number_in(path), getpgrp());
 	pidfile_drop(&file);
+}
+
+/* Where nobody buries, as under many a PID 1 of a container, the dead stay for ever. */
+static void a_group_does_not_live_with_its_dead(void **state)
+{
+	struct pidfile file;
+	siginfo_t info;
+	char text[32];
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(setpgid(pid, pid), 0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(kill(-pid, 0), 0);
+	snprintf(text, sizeof(text), "%d\n", (int)pid);
+	put(text);
+	assert_int_equal(pidfile_take(&file, path, getpgrp(), true, &error), 0);
+	pidfile_drop(&file);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
 /* Its first holder dies; a child still has it. */
@@ -510,6 +534,7 @@ int main(void)
 		test(another_kind_of_file_is_left),
 		test(a_number_that_was_given_again_does_not_count),
 		test(a_group_lives_with_its_last_member),
+		test(a_group_does_not_live_with_its_dead),
 		test(the_lock_survives_a_fork),
 		test(a_deleted_file_is_put_back),
 		test(what_another_has_taken_is_left),

@@ -64,6 +64,9 @@ struct os_end {
 };
 /** How a child ended, which is thereby buried; -EAGAIN: it lives (waitid(2)). */
 int os_process_wait(int pidfd, struct os_end *ret_end);
+/** Does a process of this group (2 and up) live? The dead whom nobody has buried yet do not count,
+ * as they do for kill(2), as far as /proc can be read. */
+bool os_group_lives(pid_t group);
 /** "SIGTERM"; "SIGRTMIN+3"; never NULL. */
 const char *os_signal_name(int signal);
 

@@ -24,6 +24,9 @@
 
 const char *os_files_root = "";
 
+enum member { NO_MEMBER, DEAD_MEMBER, LIVING_MEMBER };
+
+static enum member member_of(const char *pid, pid_t group);
 static bool read_text(const char *path, char *ret_text, size_t room);
 static bool own_cgroup(char *ret_path, size_t room);
 static bool is_there(const char *path);
@@ -64,6 +67,57 @@ const char *os_signal_name(int signal)
 		snprintf(names[signal], sizeof(names[signal]), "SIGRTMIN+%d",
 			 signal - SIGRTMIN);
 	return names[signal];
+}
+
+bool os_group_lives(pid_t group)
+{
+	char path[PATH_MAX];
+	bool has_dead = false;
+	struct dirent *entry;
+	DIR *folder;
+
+	/* 0 and -1 stand for whole crowds there. */
+	check(group > 1);
+	if (kill(-group, 0) < 0 && errno != EPERM)
+		return false;
+	snprintf(path, sizeof(path), "%s/proc", os_files_root);
+	folder = opendir(path);
+	if (!folder)
+		return true;
+	while ((entry = readdir(folder)) != NULL) {
+		const enum member member = member_of(entry->d_name, group);
+
+		if (member == LIVING_MEMBER) {
+			closedir(folder);
+			return true;
+		}
+		has_dead |= member == DEAD_MEMBER;
+	}
+	closedir(folder);
+	return !has_dead;
+}
+
+/* The first thread of a process may be dead and others live: then it is counted with them. */
+static enum member member_of(const char *pid, pid_t group)
+{
+	char path[32];
+	char text[512];
+	const char *at;
+	char state;
+	int of_group;
+	long threads;
+
+	if (strspn(pid, "0123456789") != strlen(pid) ||
+	    snprintf(path, sizeof(path), "/proc/%s/stat", pid) >= (int)sizeof(path) ||
+	    !read_text(path, text, sizeof(text)))
+		return NO_MEMBER;
+	/* Its name, in brackets, may have brackets too: proc(5). */
+	at = strrchr(text, ')');
+	if (!at || sscanf(at, ") %c %*d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			      "%*d %ld", &state, &of_group, &threads) != 3 ||
+	    of_group != group)
+		return NO_MEMBER;
+	return strchr("ZX", state) && threads < 2 ? DEAD_MEMBER : LIVING_MEMBER;
 }
 
 unsigned os_cpu_quota_percent(void)

@@ -78,6 +78,64 @@ static void the_least_quota_on_the_way_up_counts(void **state)
 	assert_int_equal(os_cpu_quota_percent(), 0); /* version 1 is not read */
 }
 
+static pid_t member;
+
+static int make_member(void **state)
+{
+	member = fork();
+	if (member == 0) {
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(setpgid(member, member), 0);
+	return make_root(state);
+}
+
+static int remove_member(void **state)
+{
+	if (member > 0) {
+		kill(member, SIGKILL);
+		waitpid(member, NULL, 0);
+	}
+	return remove_root(state);
+}
+
+/* What process 7 of the member's group is, whatever its name. */
+static void put_stat(const char *name, const char *state, int threads)
+{
+	char text[200];
+
+	snprintf(text, sizeof(text), "7 (%s) %s 1 %d 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 %d 0 8\n", name,
+		 state, (int)member, threads);
+	put("/proc/7/stat", text);
+}
+
+static void a_group_lives_with_a_living_member(void **state)
+{
+	const char *names[] = { "crew", "a) Z 1 2 (b", ")" };
+
+	(void)state;
+	assert_true(os_group_lives(member)); /* without /proc it is believed */
+	put("/proc/self/stat", "not a number");
+	put("/proc/8/stat", "8 (crew) S 1 8 8 0");
+	put("/proc/9/stat", "");
+	assert_true(os_group_lives(member)); /* and where members are hidden */
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		put_stat(names[i], "S", 1);
+		assert_true(os_group_lives(member));
+		put_stat(names[i], "Z", 1);
+		assert_false(os_group_lives(member));
+	}
+	put_stat("crew", "X", 0);
+	assert_false(os_group_lives(member));
+	put_stat("crew", "Z", 2);
+	assert_true(os_group_lives(member)); /* its first thread has ended */
+	kill(member, SIGKILL);
+	assert_int_equal(waitpid(member, NULL, 0), member);
+	assert_false(os_group_lives(member));
+	member = 0;
+}
+
 static void a_container_sees_its_group_as_the_root(void **state)
 {
 	(void)state;
@@ -211,6 +269,8 @@ int main(void)
 		IN_A_ROOT(the_least_quota_on_the_way_up_counts),
 		IN_A_ROOT(a_container_sees_its_group_as_the_root),
 		IN_A_ROOT(kills_for_memory_are_counted_or_unknown),
+		cmocka_unit_test_setup_teardown(a_group_lives_with_a_living_member, make_member,
+						remove_member),
 		cmocka_unit_test(an_end_is_a_code_or_a_signal),
 		cmocka_unit_test(signals_have_names),
 		cmocka_unit_test(descriptors_and_memory_are_counted),
