@@ -305,7 +305,8 @@ enum crew_exit {
  * of the first group more or less; USR1 reopens log files; USR2 is only logged,
  * unless the program handles or ignores it). Returns the exit
  * code, an enum crew_exit. Why it could not start is told on standard error,
- * that of the caller for a daemon too.
+ * that of the caller for a daemon too. Of these signals HUP, TTIN, TTOU, USR1 and USR2
+ * wait from the start on until they can be acted on; the others end a start at once.
  * With daemon.detach it returns 0 in the caller when the daemon is up; the
  * daemon itself never returns from it. Must be called from a single-threaded
  * process, which as PID 1 also buries orphans and passes on USR2, WINCH and

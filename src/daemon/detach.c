@@ -47,7 +47,7 @@ static struct detach_stream stream_of(int fd);
 static void silence_one(int fd, const struct detach_stream *before, int null);
 static bool is_to_be_silenced(int fd, const struct detach_stream *before);
 
-int daemon_detach(struct detach *ret)
+int daemon_detach(const sigset_t *mask, struct detach *ret)
 {
 	struct detach detach = { .output = stream_of(STDOUT_FILENO),
 				 .error = stream_of(STDERR_FILENO) };
@@ -80,6 +80,7 @@ int daemon_detach(struct detach *ret)
 	}
 	close(ends[1]);
 	if (middle > 0) {
+		pthread_sigmask(SIG_SETMASK, mask, NULL);
 		bury(middle);
 		r = hear(&detach, ends[0]);
 	}

@@ -4,7 +4,7 @@
  * command. That process waits until the daemon says that it is up or why not,
  * so "crew serve --daemon && echo up" means what it says.
  *
- *	r = daemon_detach(&detach);
+ *	r = daemon_detach(&mask, &detach);
  *	if (r < 0)
  *		return r;                        nothing was started
  *	if (r == 1)
@@ -17,6 +17,7 @@
 #ifndef DAEMON_DETACH_H
 #define DAEMON_DETACH_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -44,10 +45,11 @@ struct detach {
  * Fork a daemon. Returns 0 in the daemon: in a session of its own but not its
  * leader, its standard input /dev/null, all else as it was. Returns 1 in the
  * calling process, which blocks until the daemon is up, has failed or has
- * died. Returns -errno if there is no daemon. The process must have one thread;
- * its stdio buffers are flushed.
+ * died, and has this mask of signals (NULL: its own) from then on. Returns
+ * -errno if there is no daemon. The process must have one thread; its stdio
+ * buffers are flushed.
  */
-int daemon_detach(struct detach *ret);
+int daemon_detach(const sigset_t *mask, struct detach *ret);
 /** In the daemon, while somebody waits for a word: point descriptors 1 and 2 at /dev/null,
  * each unless it is a file or the journal, or leads elsewhere by now than at the
  * start. Before children are forked, and before daemon_up: who reads our output to its end is

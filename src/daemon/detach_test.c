@@ -111,7 +111,7 @@ static void come_up(void)
 
 	close(before);
 	umask(027);
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0)
 		be_a_daemon(&detach, caller);
 	must(r == 1);
@@ -134,7 +134,7 @@ static void fail_with_words(void)
 {
 	char text[700];
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int r = daemon_detach(NULL, &detach);
 
 	memset(text, 'x', sizeof(text));
 	memcpy(text, "cannot listen", 13);
@@ -153,7 +153,7 @@ static void fail_with_words(void)
 static void fail_without_a_code(void)
 {
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int r = daemon_detach(NULL, &detach);
 
 	if (r == 0) {
 		daemon_failed(&detach, 0, "no");
@@ -172,7 +172,7 @@ static void the_caller_learns_why_it_failed(void **state)
 static void die(void)
 {
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int r = daemon_detach(NULL, &detach);
 
 	if (r == 0) {
 		rest(20);
@@ -185,7 +185,7 @@ static void die(void)
 static void die_at_once(void)
 {
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int r = daemon_detach(NULL, &detach);
 
 	if (r == 0)
 		_exit(0);
@@ -196,7 +196,7 @@ static void die_at_once(void)
 static void die_with_a_child(void)
 {
 	struct detach detach;
-	int r = daemon_detach(&detach);
+	int r = daemon_detach(NULL, &detach);
 
 	if (r == 0) {
 		const pid_t pid = fork();
@@ -228,7 +228,7 @@ static void lose_the_caller(void)
 	pid_t caller = fork();
 
 	if (caller == 0) {
-		if (daemon_detach(&detach) == 0) {
+		if (daemon_detach(NULL, &detach) == 0) {
 			shared->pid = getpid();
 			while (!shared->done)
 				rest(1);
@@ -268,7 +268,7 @@ static void talk(void)
 	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
 	close(ends[1]);
 	printf("before ");
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0) {
 		printf("early ");
 		must_daemon(daemon_loses_log(&detach));
@@ -303,7 +303,7 @@ static void keep_the_log(void)
 	must(pipe2(ends, O_CLOEXEC) == 0);
 	must(dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO);
 	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0) {
 		must_daemon(pipe2(ends, O_CLOEXEC) == 0);
 		dup2(ends[1], STDERR_FILENO);
@@ -341,7 +341,7 @@ static void go_on_writing(void)
 		 (unsigned long long)status.st_ino);
 	setenv("JOURNAL_STREAM", journal, 1);
 	must(dup2(memfd_create("errors", MFD_CLOEXEC), STDERR_FILENO) == STDERR_FILENO);
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0) {
 		must_daemon(!daemon_loses_log(&detach));
 		daemon_silence(&detach);
@@ -365,7 +365,7 @@ static void leave_a_socket(void)
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
 	must(dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
 	setenv("JOURNAL_STREAM", "1:2", 1);
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0) {
 		must_daemon(daemon_loses_log(&detach));
 		daemon_silence(&detach);
@@ -392,7 +392,7 @@ static void start_without_streams(void)
 
 	for (int fd = 0; fd < 3; fd++)
 		close(fd);
-	r = daemon_detach(&detach);
+	r = daemon_detach(NULL, &detach);
 	if (r == 0) {
 		must_daemon(detach.report > STDERR_FILENO);
 		must_daemon(fcntl(STDOUT_FILENO, F_GETFD) < 0);
@@ -421,7 +421,7 @@ static void run_out_of_descriptors(void)
 
 	close(before);
 	must(setrlimit(RLIMIT_NOFILE, &none) == 0);
-	must(daemon_detach(&detach) == -EMFILE);
+	must(daemon_detach(NULL, &detach) == -EMFILE);
 	must(detach.code == 77);
 }
 

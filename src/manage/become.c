@@ -37,12 +37,18 @@ static int take_files(struct become *become, struct crew_error *ret_error);
 static void keep_files(struct loop *loop, struct timer *timer);
 static void keep(struct become *become, struct pidfile *file, const char *path);
 
+void become_hold_signals(struct become *become)
+{
+	plan_hold_signals(&become->mask);
+}
+
 int become_begin(struct become *become, const struct crew_daemon *daemon,
 		 struct crew_error *ret_error)
 {
 	int r;
 
-	*become = (struct become){ .daemon = daemon, .keep.fire = keep_files };
+	become->daemon = daemon;
+	become->keep.fire = keep_files;
 	r = privileges_find(daemon->user, daemon->group, &become->privileges,
 			    ret_error);
 	if (r < 0)
@@ -195,7 +201,7 @@ static bool has_log(const struct become *become)
 
 static int detach(struct become *become, struct crew_error *ret_error)
 {
-	int r = daemon_detach(&become->detach);
+	int r = daemon_detach(&become->mask, &become->detach);
 
 	if (r < 0)
 		return error_set(ret_error, -r, "cannot become a daemon: %s",
@@ -328,6 +334,8 @@ static void keep(struct become *become, struct pidfile *file, const char *path)
 		return;
 	if (!become->complained)
 		log_error("cannot put %s back: %s", path,
-			  r == -EEXIST ? "another process holds it" : strerror(-r));
+			  r == -EEXIST	 ? "another process holds it"
+			  : r == -EBADMSG ? "what is there is no pid file"
+					  : strerror(-r));
 	become->complained = true;
 }

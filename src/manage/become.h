@@ -3,6 +3,7 @@
  * How a program becomes what crew_daemon says: detached, with a pidfile, a log
  * file, and another user. In this order, by the caller's hand:
  *
+ *   become_hold_signals
  *   become_begin   detach; log file; pidfiles
  *   (the caller opens what needs privileges, and makes its plan)
  *   become_ready   give up privileges
@@ -25,6 +26,7 @@
 
 struct become {
 	const struct crew_daemon *daemon;
+	sigset_t mask;     /* of the process as it was called */
 	struct detach detach;
 	struct privileges privileges;
 	struct pidfile pidfile;
@@ -40,8 +42,10 @@ struct become {
 	bool complained;   /* of a pidfile that cannot be put back */
 };
 
-/** 0: go on; 1: this is the process that was called, and the daemon is up; or
- * -errno, also there if the daemon failed. */
+/** First of all: see plan_hold_signals. */
+void become_hold_signals(struct become *become);
+/** Takes zeroed memory, signals held. 0: go on; 1: this is the process that was called, and the
+ * daemon is up; or -errno, also there if the daemon failed. */
 int become_begin(struct become *become, const struct crew_daemon *daemon,
 		 struct crew_error *ret_error);
 /** Give up privileges. The log file, and the files that lines of the plan's children go to, become

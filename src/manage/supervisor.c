@@ -45,6 +45,7 @@ int crew_supervise(const struct crew_plan *plan)
 
 	if (!supervisor)
 		return CREW_EXIT_FAILED;
+	become_hold_signals(&supervisor->become);
 	os_hold_standard_streams();
 	log_init();
 	supervisor->tables = *plan;

@@ -63,6 +63,7 @@ int crew_serve(const struct crew_server *server, struct crew_error *ret_error)
 		error_set(ret_error, ENOMEM, "no memory for the server");
 		return CREW_EXIT_FAILED;
 	}
+	become_hold_signals(&run->become);
 	for (unsigned i = 0; i < CREW_DISPATCHERS_MAX; i++)
 		run->listeners[i] = -1;
 	configs_init(run);

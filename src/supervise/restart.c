@@ -35,6 +35,9 @@ void restart_later(struct place *place, const struct crew_death *death)
 	group->restarts++;
 	if (!budget_take(group))
 		delay = budget_delay_ms(group);
+	else if (delay > 0)
+		log_info("%s[%u] is started in %u ms, since it fails too soon or too often",
+			 group->options.is.name, place->index, delay);
 	if (delay == 0)
 		place_start(place);
 	else

@@ -27,6 +27,7 @@
 #include "base/os/os.h"
 #include "supervise/private.h"
 
+static void requests(sigset_t *ret_signals);
 static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events);
 static void take(struct plan *plan, int signal, const struct os_sender *sender);
 static void stop(struct plan *plan, int signal, const struct os_sender *sender);
@@ -35,10 +36,17 @@ static void pass_on(struct plan *plan, int signal);
 static bool ends_us(int signal);
 static void take_unasked(int signal);
 
+void plan_hold_signals(sigset_t *ret_before)
+{
+	sigset_t signals;
+
+	requests(&signals);
+	pthread_sigmask(SIG_BLOCK, &signals, ret_before);
+}
+
 int signals_take(struct plan *plan)
 {
-	static const int all[] = { SIGTERM, SIGINT,  SIGQUIT, SIGCHLD, SIGHUP,
-				   SIGTTIN, SIGTTOU, SIGUSR1 };
+	static const int more[] = { SIGTERM, SIGINT, SIGQUIT, SIGCHLD };
 	static const int passed_on[] = { SIGUSR2, SIGWINCH, SIGCONT };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct sigaction usual = { .sa_handler = SIG_DFL };
@@ -50,18 +58,28 @@ int signals_take(struct plan *plan)
 	sigaction(SIGCHLD, &usual, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGXFSZ, &ignore, NULL);
-	sigemptyset(&signals);
-	for (size_t i = 0; i < COUNT_OF(all); i++)
-		sigaddset(&signals, all[i]);
+	requests(&signals);
+	for (size_t i = 0; i < COUNT_OF(more); i++)
+		sigaddset(&signals, more[i]);
 	for (size_t i = 0; i < COUNT_OF(passed_on) && getpid() == 1; i++)
 		sigaddset(&signals, passed_on[i]);
-	if (ends_us(SIGUSR2))
-		sigaddset(&signals, SIGUSR2);
 	fd = os_signals_open(&signals);
 	if (fd < 0)
 		return fd;
 	plan->signals = (struct watch){ .fd = fd, .ready = signal_ready };
 	return loop_add(&plan->loop, &plan->signals, EPOLLIN);
+}
+
+/* What is asked of a service that goes on. */
+static void requests(sigset_t *ret_signals)
+{
+	static const int all[] = { SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1 };
+
+	sigemptyset(ret_signals);
+	for (size_t i = 0; i < COUNT_OF(all); i++)
+		sigaddset(ret_signals, all[i]);
+	if (ends_us(SIGUSR2))
+		sigaddset(ret_signals, SIGUSR2);
 }
 
 static void signal_ready(struct loop *loop, struct watch *watch, uint32_t events)

@@ -13,6 +13,7 @@
 #ifndef SUPERVISE_SUPERVISE_H
 #define SUPERVISE_SUPERVISE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -93,6 +94,10 @@ struct plan_options {
 	void (*reopen)(void *context);
 };
 
+/** First of all in a process whose signals the plan will take: HUP, TTIN, TTOU and USR1, and USR2
+ * where that would end it, wait until it has, instead of ending or stopping a start. Those that
+ * ask for the end do not: a start may wait, as for a name. `ret_before`: the mask that was. */
+void plan_hold_signals(sigset_t *ret_before);
 /** Make a plan; nothing is forked yet. 0 or -errno; `ret_error` (may be NULL) says why, and of
  * which file. */
 int plan_new(const struct plan_options *options, struct plan **ret_plan,

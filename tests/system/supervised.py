@@ -13,6 +13,8 @@ import pytest
 from conftest import BUILD, children_of, is_alive, wait_for
 
 SUPERVISED = os.path.join(BUILD, "tests", "supervised")
+# So a program is sent the signal EARLY_SIGNAL while it starts (see tests/programs/early.c).
+EARLY = {"LD_PRELOAD": os.path.abspath(os.path.join(BUILD, "tests", "early.so"))}
 # Exit code N of a child: signal SIGRTMIN + N (see the program).
 EXIT_CODES = [0] + list(range(64, 79))
 

@@ -16,6 +16,7 @@ import pytest
 
 from client import Closed
 from conftest import SAMPLER, Server, children_of, is_alive, wait_for
+from supervised import EARLY
 
 
 def test_three_kinds_of_process(start):
@@ -709,3 +710,11 @@ def test_each_client_too_many_is_told_so(tmp_path, limit, wanted, says):
         assert says in server.log()
     finally:
         assert server.stop() == 0
+
+
+@pytest.mark.skipif(bool(os.environ.get("CREW_CFLAGS")), reason="a sanitizer is to be loaded first")
+@pytest.mark.parametrize("early", [signal.SIGHUP, signal.SIGTTIN, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_while_it_starts_does_not_end_it(start, early):
+    server = start("--workers", "2", EARLY_SIGNAL=str(int(early)), **EARLY)
+    wait_for(lambda: len(server.workers()) == (3 if early == signal.SIGTTIN else 2))
+    assert server.get("/hello").status == 200

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from conftest import children_of, is_alive, wait_for
-from supervised import EXIT_CODES, SUPERVISED, fds_of, status_of, supervised  # noqa: F401
+from supervised import EARLY, EXIT_CODES, SUPERVISED, fds_of, status_of
+from supervised import supervised  # noqa: F401
 
 KINDS = ["process", "thread"]
 
@@ -221,6 +222,19 @@ def test_a_stopped_and_a_looping_child_are_found(supervised, what, kind):
     assert (death["cause"], death["signal"]) == ("stuck", 9)
     program.wait("ready", 3)
     assert "heartbeat timeout 400 ms" in program.log()
+    assert program.stop() == 0
+
+
+@pytest.mark.skipif(bool(os.environ.get("CREW_CFLAGS")), reason="a sanitizer is to be loaded first")
+@pytest.mark.parametrize("early,says", [
+    (signal.SIGHUP, ""), (signal.SIGTTIN, "one more"), (signal.SIGTTOU, ""),
+    (signal.SIGUSR1, "signal SIGUSR1: reopening"), (signal.SIGUSR2, "means nothing here; HUP")])
+def test_a_signal_while_it_starts_is_done_then(supervised, early, says):
+    """It ended the supervisor, or stopped it, if it came before signals were taken."""
+    program = supervised("--count", 1, env={**os.environ, **EARLY, "EARLY_SIGNAL": str(int(early))})
+    program.wait("ready")
+    wait_for(lambda: says in program.log(), what=f"a line with {says!r}")
+    assert program.process.poll() is None
     assert program.stop() == 0
 
 

@@ -2,6 +2,7 @@
 """Other programs as children: what they are given, and what they can say of themselves."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -552,6 +553,8 @@ def test_what_cannot_be_executed(run, command, code, why):
     gaps = [after["at"] - before["at"] for before, after in zip(deaths, deaths[1:])]
     assert gaps[0] >= 0.09 and gaps[1] >= 0.19, "it was not waited twice as long each time"
     log = supervised.log()
+    said = [int(ms) for ms in re.findall(r"kids\[0\] is started in (\d+) ms", log)]
+    assert len(said) == 2 and 100 <= said[0] <= 125 and 200 <= said[1] <= 250
     assert log.count(f"kids[0]: cannot execute {command}: {why}") == 3
     assert "none of its 1 children ever came up: giving up" in log
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from conftest import BUILD, Server, children_of, is_alive, wait_for
-from supervised import SUPERVISED, fds_of, status_of
+from supervised import EARLY, SUPERVISED, fds_of, status_of
 
 ROOT = os.geteuid() == 0
 HELLO = os.path.join(BUILD, "examples", "hello")
@@ -142,6 +142,51 @@ def test_what_is_wrong_is_told_where_it_was_started(tmp_path, arguments, code, s
     assert says in done.stderr
     assert done.returncode == code
     assert done.stderr.count(says) == 1
+
+
+def test_what_is_no_pid_file_is_left(tmp_path):
+    dear = tmp_path / "dear"
+    dear.write_text("important words\n")
+    link = tmp_path / "link"
+    link.symlink_to(dear)
+    for path, says in ((dear, "is no pid file; choose another path"),
+                       (tmp_path, "is a directory; name a file in it"),
+                       (link, "is a symbolic link")):
+        for option in ("--pidfile", "--group-file"):
+            done = subprocess.run([SUPERVISED, option, path], capture_output=True, text=True,
+                                  timeout=20, stdin=subprocess.DEVNULL, check=False)
+            assert done.returncode == 1
+            assert str(path) in done.stderr and says in done.stderr
+    assert dear.read_text() == "important words\n"
+    assert link.is_symlink()
+
+
+@pytest.mark.skipif(bool(os.environ.get("CREW_CFLAGS")), reason="a sanitizer is to be loaded first")
+@pytest.mark.parametrize("early", [signal.SIGHUP, signal.SIGTTOU, signal.SIGUSR1])
+def test_a_signal_while_it_starts_does_not_end_it(daemon, early):
+    program = daemon("--count", 1, env={**os.environ, **EARLY, "EARLY_SIGNAL": str(int(early))})
+    assert program.done.returncode == 0, program.done.stderr
+    assert is_alive(program.pid)
+
+
+@pytest.mark.skipif(bool(os.environ.get("CREW_CFLAGS")), reason="a sanitizer is to be loaded first")
+def test_who_waits_for_it_can_be_interrupted(tmp_path):
+    """By a signal that the daemon would hold until it is up."""
+    pidfile = tmp_path / "pid"
+    stops = {**os.environ, **EARLY, "EARLY_SIGNAL": str(int(signal.SIGSTOP))}
+    with subprocess.Popen([SUPERVISED, "--daemon", "--pidfile", pidfile], env=stops,
+                          stdin=subprocess.DEVNULL) as caller:
+        wait_for(pidfile.exists, what="a daemon that starts")
+        pid = int(pidfile.read_text())
+        wait_for(lambda: status_of(pid)["State"].startswith("T"))
+        assert caller.poll() is None
+        caller.send_signal(signal.SIGHUP)
+        assert caller.wait(10) == -signal.SIGHUP
+    os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: children_of(pid), what="a daemon that is up")
+    family = [pid, *children_of(pid)]
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not any(map(is_alive, family)), what="the end of all")
 
 
 def test_no_line_is_lost_or_split_by_rotation(daemon):
