@@ -110,6 +110,12 @@ struct crew_group {
 	const int *listen_fds;
 	unsigned listen_fd_count;
 	const char *listen_names;
+	/* It leads a process group of its own, which its children are in unless they leave
+	 * it: what is sent to stop it or to kill it (also by crew_plan_remove) is sent to all of
+	 * them, and who is left of them when it has ended is killed. false: only the program
+	 * itself is signalled, and its children are its own to end. The death of the parent
+	 * ends only the program itself. */
+	bool process_group;
 
 	/* A child is ready when on_start is through, or when its program is being
 	 * executed; but who takes the place of another at a rolling restart only when

@@ -141,6 +141,9 @@ static int check_kind(const struct crew_group *group, struct crew_error *ret_err
 		return error_set(ret_error, EINVAL,
 				 "group \"%s\": a program beats its heart by "
 				 "WATCHDOG=1; set `notify`", group->name);
+	if (!exec && group->process_group)
+		return error_set(ret_error, EINVAL,
+				 "group \"%s\": `process_group` is for CREW_EXEC", group->name);
 	if (!exec && !group->run)
 		return error_set(ret_error, EINVAL,
 				 "group \"%s\" has no function to `run`", group->name);

@@ -32,6 +32,8 @@ _Noreturn void exec_become(const struct life *life, int channel,
 	struct sigaction ignored = { .sa_handler = SIG_DFL };
 	sigset_t none;
 
+	if (group->process_group && setpgid(0, 0) < 0)
+		fail(channel, "cannot make a process group", "");
 	if (place_listeners(group, &channel) < 0)
 		fail(channel, "cannot hand over the listeners", "");
 	if (close_rest(group, channel) < 0)

@@ -178,7 +178,7 @@ void life_tell(struct life *life, int signal)
 		thread_tell(life, signal == SIGINT ? ASKED_TO_INTERRUPT
 						   : ASKED_TO_FINISH);
 	else
-		os_process_signal(life->child.pidfd, signal);
+		life_signal(life, signal);
 	if (signal != SIGKILL)
 		return;
 	if (life->host)
@@ -194,7 +194,7 @@ void life_ask_to_leave(struct life *life, enum leave why)
 	/* What we said came while it had not heard the other yet: the same signal twice is
 	 * one (signal(7)). */
 	if (life->told_ms && !life->killed && why == LEAVE_ASKED)
-		os_process_signal(life->child.pidfd, life->told_signal);
+		life_signal(life, life->told_signal);
 	if (life->told_ms ||
 	    (life->leave_ms && (why != LEAVE_ASKED || life->leave == LEAVE_ASKED)))
 		return;
@@ -266,7 +266,15 @@ void life_kill(struct life *life, enum crew_cause cause)
 	}
 	life->killed = true;
 	life->cause = cause;
-	os_process_signal(life->child.pidfd, SIGKILL);
+	life_signal(life, SIGKILL);
+}
+
+void life_signal(const struct life *life, int signal)
+{
+	if (life->child.group->is.process_group)
+		kill(-life->child.pid, signal);
+	else
+		os_process_signal(life->child.pidfd, signal);
 }
 
 void plan_condemn(struct plan *plan, struct child *child, enum crew_cause cause)

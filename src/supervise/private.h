@@ -315,6 +315,9 @@ void life_executed(struct life *life);
 /** Ask it to stop by this signal. */
 void life_tell(struct life *life, int signal);
 void life_kill(struct life *life, enum crew_cause cause);
+/** To its process, or to the group that it leads; not for a thread. It may be dead, but must not
+ * be buried: until then nobody else has its number. */
+void life_signal(const struct life *life, int signal);
 /** It is to be replaced. If somebody else asks it to stop, and maybe all of us: wait whether we
  * hear of it. That is the stronger reason: it does not wait for others who are replaced. */
 void life_ask_to_leave(struct life *life, enum leave why);

@@ -62,9 +62,14 @@ const char *crew_cause_name(enum crew_cause cause)
 
 void reap_pid_ready(struct loop *loop, struct watch *watch, uint32_t events)
 {
+	struct life *life = container_of(watch, struct life, pid_watch);
+
 	(void)loop;
 	(void)events;
-	reap(container_of(watch, struct life, pid_watch));
+	/* Who is left of its process group. */
+	if (life->child.group->is.process_group)
+		life_signal(life, SIGKILL);
+	reap(life);
 }
 
 void reap_fire(struct loop *loop, struct timer *timer)

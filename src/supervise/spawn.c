@@ -84,10 +84,12 @@ static int give_birth(struct life *life)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r == 0) {
 		life->child.pid = pid;
+		if (life->child.group->is.process_group)
+			setpgid(pid, pid); /* or it has done so, and is the program by now */
 		r = adopt(life, &birth);
 	}
 	if (r < 0 && pid > 0) {
-		kill(pid, SIGKILL);
+		kill(life->child.group->is.process_group ? -pid : pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 	}
 	close_birth(&birth);

@@ -382,7 +382,7 @@ enum {
 	RSS, FDS, BOOT_MS, LINES, OUT_FILE, OUT_BYTES, WAIT, JSON, INPUT, DAEMON, PIDFILE,
 	GROUPFILE, LOGFILE, LOGBYTES, USER, OWN_LOOP, REST, FAIL, BLOCK, NOTIFY, LISTEN_FD,
 	PRESERVE, FLOOD, LEVEL, CONSOLE, NOFILE, LOGKEEP, OUT_TO, WORK_IN, ERROR_FILE,
-	QUIET, USR2, TAKE_LOG, NOBODY,
+	QUIET, USR2, TAKE_LOG, NOBODY, PROCESS_GROUP,
 };
 
 static const struct option options[] = {
@@ -406,6 +406,7 @@ static const struct option options[] = {
 	{ "out-to", 1, NULL, OUT_TO }, { "error-file", 1, NULL, ERROR_FILE },
 	{ "quiet", 0, NULL, QUIET }, { "usr2", 0, NULL, USR2 },
 	{ "take-log", 1, NULL, TAKE_LOG }, { "nobody", 1, NULL, NOBODY },
+	{ "process-group", 0, NULL, PROCESS_GROUP },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -464,6 +465,7 @@ static void take(int option, char *value)
 	case FAIL: fails_to_start = true; break;
 	case BLOCK: blocks = true; break;
 	case NOTIFY: group->notify = true; break;
+	case PROCESS_GROUP: group->process_group = true; break;
 	case LISTEN_FD: fds[0] = (int)number; group->listen_fds = fds;
 		group->listen_fd_count = 1; group->listen_names = "web"; break;
 	case PRESERVE: fds[1] = (int)number; group->preserve_fds = &fds[1];

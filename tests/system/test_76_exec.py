@@ -602,3 +602,92 @@ def test_what_it_leaves_behind_may_write_for_ever(run):
                      command=["/bin/sh", "-c", "yes & sleep 0.5; exit 1"])
     wait_for(lambda: len(supervised.events("death")) > 1, 30, "the second death")
     supervised.children()
+
+
+# ---- what it starts itself ----
+
+FAMILY = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN if IGNORES else signal.SIG_DFL)
+kids = []
+for stubborn in (False, True):
+    kids.append(os.fork())
+    if kids[-1] == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn or IGNORES else signal.SIG_DFL)
+        sleep()
+write("family", [os.getpid(), os.getpgrp(), *kids])
+say("READY=1")
+sleep()
+"""
+
+
+def family_of(supervised):
+    """The program, its process group, and its children; all are waited for at the end."""
+    leader, group, *kids = supervised.read("family")
+    os.unlink(supervised.folder / "family")
+    supervised.known.update([leader, *kids])
+    return leader, group, kids
+
+
+def test_its_process_group_is_stopped(run):
+    supervised = run("--notify", "--process-group", script="IGNORES = False\n" + FAMILY)
+    leader, group, kids = family_of(supervised)
+    assert group == leader
+    assert {os.getpgid(pid) for pid in kids} == {leader}
+    supervised.wait_event("ready")
+    assert supervised.stop() == 0
+    assert "did not stop" not in supervised.log()
+
+
+def test_its_process_group_is_killed(run):
+    supervised = run("--notify", "--process-group", "--stop", "300",
+                     script="IGNORES = True\n" + FAMILY)
+    family_of(supervised)
+    supervised.wait_event("ready")
+    assert supervised.stop() == 0
+    assert "did not stop within its stop timeout" in supervised.log()
+
+
+def test_who_dies_takes_its_process_group_along(run):
+    """The next one finds their ports and files free."""
+    supervised = run("--notify", "--process-group", script="IGNORES = False\n" + FAMILY)
+    leader, _, kids = family_of(supervised)
+    supervised.wait_event("ready")
+    os.kill(leader, signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, [leader, *kids])), what="the end of all of them")
+    second, group, _ = family_of(supervised)
+    assert second == group != leader
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_place_is_removed_with_its_process_group(run, number):
+    supervised = run("--own-loop", "--notify", "--process-group",
+                     script="IGNORES = False\n" + FAMILY)
+    leader, _, kids = family_of(supervised)
+    supervised.wait_event("ready")
+    supervised.process.stdin.write(f"remove 0 {int(number)}\n".encode())
+    supervised.process.stdin.flush()
+    wait_for(lambda: not any(map(is_alive, [leader, *kids])), what="the end of all of them")
+    death = supervised.wait_event("death")
+    assert death["cause"] == "order"
+
+
+def test_without_it_only_the_program_is_signalled(run):
+    supervised = run("--notify", script="IGNORES = False\n" + FAMILY)
+    leader, group, kids = family_of(supervised)
+    try:
+        assert group == os.getpgid(supervised.process.pid) != leader
+        supervised.wait_event("ready")
+        supervised.process.send_signal(signal.SIGTERM)
+        assert supervised.process.wait(20) == 0
+        assert all(map(is_alive, kids))
+    finally:
+        for pid in kids:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_functions_lead_no_process_group(tmp_path):
+    done = subprocess.run([SUPERVISED, "--count", "1", "--process-group"], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=20, check=False,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert "`process_group` is for CREW_EXEC" in done.stderr
